@@ -1,0 +1,1 @@
+"""What a mask measures: volumes, diameters, intensities, one finding for each instance."""

@@ -1,0 +1,44 @@
+"""Report: everything medseg says about one scan; the only input of every writer and of the viewer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from medseg.core.findings import Finding
+from medseg.core.study import Series
+from medseg.core.task import Task
+
+NOT_FOR_DIAGNOSIS = "Not for diagnostic use."
+
+
+class ModelIdentity(BaseModel):
+    """Which model made a mask: its name, the content hash of its bundle, and the medseg that ran it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: str
+    medseg_version: str
+
+
+class Report(BaseModel):
+    """One segmented scan: what was imaged, by which model, what was found, and what to beware of.
+
+    `source` is where the scan was read from and `source_sha256` the hash of its voxels and grid.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    series: Series
+    source: Path
+    source_sha256: str
+    task: Task
+    model: ModelIdentity
+    findings: tuple[Finding, ...]
+    warnings: tuple[str, ...] = ()
+    limitations: tuple[str, ...] = (NOT_FOR_DIAGNOSIS,)
+    created: datetime
+    duration_s: float

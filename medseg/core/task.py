@@ -1,0 +1,109 @@
+"""Task: one clinical question, as data: what goes in, which labels come out, what is measured.
+
+A task is one TOML file; those that medseg ships lie in `medseg/tasks/`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from medseg.core.errors import InputError
+from medseg.core.labels import Label, LabelSchema
+from medseg.core.study import Modality
+
+MeasurementKind = Literal["volume", "diameters", "intensity"]
+
+
+class Channel(BaseModel):
+    """One image that goes into the network, and the modality it must have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    modality: Modality
+
+
+class Window(BaseModel):
+    """The grey range an image is first shown in, in the unit of its voxels (PS3.3 C.11.2)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    centre: float
+    width: float = Field(gt=0)
+
+
+class Task(BaseModel):
+    """A clinical question: its channels, its labels, and what is measured of each finding.
+
+    `window` is None where a fixed grey range means nothing (MR): the scan's percentiles serve. Connected pieces of a
+    counted label that are smaller than `min_finding_ml` are not findings.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str = Field(min_length=1)
+    channels: tuple[Channel, ...] = Field(min_length=1)
+    labels: tuple[Label, ...] = Field(min_length=1)
+    measurements: tuple[MeasurementKind, ...] = ("volume",)
+    window: Window | None = None
+    min_finding_ml: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [channel.name for channel in self.channels]
+        if len(set(names)) != len(names):
+            raise ValueError(f"channel name used more than once: {', '.join(names)}")
+        LabelSchema(labels=self.labels)
+        return self
+
+    @property
+    def label_schema(self) -> LabelSchema:
+        """The labels as the schema of the task's masks."""
+        return LabelSchema(labels=self.labels)
+
+
+def shipped_tasks() -> tuple[str, ...]:
+    """Names of the tasks that come with medseg, in alphabetical order."""
+    return tuple(
+        sorted(entry.name[: -len(".toml")] for entry in files("medseg.tasks").iterdir() if entry.name.endswith(".toml"))
+    )
+
+
+def load_task(name_or_path: str | Path) -> Task:
+    """The task of a shipped name, or of a TOML file. Raises InputError where there is none or it is not valid."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise InputError(f"task file {path} does not exist")
+        return parse_task(path.read_text(encoding="utf-8"), str(path))
+    if str(name_or_path) not in shipped_tasks():
+        raise InputError(
+            f"there is no task {str(name_or_path)!r}; medseg ships {', '.join(shipped_tasks())}. "
+            "A task of your own is a .toml file: give its path."
+        )
+    text = files("medseg.tasks").joinpath(f"{name_or_path}.toml").read_text(encoding="utf-8")
+    return parse_task(text, f"task {name_or_path}")
+
+
+def parse_task(text: str, source: str) -> Task:
+    """The task written in a TOML text; `source` names it in errors. Raises InputError where it is not valid."""
+    try:
+        return Task.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{source} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise InputError(f"{source} is not a valid task: {first_problem(error)}") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing pydantic found wrong, for people: "labels.0.colour: Input should be ..."."""
+    problem = error.errors()[0]
+    where = ".".join(map(str, problem["loc"]))
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where + ': ' if where else ''}{problem['msg']}{more}"

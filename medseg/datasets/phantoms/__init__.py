@@ -1,0 +1,1 @@
+"""Made studies whose truth follows from formulas."""

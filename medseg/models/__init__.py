@@ -1,0 +1,1 @@
+"""A trained model and its use: specification, network, sliding window, bundle."""

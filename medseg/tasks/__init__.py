@@ -1,0 +1,1 @@
+"""The clinical questions medseg ships, one TOML file each; data, no code."""

@@ -1,0 +1,1 @@
+"""How a model is made: planning, losses, batches, the loop."""

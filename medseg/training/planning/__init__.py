@@ -1,0 +1,1 @@
+"""From a fingerprint of the data to a plan."""

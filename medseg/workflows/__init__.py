@@ -1,0 +1,1 @@
+"""What medseg does, as verbs. Read these first."""
