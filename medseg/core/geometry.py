@@ -108,7 +108,7 @@ class Geometry:
     @property
     def directions(self) -> NDArray[np.float64]:
         """Unit vectors of i, j, k as columns, in RAS+."""
-        return self.affine[:3, :3] / np.asarray(self.spacing_mm)
+        return np.asarray(self.affine[:3, :3] / np.asarray(self.spacing_mm))
 
     @property
     def origin_mm(self) -> NDArray[np.float64]:
@@ -141,12 +141,12 @@ class Geometry:
 
     def world(self, index: ArrayLike) -> NDArray[np.float64]:
         """World positions (..., 3) in RAS+ mm of index positions (..., 3)."""
-        return np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+        return np.asarray(np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3])
 
     def index(self, world_mm: ArrayLike) -> NDArray[np.float64]:
         """Fractional index positions (..., 3) of world positions (..., 3) in RAS+ mm."""
         inverse = np.linalg.inv(self.affine)
-        return np.asarray(world_mm, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
+        return np.asarray(np.asarray(world_mm, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3])
 
     def contains(self, world_mm: ArrayLike) -> bool:
         """Whether a world position lies inside the voxels of this grid."""
