@@ -1,1 +1,1 @@
-"""Made studies whose truth follows from formulas."""
+"""Made studies whose truth follows from formulas: what training, demonstration and tests measure against."""
