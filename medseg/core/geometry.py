@@ -225,6 +225,22 @@ class Geometry:
         affine[:3, 3] = self.centre_mm - middle
         return Geometry((int(shape[0]), int(shape[1]), int(shape[2])), affine, self.frame_of_reference)
 
+    def right_angled(self) -> Geometry:
+        """The smallest grid with axes at right angles, nearest to this one's, that holds all voxels of a sheared grid.
+
+        The axes are the closest rotation to the sheared ones (polar decomposition), so none is preferred.
+        """
+        left, _, right = np.linalg.svd(self.directions)
+        directions = left @ right
+        spacing = np.asarray(self.spacing_mm)
+        along = self.corners_mm() @ directions
+        low, high = along.min(axis=0), along.max(axis=0)
+        shape = np.ceil((high - low) / spacing - 1e-6).astype(int) + 1
+        affine = np.eye(4)
+        affine[:3, :3] = directions * spacing
+        affine[:3, 3] = directions @ low
+        return Geometry((int(shape[0]), int(shape[1]), int(shape[2])), affine, self.frame_of_reference)
+
 
 def format_mm(spacing_mm: Spacing) -> str:
     """Lengths along three axes for people: "0.78 x 0.78 x 2.5 mm"."""

@@ -1,0 +1,95 @@
+"""From a scan as stored to the array a network sees, and the exact way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from medseg.core.errors import InputError
+from medseg.core.geometry import Geometry
+from medseg.core.label_map import LabelMap
+from medseg.core.labels import LabelSchema
+from medseg.core.volume import Volume
+from medseg.imaging.normalize import NormalizationConfig
+from medseg.imaging.resample import resample_label_map, resample_volume, restore_labels
+
+PositiveMm = Annotated[float, Field(gt=0)]
+
+SAME_SPACING_RATIO = 0.01
+"""A scan whose spacing is within one per cent of the wanted one is not resampled: interpolation would only blur it."""
+
+MAX_PREPARED_VOXELS = 2**31
+"""A scan that would grow beyond this is refused before any memory is taken: its header or the plan must be wrong."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """What a network sees: `array` is (channel, i, j, k) float32 on `geometry`; `scan_geometry` is the scan's own."""
+
+    array: NDArray[np.float32]
+    geometry: Geometry
+    scan_geometry: Geometry
+
+    def restore(self, scores: NDArray[np.float32], schema: LabelSchema) -> LabelMap:
+        """The mask on the scan's own grid, from class scores (class, i, j, k) on the prepared grid."""
+        narrow = max(schema.indices) <= 255
+        values: NDArray[np.unsignedinteger[Any]] = np.asarray(schema.indices, dtype=np.uint8 if narrow else np.uint16)
+        array = restore_labels(scores, self.geometry, self.scan_geometry, values)
+        return LabelMap(array, self.scan_geometry, schema)
+
+
+class Preparation(BaseModel):
+    """How scans are brought to a network: axes towards RAS, to one spacing, each channel on its scale."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spacing_mm: tuple[PositiveMm, PositiveMm, PositiveMm]
+    normalization: tuple[NormalizationConfig, ...] = Field(min_length=1)
+
+    def geometry(self, scan: Geometry) -> Geometry:
+        """The grid on which a scan of that geometry is prepared.
+
+        Raises InputError when it would be absurdly large: the scan's spacing is then most likely wrong.
+        """
+        turned = scan.reoriented(scan.reorientation_to("RAS"))
+        if turned.is_sheared:
+            turned = turned.right_angled()
+        ratios = np.asarray(turned.spacing_mm) / np.asarray(self.spacing_mm)
+        if np.abs(ratios - 1).max() < SAME_SPACING_RATIO:
+            return turned
+        voxels = float(np.prod(np.asarray(turned.shape) * ratios))
+        if voxels > MAX_PREPARED_VOXELS:
+            raise InputError(
+                f"at the model's spacing of {self.spacing_mm} mm this scan would have {voxels:.2g} voxels; "
+                f"it covers {[round(n * s) for n, s in zip(turned.shape, turned.spacing_mm, strict=True)]} mm. "
+                "Is its spacing right?"
+            )
+        return turned.with_spacing(self.spacing_mm)
+
+    def apply(self, images: Mapping[str, Volume]) -> Prepared:
+        """The images, in the order given, as one array.
+
+        Raises InputError for a wrong number of channels, GeometryError when they lie on different grids.
+        """
+        if len(images) != len(self.normalization):
+            raise InputError(f"the model takes {len(self.normalization)} channels, got {len(images)}: {list(images)}")
+        (first_name, first), *others = images.items()
+        for name, volume in others:
+            first.geometry.require_same(volume.geometry, f"the channels {first_name} and {name}")
+        target = self.geometry(first.geometry)
+        array = np.empty((len(images), *target.shape), dtype=np.float32)
+        for index, (volume, normalization) in enumerate(zip(images.values(), self.normalization, strict=True)):
+            array[index] = normalization.apply(np.asarray(resample_volume(volume, target).array, dtype=np.float32))
+        return Prepared(array, target, first.geometry)
+
+    def apply_to_labels(self, label_map: LabelMap) -> NDArray[np.unsignedinteger[Any]]:
+        """The mask's class numbers (i, j, k) uint8 on the prepared grid: 0 for background, n for the n-th label."""
+        prepared = resample_label_map(label_map, self.geometry(label_map.geometry)).array
+        classes = np.zeros(max(label_map.schema.indices) + 1, dtype=np.uint8)
+        classes[list(label_map.schema.indices)] = np.arange(len(label_map.schema.indices))
+        return np.asarray(classes[prepared])

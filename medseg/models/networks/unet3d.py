@@ -1,0 +1,78 @@
+"""The 3D U-Net (Cicek et al. 2016) in its nnU-Net form (Isensee et al. 2021), from MONAI's DynUNet."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+import torch
+from monai.networks.nets import DynUNet
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+Triple = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+
+
+class UNet3D(nn.Module):
+    """Class scores (batch, class, i, j, k) from images (batch, channel, i, j, k).
+
+    Returns one tensor outside training; in training with deep supervision the finest first, then the coarser heads,
+    each already brought to the finest grid.
+    """
+
+    def __init__(self, network: DynUNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        scores: Tensor = self.network(images)
+        if self.training and self.network.deep_supervision:
+            return list(scores.unbind(dim=1))
+        return [scores]
+
+
+class UNet3DConfig(BaseModel):
+    """Stages from fine to coarse; `strides[n]` is what divides the grid on entering stage n (the first is 1, 1, 1)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["unet3d"] = "unet3d"
+    channels: tuple[Annotated[int, Field(ge=4)], ...] = Field(min_length=2)
+    strides: tuple[Triple, ...]
+    kernel_sizes: tuple[Triple, ...]
+    residual: bool = False
+    deep_supervision: int = Field(default=0, ge=0)
+    """How many coarser stages are also trained to segment."""
+
+    @model_validator(mode="after")
+    def _stages_agree(self) -> Self:
+        if not len(self.channels) == len(self.strides) == len(self.kernel_sizes):
+            raise ValueError(
+                f"channels, strides and kernel_sizes name {len(self.channels)}, {len(self.strides)} and "
+                f"{len(self.kernel_sizes)} stages; give each as many"
+            )
+        if self.deep_supervision > max(0, len(self.channels) - 2):
+            raise ValueError(f"{len(self.channels)} stages allow at most {len(self.channels) - 2} supervised heads")
+        return self
+
+    @property
+    def divisor(self) -> tuple[int, int, int]:
+        """What each side of a patch must be divisible by."""
+        i, j, k = torch.tensor(self.strides).prod(dim=0).tolist()
+        return i, j, k
+
+    def build(self, in_channels: int, out_channels: int) -> UNet3D:
+        """The network with fresh weights from torch's random state."""
+        return UNet3D(
+            DynUNet(
+                spatial_dims=3,
+                in_channels=in_channels,
+                out_channels=out_channels,
+                kernel_size=[list(size) for size in self.kernel_sizes],
+                strides=[list(stride) for stride in self.strides],
+                upsample_kernel_size=[list(stride) for stride in self.strides[1:]],
+                filters=list(self.channels),
+                norm_name=("INSTANCE", {"affine": True}),
+                deep_supervision=self.deep_supervision > 0,
+                deep_supr_num=max(1, self.deep_supervision),
+                res_block=self.residual,
+            )
+        )

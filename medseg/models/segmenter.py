@@ -1,0 +1,65 @@
+"""Segmenter: images in, mask out, on the images' own grid."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from medseg.core.errors import InputError, StoreError
+from medseg.core.label_map import LabelMap
+from medseg.core.volume import Volume
+from medseg.models.bundle import ModelBundle
+from medseg.models.sliding_window import Progress, sweep
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmentation:
+    """A mask on the scan's own grid, and how long the network took."""
+
+    label_map: LabelMap
+    duration_s: float
+
+
+class Segmenter(Protocol):
+    """Whatever turns the images of a task's channels into a mask on their grid."""
+
+    def segment(self, images: Mapping[str, Volume], progress: Progress | None = None) -> Segmentation: ...
+
+
+class NetworkSegmenter:
+    """A trained network behind the Segmenter protocol. Raises StoreError where weights and network do not fit."""
+
+    def __init__(self, bundle: ModelBundle, device: torch.device) -> None:
+        self._spec = bundle.spec
+        self._device = device
+        network = bundle.spec.network.build(len(bundle.spec.task.channels), bundle.spec.class_count)
+        try:
+            network.load_state_dict(bundle.weights)
+        except RuntimeError as error:
+            raise StoreError(f"the weights of {bundle.name} do not fit the network of its spec: {error}") from error
+        self._network = network.eval().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    def segment(self, images: Mapping[str, Volume], progress: Progress | None = None) -> Segmentation:
+        """The mask of the scan. `images` maps the task's channel names to volumes on one grid.
+
+        Raises InputError when a channel is missing or unknown, GeometryError when channels lie on different grids.
+        """
+        begin = time.perf_counter()
+        wanted = [channel.name for channel in self._spec.task.channels]
+        if sorted(wanted) != sorted(images):
+            raise InputError(f"the model takes the channels {', '.join(wanted)}; got {', '.join(images)}")
+        prepared = self._spec.preparation.apply({name: images[name] for name in wanted})
+        scores = sweep(
+            self._network,
+            prepared.array,
+            self._spec.window,
+            class_count=self._spec.class_count,
+            device=self._device,
+            progress=progress,
+        )
+        label_map = prepared.restore(scores, self._spec.task.label_schema)
+        return Segmentation(label_map, time.perf_counter() - begin)

@@ -1,0 +1,87 @@
+"""A network swept over a scan in windows that overlap, blended by a Gaussian (Isensee et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain, combinations, product
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from medseg.core.geometry import Shape
+from medseg.imaging.padding import pad_to
+from medseg.models.device import autocast, has_fast_bfloat16
+from medseg.models.spec import SlidingWindow
+
+GAUSSIAN_SIGMA = 1 / 8
+"""Width of the blending weight in sides of the window: what a window says of its border lacks context."""
+
+LOWEST_WEIGHT = 1e-3
+"""Weight of a window's corners relative to its middle: above zero, so that every voxel gets an answer."""
+
+Progress = Callable[[int, int], None]
+"""Told how many windows are done, of how many."""
+
+
+@torch.inference_mode()
+def sweep(
+    network: nn.Module,
+    image: NDArray[np.float32],
+    window: SlidingWindow,
+    *,
+    class_count: int,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Class probabilities (class, i, j, k) float32 of an image (channel, i, j, k) prepared for the network."""
+    padded, offset = pad_to(image, window.patch)
+    shape: Shape = (padded.shape[1], padded.shape[2], padded.shape[3])
+    scores = torch.zeros((class_count, *shape))
+    weights = torch.zeros(shape)
+    blend = gaussian_weights(window.patch)
+    network.eval()
+    starts = list(product(*(window_starts(n, p, window.overlap) for n, p in zip(shape, window.patch, strict=True))))
+    for done, start in enumerate(starts, start=1):
+        box = tuple(slice(a, a + p) for a, p in zip(start, window.patch, strict=True))
+        patch = torch.from_numpy(np.ascontiguousarray(padded[(slice(None), *box)]))[None]
+        probabilities = _probabilities(network, patch.to(device), window.mirror_axes)[0].cpu()
+        scores[(slice(None), *box)] += probabilities * blend
+        weights[box] += blend
+        if progress is not None:
+            progress(done, len(starts))
+    scores /= weights
+    inside = tuple(slice(o, o + n) for o, n in zip(offset, image.shape[1:], strict=True))
+    return scores[(slice(None), *inside)].numpy()
+
+
+def window_starts(length: int, side: int, overlap: float) -> list[int]:
+    """Where windows of `side` voxels begin so that they cover `length` evenly with at least the wanted overlap."""
+    if length <= side:
+        return [0]
+    step = max(1.0, side * (1 - overlap))
+    count = int(np.ceil((length - side) / step)) + 1
+    return np.linspace(0, length - side, count).round().astype(int).tolist()
+
+
+def gaussian_weights(patch: Shape) -> Tensor:
+    """The blending weight of each voxel of a window (i, j, k): 1 in the middle, falling towards the border."""
+    sides = []
+    for side in patch:
+        place = (torch.arange(side, dtype=torch.float32) - (side - 1) / 2) / (side * GAUSSIAN_SIGMA)
+        sides.append(torch.exp(-0.5 * place**2))
+    weights = sides[0][:, None, None] * sides[1][None, :, None] * sides[2][None, None, :]
+    return (weights / weights.max()).clamp_min(LOWEST_WEIGHT)
+
+
+def _probabilities(network: nn.Module, patch: Tensor, mirror_axes: tuple[int, ...]) -> Tensor:
+    """Softmax over classes (1, class, i, j, k) float32, averaged over every combination of mirrored axes."""
+    flips = list(chain.from_iterable(combinations(mirror_axes, n) for n in range(len(mirror_axes) + 1)))
+    total = torch.zeros(())
+    for flip in flips:
+        axes = tuple(axis + 2 for axis in flip)
+        with autocast(patch.device, enabled=has_fast_bfloat16(patch.device)):
+            logits = network(patch.flip(axes).contiguous(memory_format=torch.channels_last_3d))[0]
+        total = total.to(patch.device) + logits.float().softmax(dim=1).flip(axes)
+    return total / len(flips)

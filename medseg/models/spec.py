@@ -1,0 +1,79 @@
+"""ModelSpec: all that is needed to run a model, and nothing of how it was trained."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Annotated, Any, Self, TypeVar
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from medseg.core.errors import PlanError
+from medseg.core.task import Task, first_problem
+from medseg.imaging.preparation import Preparation
+from medseg.models.networks.unet3d import Triple, UNet3DConfig
+
+NetworkConfig = UNet3DConfig
+"""The one list of networks."""
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+Axis = Annotated[int, Field(ge=0, le=2)]
+
+
+class SlidingWindow(BaseModel):
+    """How a scan larger than the patch is covered: by windows that overlap, weighted towards their middles."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    patch: Triple
+    overlap: float = Field(default=0.5, ge=0, lt=1)
+    mirror_axes: tuple[Axis, ...] = ()
+    """Axes along which each window is also seen mirrored, and the results averaged (test-time augmentation)."""
+
+
+class ModelSpec(BaseModel):
+    """The task, how scans are prepared, the network, and how it is swept over a scan."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: Task
+    preparation: Preparation
+    network: NetworkConfig
+    window: SlidingWindow
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if len(self.preparation.normalization) != len(self.task.channels):
+            raise ValueError(
+                f"the task has {len(self.task.channels)} channels, "
+                f"the preparation normalises {len(self.preparation.normalization)}"
+            )
+        for side, divisor in zip(self.window.patch, self.network.divisor, strict=True):
+            if side % divisor or side < divisor:
+                whole = [max(1, round(n / d)) * d for n, d in zip(self.window.patch, self.network.divisor, strict=True)]
+                raise ValueError(
+                    f"a patch of {self.window.patch} cannot pass a network that divides by {self.network.divisor}; "
+                    f"the nearest patch that can is {tuple(whole)}"
+                )
+        return self
+
+    @property
+    def class_count(self) -> int:
+        """Background and the task's labels."""
+        return len(self.task.labels) + 1
+
+
+def to_toml(model: BaseModel) -> str:
+    """The model as TOML text; fields that are None are left out."""
+    return tomli_w.dumps(model.model_dump(mode="json", exclude_none=True))
+
+
+def from_toml(kind: type[ModelT], text: str, source: str) -> ModelT:
+    """The model of that kind in a TOML text. Raises PlanError, naming the source and the field, where it is wrong."""
+    try:
+        values: dict[str, Any] = tomllib.loads(text)
+        return kind.model_validate(values)
+    except tomllib.TOMLDecodeError as error:
+        raise PlanError(f"{source} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise PlanError(f"{source} is not valid: {first_problem(error)}") from error
