@@ -1,0 +1,25 @@
+"""The codes and units that measurements carry, as in DICOM PS3.16 and UCUM; one list for all of quantification."""
+
+from __future__ import annotations
+
+from medseg.core.labels import Code
+from medseg.core.volume import Unit
+
+VOLUME = Code(value="118565006", scheme="SCT", meaning="Volume")
+LONG_AXIS = Code(value="103339001", scheme="SCT", meaning="Long axis")
+SHORT_AXIS = Code(value="103340004", scheme="SCT", meaning="Short axis")
+MAXIMUM_3D_DIAMETER = Code(value="L0JK", scheme="IBSI", meaning="Maximum 3D Diameter of a Mesh")
+MEAN = Code(value="373098007", scheme="SCT", meaning="Mean")
+STANDARD_DEVIATION = Code(value="386136009", scheme="SCT", meaning="Standard Deviation")
+MAXIMUM = Code(value="56851009", scheme="SCT", meaning="Maximum")
+
+MILLILITRE = "ml"
+MILLIMETRE = "mm"
+
+UCUM_OF_UNIT: dict[Unit, str] = {
+    "HU": "[hnsf'U]",
+    "SUVbw": "g/ml{SUVbw}",
+    "Bq/ml": "Bq/ml",
+    "arbitrary": "[arb'U]",
+}
+"""The UCUM unit of a volume's voxel values."""

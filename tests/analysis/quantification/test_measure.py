@@ -1,0 +1,123 @@
+"""From masks drawn by hand to findings."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom.sr._concepts_dict import concepts as dictionary
+
+from medseg.analysis.quantification import concepts
+from medseg.analysis.quantification.measure import measure_findings
+from medseg.core.errors import GeometryError, InputError
+from medseg.core.geometry import Geometry
+from medseg.core.label_map import LabelMap
+from medseg.core.labels import Code
+from medseg.core.task import Task, load_task
+from medseg.core.volume import Volume
+
+SHAPE = (12, 12, 12)
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    """Organ 1, counted lesion 2 from 0.05 ml, vessel 3, counted blockage 4."""
+    return load_task("phantom_ct")
+
+
+@pytest.fixture
+def geometry() -> Geometry:
+    return Geometry.from_spacing(SHAPE, (2.0, 2.0, 2.5), (-10.0, 0.0, 100.0))  # 0.01 ml a voxel
+
+
+@pytest.fixture
+def array() -> NDArray[np.uint8]:
+    array = np.zeros(SHAPE, np.uint8)
+    array[0:2, 0:2, 0:2] = 1
+    array[9:11, 0:2, 0] = 1  # a second piece of the organ
+    array[4:6, 4:6, 4:6] = 2  # 8 voxels, 0.08 ml
+    array[8:10, 8:11, 8:10] = 2  # 12 voxels, 0.12 ml
+    array[0, 11, 0:4] = 2  # 4 voxels, 0.04 ml: below the task's 0.05 ml
+    array[0, 6, 0:5] = 2  # 5 voxels, 0.05 ml: just a finding
+    return array
+
+
+def test_organs_are_one_finding_and_lesions_one_each_largest_first(
+    array: NDArray[np.uint8], geometry: Geometry, task: Task
+) -> None:
+    findings = measure_findings(LabelMap(array, geometry, task.label_schema), task)
+    assert [(finding.label.name, finding.instance) for finding in findings] == [
+        ("organ", 1), ("lesion", 1), ("lesion", 2), ("lesion", 3),
+    ]  # fmt: skip
+    assert [finding.value("volume") for finding in findings] == pytest.approx([0.12, 0.12, 0.08, 0.05])
+    lesion = findings[1]
+    assert lesion.centroid_mm == pytest.approx((-10 + 2 * 8.5, 2 * 9, 100 + 2.5 * 8.5))
+    assert array[lesion.index] == 2
+    assert lesion.value("longest_axial_diameter") is not None
+    assert findings[0].value("longest_axial_diameter") is None
+    assert lesion.value("mean_intensity") is None
+
+
+def test_the_jump_goes_into_the_structure_even_where_its_middle_is_outside(geometry: Geometry, task: Task) -> None:
+    array = np.zeros(SHAPE, np.uint8)
+    array[2:10, 2, 5] = array[2, 2:10, 5] = array[9, 2:10, 5] = 3
+    (vessel,) = measure_findings(LabelMap(array, geometry, task.label_schema), task)
+    assert array[vessel.index] == 3
+
+
+def test_intensity_carries_the_images_unit(array: NDArray[np.uint8], geometry: Geometry, task: Task) -> None:
+    image = np.where(array == 2, 40.0, -100.0).astype(np.float32)
+    image[8, 8, 8] = 52.0
+    findings = measure_findings(LabelMap(array, geometry, task.label_schema), task, Volume(image, geometry, "HU"))
+    lesion = {measurement.name: measurement for measurement in findings[1].measurements}
+    assert lesion["mean_intensity"].value == pytest.approx(41.0)
+    assert lesion["intensity_standard_deviation"].value == pytest.approx(np.sqrt(11.0))
+    assert lesion["maximum_intensity"].value == 52.0
+    assert {lesion[name].unit for name in lesion if "intensity" in name} == {"[hnsf'U]"}
+    assert (lesion["volume"].unit, lesion["longest_axial_diameter"].unit) == ("ml", "mm")
+
+
+def test_voxels_without_a_value_are_left_out(array: NDArray[np.uint8], geometry: Geometry, task: Task) -> None:
+    image = np.full(SHAPE, np.nan, np.float32)
+    image[8, 8, 8] = 7.0
+    findings = measure_findings(LabelMap(array, geometry, task.label_schema), task, Volume(image, geometry))
+    assert findings[1].value("mean_intensity") == 7.0
+    assert findings[2].value("mean_intensity") is None
+
+
+def test_only_what_the_task_asks_for(array: NDArray[np.uint8], geometry: Geometry, task: Task) -> None:
+    modest = task.model_copy(update={"measurements": ("volume",)})
+    findings = measure_findings(LabelMap(array, geometry, task.label_schema), modest)
+    assert {measurement.name for finding in findings for measurement in finding.measurements} == {"volume"}
+
+
+def test_an_empty_mask_has_no_findings(geometry: Geometry, task: Task) -> None:
+    assert measure_findings(LabelMap(np.zeros(SHAPE, np.uint8), geometry, task.label_schema), task) == ()
+
+
+def test_one_voxel_is_a_finding_where_the_task_lets_it(geometry: Geometry, task: Task) -> None:
+    array = np.zeros(SHAPE, np.uint8)
+    array[0, 0, 0] = 2
+    every = task.model_copy(update={"min_finding_ml": 0.0})
+    (lesion,) = measure_findings(LabelMap(array, geometry, task.label_schema), every)
+    assert lesion.value("volume") == pytest.approx(0.01)
+    assert (lesion.index, lesion.centroid_mm) == ((0, 0, 0), (-10.0, 0.0, 100.0))
+    assert measure_findings(LabelMap(array, geometry, task.label_schema), task) == ()
+
+
+def test_another_grid_and_another_task_are_refused(array: NDArray[np.uint8], geometry: Geometry, task: Task) -> None:
+    label_map = LabelMap(array, geometry, task.label_schema)
+    moved = Geometry.from_spacing(SHAPE, (2.0, 2.0, 2.5))
+    with pytest.raises(GeometryError, match="the mask and the image are on different grids"):
+        measure_findings(label_map, task, Volume(np.zeros(SHAPE), moved))
+    with pytest.raises(InputError, match="are not those of task sarcoma_pet"):
+        measure_findings(label_map, load_task("sarcoma_pet"))
+
+
+def test_every_code_stands_in_the_standard_under_its_meaning() -> None:
+    codes = [value for value in vars(concepts).values() if isinstance(value, Code)]
+    assert len(codes) > 5
+    for code in codes:
+        meanings = [entry[code.value][0] for entry in dictionary[code.scheme].values() if code.value in entry]
+        assert code.meaning in meanings, code
+    units = {concepts.MILLILITRE, concepts.MILLIMETRE, *concepts.UCUM_OF_UNIT.values()}
+    known = {value for entry in dictionary["UCUM"].values() for value in entry}
+    assert units - known <= {"ml"}, "ml is UCUM's own; the others are in the dictionary"
