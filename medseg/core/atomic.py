@@ -1,14 +1,17 @@
 """Files and folders that appear whole or not at all: written beside their place, then renamed into it.
 
-A kill at any moment leaves either the old content or the new, never half of it. A full disk or a folder that may not
-be written becomes an InputError with a sentence.
+A kill at any moment leaves either the old content or the new, never half of it. (Where the system cannot make two
+folders change places in one step, a kill between two renames can leave a replaced folder under a hidden name.) A full
+disk or a folder that may not be written becomes an InputError with a sentence.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +28,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     Raises InputError when the folder cannot be written or the disk is full.
     """
-    with _clear_disk_errors(path):
+    with clear_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_TEMPORARY_PREFIX, suffix=f"-{path.name}", dir=path.parent)
+        # The suffix keeps the last part of the name, since writers choose a format by it; a name may have 255 bytes.
+        handle, name = tempfile.mkstemp(prefix=_TEMPORARY_PREFIX, suffix=f"-{path.name[-60:]}", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -45,7 +49,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     Raises InputError when the parent cannot be written or the disk is full.
     """
-    with _clear_disk_errors(path):
+    with clear_disk_errors(path):
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent))
         try:
@@ -54,15 +60,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
                 if file.is_file():
                     _flush_to_disk(file)
             temporary.chmod(0o777 & ~_umask())
-            if path.exists():
-                retired = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent))
-                path.replace(retired / path.name)
+            if not path.exists():
                 temporary.replace(path)
-                shutil.rmtree(retired)
-            else:
-                temporary.replace(path)
+            elif not _exchanged(temporary, path):
+                _replace_in_two_steps(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def unfinished_path(path: Path) -> Path:
+    """Where the first part of `path` waits for the rest, so that a download can go on after a kill."""
+    return path.with_name(f"{_TEMPORARY_PREFIX}{path.name[-200:]}.part")
 
 
 def is_unfinished(path: Path) -> bool:
@@ -71,17 +79,51 @@ def is_unfinished(path: Path) -> bool:
 
 
 @contextmanager
-def _clear_disk_errors(path: Path) -> Iterator[None]:
+def clear_disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses while `path` is written into an InputError with a sentence."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise InputError(f"the disk is full: {path} was not written. Free some space and try again.") from error
+        if error.errno == errno.EFBIG:
+            raise InputError(
+                f"{path} was not written: it would be larger than the file system or a limit (ulimit -f) allows. "
+                "Choose another output folder, or raise the limit."
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise InputError(f"{path} may not be written ({error.strerror}). Choose another output folder.") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise InputError(f"{path} cannot be written: a file stands where its folder should be.") from error
+        if error.errno == errno.EISDIR:
+            raise InputError(f"{path} cannot be written: a folder of that name stands there.") from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{path} cannot be written: its name is longer than the file system allows.") from error
         raise
+
+
+def _exchanged(unfinished: Path, path: Path) -> bool:
+    """Whether two folders could change places in one step, so that no kill leaves `path` missing; Linux can."""
+    if not sys.platform.startswith("linux"):
+        return False
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    current_folder, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux; Python names neither
+    return bool(renameat2(current_folder, os.fsencode(unfinished), current_folder, os.fsencode(path), exchange) == 0)
+
+
+def _replace_in_two_steps(unfinished: Path, path: Path) -> None:
+    """Move the old folder aside and the new one in; only a kill between the two leaves it aside."""
+    retired = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent)) / path.name
+    path.replace(retired)
+    try:
+        unfinished.replace(path)
+    except OSError:
+        retired.replace(path)
+        raise
+    finally:
+        shutil.rmtree(retired.parent, ignore_errors=True)
 
 
 def _flush_to_disk(path: Path) -> None:

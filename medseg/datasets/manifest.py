@@ -51,6 +51,7 @@ def _inside(path: str) -> str:
 
 
 RelativePath = Annotated[str, Field(min_length=1), AfterValidator(_inside)]
+Pattern = Annotated[RelativePath, Field(pattern=r"\{case\}")]
 
 
 class Archive(BaseModel):
@@ -81,11 +82,24 @@ class Source(BaseModel):
     how_to_obtain: str = ""
 
 
+class FilePatterns(BaseModel):
+    """How the files of a data set are named: "imagesTr/{case}.nii.gz".
+
+    {case} stands for the name of the case; any other word in braces for a part of the path that is the same in all
+    files of one case. None stands for a slash.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: dict[str, Pattern]
+    label: Pattern | None = None
+
+
 class DataSet(BaseModel):
     """The facts of manifest.toml.
 
     `task` is the name of a shipped task or a .toml beside the manifest; `folder` the place of the data inside a data
-    root; `layout` how its files are arranged, to read it where cases.csv has no rows yet.
+    root; `files` how its files are arranged, so that cases.csv can be filled once the data is there.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,8 +113,7 @@ class DataSet(BaseModel):
     citation: tuple[str, ...] = ()
     attribution: str = ""
     notes: tuple[str, ...] = ()
-    layout: Literal["listed", "decathlon", "nnunet", "image_label_folders", "other"] = "listed"
-    layout_notes: str = ""
+    files: FilePatterns | None = None
     source: Source = Source()
 
 
@@ -217,12 +230,20 @@ def read_facts(folder: Path) -> DataSet:
 def write_manifest(manifest: Manifest, folder: Path) -> None:
     """Write manifest.toml and cases.csv, and task.toml where the task is not a shipped one; each whole or not at all.
 
-    Raises InputError when the folder may not be written.
+    Raises InputError when the folder may not be written, or a case lacks a channel.
     """
     facts = manifest.facts
+    needed = [channel.name for channel in manifest.task.channels]
+    for row in manifest.rows:
+        lacking = [name for name in needed if name not in row.channels]
+        if lacking:
+            raise InputError(
+                f"case {row.case} of {facts.name} has no file for {', '.join(lacking)}; a manifest lists whole cases. "
+                "Add the file, or remove the case."
+            )
     if facts.task.endswith(".toml"):
         _write_text(folder / facts.task, tomli_w.dumps(manifest.task.model_dump(mode="json", exclude_none=True)))
-    _write_text(folder / "cases.csv", _format_cases(manifest.rows, [c.name for c in manifest.task.channels]))
+    _write_text(folder / "cases.csv", _format_cases(manifest.rows, needed))
     _write_text(folder / "manifest.toml", tomli_w.dumps(facts.model_dump(mode="json", exclude_defaults=True)))
 
 
