@@ -1,0 +1,43 @@
+"""Soft Dice loss (Milletari et al. 2016), pooled over the batch as in nnU-Net (Isensee et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class DiceLoss(nn.Module):
+    """1 minus the mean soft Dice of the labels; background does not count.
+
+    Overlaps are summed over the whole batch before the ratio is taken, so that a patch without a label costs a label's
+    false positives and nothing else. `smooth` keeps a label that is absent from batch and prediction at a loss of 0.
+    """
+
+    def __init__(self, smooth: float) -> None:
+        super().__init__()
+        self.smooth = smooth
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """A scalar from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k)."""
+        probabilities = logits.float().softmax(dim=1)[:, 1:]
+        truth = F.one_hot(target, logits.shape[1]).movedim(-1, 1)[:, 1:].to(probabilities.dtype)
+        over = (0, 2, 3, 4)
+        overlap = (probabilities * truth).sum(over)
+        total = probabilities.sum(over) + truth.sum(over)
+        dice = (2 * overlap + self.smooth) / (total + self.smooth)
+        return 1 - dice.mean()
+
+
+class DiceConfig(BaseModel):
+    """Overlap of each label, whatever its size: what is measured in the end."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: Literal["dice"] = "dice"
+    weight: float = Field(default=1.0, gt=0)
+    smooth: float = Field(default=1e-5, gt=0)
+
+    def build(self) -> DiceLoss:
+        return DiceLoss(self.smooth)

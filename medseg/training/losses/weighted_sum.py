@@ -1,0 +1,35 @@
+"""The one list of losses, and their weighted sum over all heads of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from medseg.training.losses.dice import DiceConfig
+from medseg.training.losses.focal import FocalConfig
+
+LossConfig = Annotated[DiceConfig | FocalConfig, Field(discriminator="kind")]
+
+COARSER_HEAD = 0.5
+"""Each coarser head of deep supervision weighs this much of the next finer one (Isensee et al. 2021)."""
+
+
+class WeightedSum(nn.Module):
+    """The weighted sum of several losses, averaged over the heads of deep supervision."""
+
+    def __init__(self, terms: Sequence[DiceConfig | FocalConfig]) -> None:
+        super().__init__()
+        self.weights = [term.weight for term in terms]
+        self.losses = nn.ModuleList(term.build() for term in terms)
+
+    def forward(self, heads: Sequence[Tensor], target: Tensor) -> Tensor:
+        """A scalar from the heads' class scores (batch, class, i, j, k), finest first, and classes (batch, i, j, k)."""
+        head_weights = [COARSER_HEAD**level for level in range(len(heads))]
+        total = target.new_zeros((), dtype=heads[0].dtype).float()
+        for logits, head_weight in zip(heads, head_weights, strict=True):
+            for loss, weight in zip(self.losses, self.weights, strict=True):
+                total = total + head_weight * weight * loss(logits, target)
+        return total / sum(head_weights)
