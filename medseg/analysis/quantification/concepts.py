@@ -8,7 +8,7 @@ from medseg.core.volume import Unit
 VOLUME = Code(value="118565006", scheme="SCT", meaning="Volume")
 LONG_AXIS = Code(value="103339001", scheme="SCT", meaning="Long axis")
 SHORT_AXIS = Code(value="103340004", scheme="SCT", meaning="Short axis")
-MAXIMUM_3D_DIAMETER = Code(value="L0JK", scheme="IBSI", meaning="Maximum 3D Diameter of a Mesh")
+DIAMETER = Code(value="81827009", scheme="SCT", meaning="Diameter")
 MEAN = Code(value="373098007", scheme="SCT", meaning="Mean")
 STANDARD_DEVIATION = Code(value="386136009", scheme="SCT", meaning="Standard Deviation")
 MAXIMUM = Code(value="56851009", scheme="SCT", meaning="Maximum")

@@ -1,4 +1,13 @@
-"""How long a structure is, in mm: longest axial diameter, its perpendicular, and the longest diameter in space."""
+"""How long a structure is, in mm: longest axial diameter, its perpendicular, and the longest diameter in space.
+
+A mask says which voxel centres lie inside. The distance between its two outermost centres falls short of the structure
+by up to a voxel at each end, and by less the rounder the ends are, since some direction always fits well: over made
+ellipsoids by half a voxel in all. So a longest diameter here is the distance between two voxel centres plus half a step
+of the grid along that line (a step along a slanted line is as long as the lattice allows there, so that thick slices
+lengthen only what runs across them). The tests hold this to half a voxel. A perpendicular cannot choose its direction
+and falls short by more: three quarters of a step are added, which leaves no bias. A mesh half-way between voxels inside
+and outside, as pyradiomics measures, reads nearly a whole voxel long on round shapes, and on 5 mm slices 4 mm.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +23,13 @@ from medseg.core.geometry import Geometry
 from medseg.imaging.components import Component
 
 Points = NDArray[np.float64]
+Ends = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+_CHOSEN_DIRECTION_STEPS = 0.5
+_GIVEN_DIRECTION_STEPS = 0.75
+
+_JUST_INSIDE = 1 - 1e-6
+"""The level at which an outline runs through the outermost voxel centres."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +43,16 @@ class AxialDiameters:
     perpendicular_mm: float
     slice_axis: int
     slice_index: int
-    longest_ends_mm: tuple[tuple[float, float, float], tuple[float, float, float]]
-    perpendicular_ends_mm: tuple[tuple[float, float, float], tuple[float, float, float]]
+    longest_ends_mm: Ends
+    perpendicular_ends_mm: Ends
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Line:
+    """A diameter: its ends (2, dimensions) in index units, and its length in mm with the half step added."""
+
+    ends: Points
+    length_mm: float
 
 
 def axial_axis(geometry: Geometry) -> int:
@@ -40,99 +64,135 @@ def axial_diameters(component: Component, geometry: Geometry) -> AxialDiameters:
     """The longest diameter over all axial slices and its perpendicular, as RECIST 1.1 and WHO measure.
 
     Axial means the stored slices that lie nearest to the patient's axial plane: an obliquely scanned series is measured
-    in its own slices, as a radiologist does. Both diameters run between points of the outline, which passes half-way
-    between voxels inside and outside; they may cross a hollow. The perpendicular is the longest chord at right angles
-    to the longest diameter, not the width of a box.
+    in its own slices, as a radiologist does. Both lines run between points of the outline and may cross a hollow. The
+    perpendicular is the longest chord at right angles to the longest diameter, not the width of a box.
     """
     axis = axial_axis(geometry)
-    in_plane = [other for other in range(3) if other != axis]
-    plane = geometry.affine[:3, in_plane]
-    # An orthonormal basis of the slice plane turns index steps into mm, for slanted axes too.
-    basis, to_mm = np.linalg.qr(plane)
-    best: tuple[float, int, list[Points], Points] | None = None
+    plane_mm = geometry.affine[:3, [other for other in range(3) if other != axis]]
+    best: _Line | None = None
+    best_number = 0
     for number, slice_mask in enumerate(np.moveaxis(component.mask, axis, 0)):
-        # A rectangle that is too small cannot hold a longer diameter: most slices are passed over so.
-        if not slice_mask.any() or (best is not None and _reach_mm(slice_mask, to_mm) <= best[0]):
+        # A slice whose voxels' box has a shorter diagonal cannot hold a longer diameter: most are passed over so.
+        if not slice_mask.any() or (best is not None and _reach_mm(slice_mask, plane_mm) <= best.length_mm):
             continue
-        outlines = [outline @ to_mm.T for outline in _outlines(slice_mask)]
-        ends = _farthest_pair(np.concatenate(outlines))
-        length = float(np.linalg.norm(ends[1] - ends[0]))
-        if best is None or length > best[0] + 1e-9:
-            best = (length, number, outlines, ends)
+        line = _longest_line(_row_ends(slice_mask), plane_mm)
+        if best is None or line.length_mm > best.length_mm + 1e-9:
+            best, best_number = line, number
     if best is None:
         raise ValueError("a component holds at least one voxel")
-    longest_mm, number, outlines, ends = best
-    chord = _longest_chord_across(outlines, (ends[1] - ends[0]) / longest_mm)
-    start = np.asarray(component.start, dtype=np.float64)
-    start[axis] += number
-    origin = geometry.world(start)
-
-    def in_world(pair: Points) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        (ax, ay, az), (bx, by, bz) = (origin + pair @ basis.T).tolist()
-        return (ax, ay, az), (bx, by, bz)
-
+    chord = _longest_chord_across(np.moveaxis(component.mask, axis, 0)[best_number], best, plane_mm)
+    corner = np.asarray(component.start, dtype=np.float64)
+    corner[axis] += best_number
     return AxialDiameters(
-        longest_mm=longest_mm,
-        perpendicular_mm=float(np.linalg.norm(chord[1] - chord[0])),
+        longest_mm=best.length_mm,
+        perpendicular_mm=chord.length_mm,
         slice_axis=axis,
-        slice_index=int(start[axis]),
-        longest_ends_mm=in_world(ends),
-        perpendicular_ends_mm=in_world(chord),
+        slice_index=int(corner[axis]),
+        longest_ends_mm=_in_world(best, plane_mm, geometry.world(corner)),
+        perpendicular_ends_mm=_in_world(chord, plane_mm, geometry.world(corner)),
     )
 
 
 def maximum_diameter_mm(component: Component, geometry: Geometry) -> float:
-    """The longest distance in mm between two points of the structure's surface, in any direction.
+    """The longest diameter in mm of the structure in any direction; never less than its longest axial diameter."""
+    axis = int(np.argmax(component.mask.shape))
+    lines = np.moveaxis(component.mask, axis, 2)
+    columns = np.argwhere(lines.any(axis=2))
+    occupied = lines[tuple(columns.T)]
+    last = occupied.shape[1] - 1
+    ends = np.concatenate(
+        [
+            np.column_stack((columns, occupied.argmax(axis=1))),
+            np.column_stack((columns, last - occupied[:, ::-1].argmax(axis=1))),
+        ]
+    )
+    axes_mm = geometry.affine[:3, [*(other for other in range(3) if other != axis), axis]]
+    return _longest_line(ends.astype(np.float64), axes_mm).length_mm
 
-    The surface passes half-way between voxels inside and outside, as the vertices of a marching-cubes mesh do (IBSI
-    L0JK).
-    """
-    faces = []
-    padded = np.pad(component.mask, 1)
-    for axis in range(3):
-        entering = np.argwhere(np.diff(padded.view(np.int8), axis=axis))
-        faces.append(entering + 0.5 * np.eye(3)[axis])
-    ends = _farthest_pair(np.concatenate(faces) @ geometry.affine[:3, :3].T)
-    return float(np.linalg.norm(ends[1] - ends[0]))
+
+def _longest_line(points: Points, axes_mm: Points) -> _Line:
+    """The longest line between two of the points (n, dimensions) in index units."""
+    corners = _extreme_points(points)
+    steps = cdist(corners, corners)
+    lengths_mm = cdist(corners @ axes_mm.T, corners @ axes_mm.T)
+    lengths_mm += np.divide(_CHOSEN_DIRECTION_STEPS * lengths_mm, steps, out=np.zeros_like(steps), where=steps > 0)
+    first, second = np.unravel_index(int(np.argmax(lengths_mm)), lengths_mm.shape)
+    if first == second:
+        # A lone voxel is as long as its longest side.
+        side = int(np.argmax(np.linalg.norm(axes_mm, axis=0)))
+        half = 0.5 * np.eye(points.shape[1])[side]
+        return _Line(np.stack((corners[0] - half, corners[0] + half)), float(np.linalg.norm(axes_mm[:, side])))
+    return _lengthened(corners[[first, second]], _CHOSEN_DIRECTION_STEPS, axes_mm)
 
 
-def _reach_mm(slice_mask: NDArray[np.bool_], to_mm: Points) -> float:
-    """The diagonal in mm of the parallelogram around a slice's voxels: nothing in it is longer."""
+def _lengthened(ends: Points, by_steps: float, axes_mm: Points) -> _Line:
+    """A line with half of `by_steps` grid steps added at each end along itself."""
+    run = ends[1] - ends[0]
+    half = run / np.linalg.norm(run) * by_steps / 2
+    longer = np.stack((ends[0] - half, ends[1] + half))
+    return _Line(longer, float(np.linalg.norm(axes_mm @ (longer[1] - longer[0]))))
+
+
+def _extreme_points(points: Points) -> Points:
+    """The corners of the points' convex hull, also where all lie on one line or in one plane."""
+    centred = points - points[0]
+    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
+    rank = int((sizes > 1e-6).sum())
+    if rank == 0:
+        return points[:1]
+    flat = centred @ directions[:rank].T
+    if rank == 1:
+        return points[[int(flat.argmin()), int(flat.argmax())]]
+    return np.asarray(points[ConvexHull(flat).vertices])
+
+
+def _row_ends(slice_mask: NDArray[np.bool_]) -> Points:
+    """The first and last voxel (n, 2) of each row of a slice: the longest line runs between two of them."""
+    rows = np.flatnonzero(slice_mask.any(axis=1))
+    first = slice_mask[rows].argmax(axis=1)
+    last = slice_mask.shape[1] - 1 - slice_mask[rows, ::-1].argmax(axis=1)
+    return np.concatenate((np.column_stack((rows, first)), np.column_stack((rows, last)))).astype(np.float64)
+
+
+def _reach_mm(slice_mask: NDArray[np.bool_], plane_mm: Points) -> float:
+    """The longer diagonal in mm of the parallelogram around a slice's voxels: nothing in it is longer."""
     rows, columns = np.flatnonzero(slice_mask.any(axis=1)), np.flatnonzero(slice_mask.any(axis=0))
-    across = (rows[-1] - rows[0] + 1) * to_mm[:, 0]
-    along = (columns[-1] - columns[0] + 1) * to_mm[:, 1]
-    return float(max(np.linalg.norm(across + along), np.linalg.norm(across - along)))
+    down = (rows[-1] - rows[0] + 1) * plane_mm[:, 0]
+    along = (columns[-1] - columns[0] + 1) * plane_mm[:, 1]
+    return float(max(np.linalg.norm(down + along), np.linalg.norm(down - along)))
 
 
-def _outlines(slice_mask: NDArray[np.bool_]) -> list[Points]:
-    """The closed outlines (n, 2) of a slice in index units; each ends where it begins."""
-    return [outline - 1 for outline in find_contours(np.pad(slice_mask, 1).astype(np.float32), 0.5)]
+def _longest_chord_across(slice_mask: NDArray[np.bool_], line: _Line, plane_mm: Points) -> _Line:
+    """The longest line at right angles to another between two points of a slice's outline.
 
-
-def _farthest_pair(points: Points) -> Points:
-    """The two points (2, dimensions) that lie farthest apart."""
-    corners = points[ConvexHull(points).vertices]
-    apart = cdist(corners, corners)
-    first, second = np.unravel_index(int(np.argmax(apart)), apart.shape)
-    return np.asarray(corners[[first, second]])
-
-
-def _longest_chord_across(outlines: list[Points], direction: Points) -> Points:
-    """The ends (2, 2) of the longest line at right angles to `direction` between two points of the outlines.
-
-    Between two vertices the length of such a line changes evenly, so that the longest one passes through a vertex.
+    Between two corners of the outline the length of such a line changes evenly: the longest passes through a corner.
     """
+    # In an orthonormal basis of the slice plane right angles are right angles, for slanted grid axes too.
+    _, to_mm = np.linalg.qr(plane_mm)
+    run = to_mm @ (line.ends[1] - line.ends[0])
+    direction = run / np.linalg.norm(run)
     across = np.array((-direction[1], direction[0]))
+    outlines = [(outline - 1) @ to_mm.T for outline in find_contours(np.pad(slice_mask, 1) * 1.0, _JUST_INSIDE)]
     starts = np.concatenate([outline[:-1] for outline in outlines])
     stops = np.concatenate([outline[1:] for outline in outlines])
     t0, t1, s0, s1 = starts @ direction, stops @ direction, starts @ across, stops @ across
     best_length, best_t, best_s = -1.0, 0.0, (0.0, 0.0)
     for t in t0:
         crossed = (np.minimum(t0, t1) <= t) & (np.maximum(t0, t1) >= t)
-        run = t1[crossed] - t0[crossed]
-        share = np.divide(t - t0[crossed], run, out=np.zeros_like(run), where=run != 0)
+        width = t1[crossed] - t0[crossed]
+        share = np.divide(t - t0[crossed], width, out=np.zeros_like(width), where=width != 0)
         crossings = s0[crossed] + share * (s1[crossed] - s0[crossed])
         low, high = float(crossings.min()), float(crossings.max())
         if high - low > best_length:
             best_length, best_t, best_s = high - low, float(t), (low, high)
-    return np.array([best_t * direction + best_s[0] * across, best_t * direction + best_s[1] * across])
+    middle = best_t * direction + sum(best_s) / 2 * across
+    # A structure one voxel thin is one voxel wide, and no perpendicular is longer than the longest diameter.
+    step_mm = 1 / float(np.linalg.norm(np.linalg.solve(to_mm, across)))
+    length_mm = min(best_length + step_mm * max(_GIVEN_DIRECTION_STEPS, 1 - best_length / step_mm), line.length_mm)
+    ends = np.stack((middle - across * length_mm / 2, middle + across * length_mm / 2))
+    return _Line(np.linalg.solve(to_mm, ends.T).T, length_mm)
+
+
+def _in_world(line: _Line, plane_mm: Points, origin_mm: Points) -> Ends:
+    (ax, ay, az), (bx, by, bz) = (origin_mm + line.ends @ plane_mm.T).tolist()
+    return (ax, ay, az), (bx, by, bz)

@@ -91,7 +91,7 @@ def _diameters(component: Component, geometry: Geometry) -> Iterator[Measurement
     for name, value, code in (
         ("longest_axial_diameter", axial.longest_mm, concepts.LONG_AXIS),
         ("perpendicular_axial_diameter", axial.perpendicular_mm, concepts.SHORT_AXIS),
-        ("maximum_3d_diameter", maximum_diameter_mm(component, geometry), concepts.MAXIMUM_3D_DIAMETER),
+        ("maximum_3d_diameter", maximum_diameter_mm(component, geometry), concepts.DIAMETER),
     ):
         yield Measurement(name=name, value=value, unit=concepts.MILLIMETRE, code=code)
 
