@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel
 import numpy as np
@@ -89,10 +89,11 @@ def check_header(block: bytes, path: Path, choice: AffineChoice | None) -> Check
     return CheckedHeader(geometry, dtype, _offset(fields, size, path), slope, intercept, warnings)
 
 
-def _kind(block: bytes, path: Path) -> tuple[str, bool]:
+def _kind(block: bytes, path: Path) -> tuple[Literal["<", ">"], bool]:
     """Byte order and whether the header is NIfTI-2, by its first four bytes and its magic."""
-    for order, name in (("<", "little"), (">", "big")):
-        size = int.from_bytes(block[:4], "little" if order == "<" else "big")
+    orders: tuple[tuple[Literal["<", ">"], Literal["little", "big"]], ...] = (("<", "little"), (">", "big"))
+    for order, name in orders:
+        size = int.from_bytes(block[:4], name)
         if len(block) >= 4 and size in _SIZES:
             is_nifti2 = _SIZES[size]
             magic = block[4:12] if is_nifti2 else block[344:348]

@@ -10,12 +10,12 @@ _FLIP = np.array([-1.0, -1.0, 1.0])
 
 def lps_to_ras(points_mm: ArrayLike) -> NDArray[np.float64]:
     """Positions or directions (..., 3) in RAS+ of those in LPS+."""
-    return np.asarray(points_mm, dtype=np.float64) * _FLIP
+    return np.asarray(np.asarray(points_mm, dtype=np.float64) * _FLIP)
 
 
 def ras_to_lps(points_mm: ArrayLike) -> NDArray[np.float64]:
     """Positions or directions (..., 3) in LPS+ of those in RAS+."""
-    return np.asarray(points_mm, dtype=np.float64) * _FLIP
+    return np.asarray(np.asarray(points_mm, dtype=np.float64) * _FLIP)
 
 
 def affine_ras(columns_lps: ArrayLike, origin_lps: ArrayLike) -> NDArray[np.float64]:

@@ -1,0 +1,32 @@
+"""The findings of a report as CSV, one row a measurement: for spreadsheets and statistics."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from medseg.core.atomic import whole_file
+from medseg.core.report import Report
+
+HEADER = (
+    *("label", "instance", "measurement", "value", "unit", "lower_95", "upper_95", "code", "code_scheme"),
+    *("centroid_x_mm", "centroid_y_mm", "centroid_z_mm", "voxel_i", "voxel_j", "voxel_k"),
+)
+"""Centroids are in RAS+ mm, voxels on the scan's own grid, units in UCUM."""
+
+
+def write_findings_csv(report: Report, path: Path) -> None:
+    """One row a measurement of each finding; only the header where nothing was found."""
+    with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER)
+        for finding in report.findings:
+            place = (*(f"{length:.2f}" for length in finding.centroid_mm), *finding.index)
+            for measured in finding.measurements:
+                lower, upper = measured.interval or ("", "")
+                writer.writerow(
+                    [
+                        *(finding.label.name, finding.instance, measured.name, f"{measured.value:.6g}", measured.unit),
+                        *(lower, upper, measured.code.value, measured.code.scheme, *place),
+                    ]
+                )
