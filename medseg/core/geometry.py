@@ -82,7 +82,8 @@ class Geometry:
 
     @classmethod
     def from_spacing(cls, shape: Shape, spacing_mm: Spacing, origin_mm: Spacing = (0.0, 0.0, 0.0)) -> Geometry:
-        """An RAS+ grid whose axes run along the world's."""
+        """An RAS+ grid whose axes run along the world's. Raises GeometryError for a spacing that is not above 0."""
+        _require_positive(spacing_mm)
         affine = np.diag((*spacing_mm, 1.0))
         affine[:3, 3] = origin_mm
         return cls(shape, affine)
@@ -215,7 +216,11 @@ class Geometry:
         return Geometry(shape, affine, self.frame_of_reference)
 
     def with_spacing(self, spacing_mm: Spacing) -> Geometry:
-        """The grid of another spacing over the same field of view, its outer voxel faces centred on this one's."""
+        """The grid of another spacing over the same field of view, its outer voxel faces centred on this one's.
+
+        Raises GeometryError for a spacing that is not above 0.
+        """
+        _require_positive(spacing_mm)
         old = np.asarray(self.spacing_mm)
         new = np.asarray(spacing_mm, dtype=np.float64)
         shape = np.maximum(1, np.round(np.asarray(self.shape) * old / new)).astype(int)
@@ -245,6 +250,11 @@ class Geometry:
 def format_mm(spacing_mm: Spacing) -> str:
     """Lengths along three axes for people: "0.78 x 0.78 x 2.5 mm"."""
     return " x ".join(f"{length:.4g}" for length in spacing_mm) + " mm"
+
+
+def _require_positive(spacing_mm: Spacing) -> None:
+    if not all(np.isfinite(length) and length > 0 for length in spacing_mm):
+        raise GeometryError(f"a spacing is above 0 mm along each axis, got {tuple(map(float, spacing_mm))} mm")
 
 
 def _world_axis(letter: str) -> int:
