@@ -53,6 +53,8 @@ class Task(BaseModel):
     measurements: tuple[MeasurementKind, ...] = ("volume",)
     window: Window | None = None
     min_finding_ml: float = Field(default=0.0, ge=0)
+    surface_tolerance_mm: float = Field(default=2.0, gt=0)
+    """Two outlines no further apart than this count as agreeing: about what two experts differ by."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:

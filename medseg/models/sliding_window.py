@@ -62,7 +62,7 @@ def window_starts(length: int, side: int, overlap: float) -> list[int]:
         return [0]
     step = max(1.0, side * (1 - overlap))
     count = int(np.ceil((length - side) / step)) + 1
-    return np.linspace(0, length - side, count).round().astype(int).tolist()
+    return [int(start) for start in np.linspace(0, length - side, count).round()]
 
 
 def gaussian_weights(patch: Shape) -> Tensor:

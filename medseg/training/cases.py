@@ -65,10 +65,11 @@ def _prepare(case: Case, task: Task, preparation: Preparation, folder: Path) -> 
     if case.label is None:
         raise InputError(f"case {case.name} has no reference mask; only cases with one can be trained on")
     scans = {channel.name: read_scan(case.channels[channel.name]) for channel in task.channels}
-    label_map = read_label_map(case.label, task.label_schema)
-    first = next(iter(scans.values()))
-    first.volume.geometry.require_same(label_map.geometry, f"image and mask of case {case.name}")
-    image = preparation.apply({name: scan.volume for name, scan in scans.items()}).array
+    volumes = {name: scan.volume.reoriented("RAS") for name, scan in scans.items()}
+    label_map = read_label_map(case.label, task.label_schema).reoriented("RAS")
+    for volume in volumes.values():
+        volume.geometry.require_same(label_map.geometry, f"image and mask of case {case.name}")
+    image = preparation.apply(volumes).array
     classes = np.asarray(preparation.apply_to_labels(label_map), dtype=np.uint8)
     digest = hashlib.sha256()
     for scan in scans.values():

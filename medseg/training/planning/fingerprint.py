@@ -89,20 +89,24 @@ def take_fingerprint(cases: Sequence[Case], task: Task, progress: Progress | Non
 def _examine(case: Case, task: Task, samples: list[list[NDArray[np.float32]]], units: list[set[Unit]]) -> CaseFacts:
     if case.label is None:
         raise InputError(f"case {case.name} has no reference mask; only cases with one can be planned from")
-    label_map = read_label_map(case.label, task.label_schema)
+    label_map = read_label_map(case.label, task.label_schema).reoriented("RAS")
     foreground = np.flatnonzero(label_map.array)
     chosen = foreground[np.linspace(0, len(foreground) - 1, min(len(foreground), SAMPLES_PER_CASE)).round().astype(int)]
     for index, channel in enumerate(task.channels):
-        volume = read_scan(case.channels[channel.name]).volume
+        volume = read_scan(case.channels[channel.name]).volume.reoriented("RAS")
         volume.geometry.require_same(label_map.geometry, f"image and mask of case {case.name}")
         samples[index].append(volume.array.reshape(-1)[chosen].astype(np.float32))
         units[index].add(volume.unit)
-    turned = label_map.reoriented("RAS").geometry
     volumes = [
         float(np.count_nonzero(label_map.mask(label.index))) * label_map.geometry.voxel_volume_ml
         for label in task.labels
     ]
-    return CaseFacts(name=case.name, shape=turned.shape, spacing_mm=turned.spacing_mm, label_volume_ml=tuple(volumes))
+    return CaseFacts(
+        name=case.name,
+        shape=label_map.geometry.shape,
+        spacing_mm=label_map.geometry.spacing_mm,
+        label_volume_ml=tuple(volumes),
+    )
 
 
 def _channel_facts(name: str, samples: list[NDArray[np.float32]], units: set[Unit]) -> ChannelFacts:

@@ -1,0 +1,83 @@
+"""`medseg data`: check, list and fetch data sets; make phantoms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medseg.cli.console import print_table, shown_progress
+from medseg.cli.options import DataArgument, RootOption
+
+app = typer.Typer(help="Check, list, fetch and make data sets.", no_args_is_help=True)
+
+
+@app.command()
+def check(
+    data: DataArgument,
+    root: RootOption = None,
+    checksums: Annotated[bool, typer.Option(help="Whether to compare the sha256 of every file.")] = True,
+) -> None:
+    """Read every case of a data set and say what is wrong with it; exit code 2 where anything is."""
+    from medseg.workflows.data_sets import check_data_set, open_data_set
+
+    with shown_progress() as progress:
+        manifest = open_data_set(data, root)
+        checked = check_data_set(manifest, checksums=checksums, progress=progress)
+    print_table(("data set", manifest.facts.name), checked.overview())
+    for problem in checked.problems:
+        typer.echo(str(problem))
+    if checked.problems or not checked.cases:
+        typer.secho(
+            f"medseg: {len(checked.problems)} problems in {manifest.facts.name}"
+            + ("" if checked.cases else "; not a single case could be read"),
+            fg=typer.colors.RED,
+            err=True,
+        )
+        raise typer.Exit(2)
+    typer.echo(f"{manifest.facts.name}: no problems in {len(checked.cases)} cases")
+
+
+@app.command(name="list")
+def list_(
+    data: DataArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The manifest folder to write.", show_default=False)],
+    root: RootOption = None,
+) -> None:
+    """Write a manifest (cases, folds by subject, checksums) for a data set."""
+    from medseg.workflows.data_sets import list_data_set, open_data_set
+
+    with shown_progress() as progress:
+        manifest = list_data_set(open_data_set(data, root), output, progress)
+    cases, folds = len(manifest.rows), len(manifest.folds)
+    typer.echo(f"{output}: {cases} cases in {folds} folds; their files lie in {manifest.data_folder}")
+
+
+@app.command()
+def fetch(
+    manifest_folder: Annotated[Path, typer.Argument(metavar="MANIFEST", help="A manifest folder.", show_default=False)],
+    root: Annotated[Path, typer.Option("--root", help="Where the data is to lie.", show_default=False)],
+) -> None:
+    """Download a data set as its manifest says, with resume and checksums."""
+    from medseg.workflows.data_sets import fetch_data_set, open_data_set
+
+    with shown_progress() as progress:
+        manifest = open_data_set(manifest_folder, root)
+        count = fetch_data_set(manifest, progress)
+    typer.echo(f"{manifest.facts.name}: {count} downloaded, the data is in {manifest.data_folder}")
+
+
+@app.command()
+def phantoms(
+    output: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
+    cases: Annotated[int, typer.Option(min=5, help="Studies to train on, as NIfTI.")] = 20,
+    held_out: Annotated[int, typer.Option(min=0, help="Studies to test on, as NIfTI and DICOM.")] = 2,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other patients.")] = 0,
+) -> None:
+    """Make CT studies whose organ, lesions, vessels and narrowings are known by formula."""
+    from medseg.workflows.demonstrate import make_phantoms
+
+    with shown_progress() as progress:
+        manifest = make_phantoms(output, cases=cases, held_out=held_out, seed=seed, progress=progress)
+    typer.echo(f"{output}: {len(manifest.rows)} made studies")

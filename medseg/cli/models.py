@@ -1,0 +1,162 @@
+"""Commands that make and judge models: plan, train, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medseg.cli.console import print_table, shown_progress
+from medseg.cli.options import DataArgument, DeviceOption, FoldOption, MemoryOption, MinutesOption, RootOption
+from medseg.core.errors import InputError
+
+if TYPE_CHECKING:
+    from medseg.analysis.evaluation.scores import CaseScores, Metric
+    from medseg.workflows.evaluate_model import Evaluation
+
+
+def plan(
+    data: DataArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The plan to write.")] = Path("plan.toml"),
+    root: RootOption = None,
+    fold: FoldOption = 0,
+    device: DeviceOption = "auto",
+    memory_gb: MemoryOption = 8.0,
+    minutes: MinutesOption = None,
+) -> None:
+    """Look at a data set and write a plan of how to train on it; plan.toml may be edited."""
+    from medseg.workflows.data_sets import open_data_set
+    from medseg.workflows.make_plan import plan_training, save_plan, training_budget
+
+    with shown_progress() as progress:
+        manifest = open_data_set(data, root)
+        made, _ = plan_training(manifest, fold, training_budget(device, memory_gb, minutes), progress)
+    save_plan(made, output)
+    model, training = made.model, made.training
+    until = f"{training.minutes:g} minutes" if training.minutes else f"{training.epochs} epochs"
+    print_table(
+        ("plan", str(output)),
+        [
+            ("spacing", " x ".join(f"{length:g}" for length in model.preparation.spacing_mm) + " mm"),
+            ("patch", " x ".join(map(str, model.window.patch)) + " voxels"),
+            ("network", f"{model.network.kind}, channels {', '.join(map(str, model.network.channels))}"),
+            ("batch", f"{training.batch_size} patches"),
+            ("until", f"{until}, {training.steps_per_epoch} steps each" if not training.minutes else until),
+            ("loss", " + ".join(f"{term.weight:g} {term.kind}" for term in training.loss)),
+        ],
+    )
+
+
+def train(
+    data: DataArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The run folder.", show_default=False)],
+    root: RootOption = None,
+    fold: FoldOption = 0,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="Follow this plan.  [default: make one]", show_default=False)
+    ] = None,
+    device: DeviceOption = "auto",
+    memory_gb: MemoryOption = 8.0,
+    minutes: MinutesOption = None,
+) -> None:
+    """Train a model and score it on the held-out fold; a run that was cut off goes on where it stopped."""
+    from medseg.workflows.data_sets import open_data_set
+    from medseg.workflows.make_plan import open_plan, training_budget
+    from medseg.workflows.train_model import train_model
+
+    with shown_progress() as progress:
+        trained = train_model(
+            open_data_set(data, root),
+            fold,
+            output,
+            plan=open_plan(plan) if plan else None,
+            budget=training_budget(device, memory_gb, minutes),
+            progress=progress,
+        )
+    print_evaluation(trained.evaluation)
+    typer.echo(f"{trained.folder}: trained and scored in {trained.duration_s / 60:.1f} minutes")
+
+
+def evaluate(
+    masks: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PREDICTION REFERENCE]", help="Two masks to compare.", show_default=False),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="The task of two masks: a shipped name or a .toml.", show_default=False)
+    ] = None,
+    model: Annotated[Path | None, typer.Option("--model", help="A bundle to evaluate.", show_default=False)] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="The data set to evaluate it on.", show_default=False)
+    ] = None,
+    root: RootOption = None,
+    fold: Annotated[
+        int | None, typer.Option("--fold", min=0, help="Only this fold.  [default: the test cases]", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write every score to this CSV.", show_default=False)
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Score a model on a data set, or one mask against another: Dice, NSD, HD95, volume difference."""
+    from medseg.workflows import evaluate_model as workflow
+    from medseg.workflows.data_sets import open_data_set
+
+    if masks:
+        if len(masks) != 2 or task is None or model or data:
+            raise InputError("give two masks and their --task, or a --model and its --data")
+        scores = workflow.evaluate_mask(masks[0], masks[1], workflow.open_task(task))
+        print_case(scores)
+        cases: tuple[CaseScores, ...] = (scores,)
+    else:
+        if model is None or data is None:
+            raise InputError("give a --model and its --data, or two masks and their --task")
+        manifest = open_data_set(data, root)
+        with shown_progress() as progress:
+            evaluation = workflow.evaluate_bundle(model, manifest, fold, device=device, progress=progress)
+        print_evaluation(evaluation)
+        cases = evaluation.cases
+    if output is not None:
+        workflow.write_case_scores(cases, output)
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """The means with their 95 % intervals, a row a label."""
+    summary = evaluation.summary
+    shown: tuple[tuple[Metric, str, int], ...] = (("dice", "Dice", 3), ("nsd", f"NSD {summary.tolerance_mm:g} mm", 3), ("hd95_mm", "HD95 mm", 2))
+    rows = []
+    for name, statistics in [*summary.by_label.items(), ("mean", summary.over_labels)]:
+        cells = [name.replace("_", " ")]
+        for metric, _, digits in shown:
+            statistic = statistics[metric]
+            low, high = statistic.interval
+            lost = f" ({statistic.infinite} missed)" if statistic.infinite else ""
+            cells.append(f"{statistic.mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]{lost}")
+        bias = statistics["volume_difference_ml"]
+        cells.append(f"{bias.mean:+.2f}")
+        rows.append(cells)
+    header = ("label", *(title for _, title, _ in shown), "volume difference ml")
+    print_table(header, rows, f"{summary.case_count} cases: mean [95 % interval]")
+
+
+def print_case(scores: CaseScores) -> None:
+    """The scores of one case, a row a label."""
+    print_table(
+        ("label", "Dice", f"NSD {scores.tolerance_mm:g} mm", "HD95 mm", "volume ml", "reference ml"),
+        [
+            (
+                label.label.replace("_", " "),
+                f"{label.dice:.4f}",
+                f"{label.nsd:.4f}",
+                f"{label.hd95_mm:.2f}",
+                f"{label.prediction_ml:.2f}",
+                f"{label.reference_ml:.2f}",
+            )
+            for label in scores.labels
+        ],
+        scores.case,
+    )
+
+
+COMMANDS = (plan, train, evaluate)

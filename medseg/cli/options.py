@@ -1,0 +1,35 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Device = Literal["auto", "cpu", "cuda"]
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="A manifest folder, an MSD or nnU-Net folder with dataset.json, or a folder of images/ and labels/.",
+        show_default=False,
+    ),
+]
+RootOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--root", help="Where the data of a manifest lies.  [default: beside the manifest]", show_default=False
+    ),
+]
+FoldOption = Annotated[int, typer.Option("--fold", min=0, help="The fold that is held out from training.")]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Where the network runs.")]
+MinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes", min=0.1, help="Wall clock for the whole training.  [default: by epochs]", show_default=False
+    ),
+]
+MemoryOption = Annotated[float, typer.Option("--memory-gb", min=0.5, help="Memory the training may use.")]
+ModelOption = Annotated[Path, typer.Option("--model", help="The model bundle: a folder.", show_default=False)]

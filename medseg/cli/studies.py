@@ -1,0 +1,109 @@
+"""Commands about scans: segment, view, and the demonstration."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medseg.cli.console import print_table, shown_progress
+from medseg.cli.options import DeviceOption, ModelOption
+from medseg.core.errors import InputError
+
+if TYPE_CHECKING:
+    from medseg.core.report import Report
+
+
+def segment(
+    scans: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SCAN...",
+            help="A NIfTI, NRRD or MetaImage file, a DICOM file or folder, or a zip of one; "
+            "for a model of several channels each as CHANNEL=PATH.",
+            show_default=False,
+        ),
+    ],
+    model: ModelOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The result folder.", show_default=False)],
+    device: DeviceOption = "auto",
+) -> None:
+    """Segment a scan: the mask on the scan's own grid, and a table of what was found."""
+    from medseg.workflows.segment_study import open_bundle, segment_study
+
+    with shown_progress() as progress:
+        report = segment_study(named_sources(scans), open_bundle(model), output, device=device, progress=progress)
+    print_findings(report)
+    typer.echo(f"{output}: {len(report.findings)} findings in {report.duration_s:.1f} s")
+
+
+def view(
+    folder: Annotated[Path, typer.Argument(help="A result folder, or a folder of them.", show_default=False)],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port on 127.0.0.1.")] = 8501,
+) -> None:
+    """Open the viewer on results, in the browser, on this machine only."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; give a result folder of `medseg segment`, or a folder of them")
+    command = [sys.executable, "-m", "apps.viewer", str(folder), "--port", str(port)]
+    try:
+        raise typer.Exit(subprocess.run(command, check=False).returncode)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+def demo(
+    output: Annotated[Path, typer.Argument(help="Where data, run and results go.")] = Path("demo"),
+    minutes: Annotated[float, typer.Option(min=0.2, help="How long to train.")] = 5.0,
+    open_viewer: Annotated[
+        bool, typer.Option("--view/--no-view", help="Whether to open the viewer at the end.")
+    ] = True,
+    device: DeviceOption = "auto",
+) -> None:
+    """Make studies, train on them, segment held-out DICOM studies, compare with the truth, and look at them."""
+    from medseg.cli.models import print_case, print_evaluation
+    from medseg.workflows.demonstrate import demonstrate
+
+    with shown_progress() as progress:
+        shown = demonstrate(output, minutes=minutes, device=device, progress=progress)
+    print_evaluation(shown.model.evaluation)
+    for study in shown.studies:
+        print_findings(study.report)
+        print_case(study.scores)
+    typer.echo(f"results: {output / 'studies'}")
+    if open_viewer:
+        view(output / "studies")
+
+
+def named_sources(scans: list[str]) -> dict[str, Path]:
+    """CHANNEL=PATH pairs, or the one path of a task with one channel. Raises InputError where a channel is unclear."""
+    if len(scans) == 1 and ("=" not in scans[0] or Path(scans[0]).exists()):
+        return {"scan": Path(scans[0])}
+    sources: dict[str, Path] = {}
+    for text in scans:
+        name, equals, path = text.partition("=")
+        if not equals or not name or name in sources:
+            raise InputError(f"several scans are given as CHANNEL=PATH, each channel once; got {text!r}")
+        sources[name] = Path(path)
+    return sources
+
+
+def print_findings(report: Report) -> None:
+    """The findings, a row each: where, how large, how bright; then what to beware of."""
+    names = list(dict.fromkeys(m.name for finding in report.findings for m in finding.measurements))
+    units = {m.name: m.unit for finding in report.findings for m in finding.measurements}
+    rows = []
+    for finding in report.findings:
+        values = [finding.value(name) for name in names]
+        place = ", ".join(f"{length:.0f}" for length in finding.centroid_mm)
+        shown = ["" if value is None else f"{value:.2f}" for value in values]
+        rows.append((f"{finding.label.name.replace('_', ' ')} {finding.instance}", *shown, place))
+    header = ("finding", *(f"{name.replace('_', ' ')} {units[name]}" for name in names), "centre x, y, z mm")
+    print_table(header, rows, f"{report.task.title}, by model {report.model.name} {report.model.sha256[:12]}")
+    for warning in (*report.warnings, *report.limitations):
+        typer.echo(f"note: {warning}")
+
+
+COMMANDS = (segment, view, demo)

@@ -1,0 +1,51 @@
+"""Open a data set in any layout, check it, and fetch it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+
+from medseg.datasets.checks import CheckedManifest, check_manifest
+from medseg.datasets.fetch import fetch
+from medseg.datasets.layouts import list_cases, read_folder, with_checksums
+from medseg.datasets.manifest import Manifest, read_manifest, write_manifest
+from medseg.workflows.progress import Progress, silent
+
+CONNECT_TIMEOUT_S = 30.0
+
+
+def open_data_set(folder: Path, data_root: Path | None = None) -> Manifest:
+    """The data set that a manifest folder, an MSD or nnU-Net folder, or a pair of images/ and labels/ describes.
+
+    `data_root` is where the data of a manifest lies; without it, beside the manifest itself. A manifest that lists no
+    cases yet, for data that is there, is filled from the folder's layout. Raises InputError where nothing is found.
+    """
+    if data_root is None or not (folder / "manifest.toml").is_file():
+        return read_folder(folder)
+    manifest = read_manifest(folder, data_root)
+    if not manifest.rows and manifest.data_folder.is_dir():
+        return list_cases(manifest.facts, manifest.task, manifest.data_folder)
+    return manifest
+
+
+def check_data_set(manifest: Manifest, *, checksums: bool = True, progress: Progress = silent) -> CheckedManifest:
+    """What is wrong with the data set, if anything, and a summary of its cases."""
+    return check_manifest(
+        manifest, checksums=checksums, on_case=lambda done, total: progress("Checking cases", done, total)
+    )
+
+
+def list_data_set(manifest: Manifest, folder: Path, progress: Progress = silent) -> Manifest:
+    """Write manifest.toml and cases.csv, with the checksum of every file, into a folder; the manifest written."""
+    summed = with_checksums(manifest, lambda done, total: progress("Hashing files", done, total))
+    write_manifest(summed, folder)
+    return summed
+
+
+def fetch_data_set(manifest: Manifest, progress: Progress = silent) -> int:
+    """Download what is missing; how many files or archives came. Raises InputError where a download fails."""
+    with httpx.Client(follow_redirects=True, timeout=CONNECT_TIMEOUT_S) as client:
+        return fetch(
+            manifest, client, on_bytes=lambda name, done, total: progress(f"Fetching {name}", done, total or done)
+        )

@@ -1,0 +1,132 @@
+"""Score masks against references: a model on the cases of a data set, or one mask against another."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medseg.analysis.evaluation.scores import METRICS, CaseScores, score_case
+from medseg.analysis.evaluation.summary import Summary, summarise
+from medseg.core.atomic import whole_file
+from medseg.core.errors import InputError
+from medseg.core.label_map import LabelMap
+from medseg.core.study import Case
+from medseg.core.task import Task, load_task
+from medseg.datasets.manifest import Manifest
+from medseg.exchange.read import read_label_map
+from medseg.models.bundle import Score, Scores, load_bundle
+from medseg.models.device import DeviceName, choose_device
+from medseg.models.segmenter import NetworkSegmenter, Segmenter
+from medseg.workflows.progress import Progress, silent
+from medseg.workflows.segment_study import read_channels
+
+UNITS = {
+    "dice": "1",
+    "nsd": "1",
+    "hd95_mm": "mm",
+    "assd_mm": "mm",
+    "volume_difference_ml": "ml",
+    "volume_difference_percent": "%",
+}
+"""The UCUM unit of each metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The scores of each case and what they come to."""
+
+    cases: tuple[CaseScores, ...]
+    summary: Summary
+
+
+def evaluate_model(segmenter: Segmenter, task: Task, cases: Sequence[Case], progress: Progress = silent) -> Evaluation:
+    """Every case segmented and scored on its own grid; patients, not scans, are drawn for the intervals.
+
+    Raises InputError where a case has no reference mask or cannot be read.
+    """
+    if not cases:
+        raise InputError("there are no cases to evaluate on; choose another fold")
+    scored = []
+    for done, case in enumerate(cases, start=1):
+        if case.label is None:
+            raise InputError(f"case {case.name} has no reference mask to score against")
+        scans = read_channels(case.channels, task)
+        reference = read_label_map(case.label, task.label_schema)
+        predicted = segmenter.segment({name: scan.volume for name, scan in scans.items()}).label_map
+        scored.append(score_turned(predicted, reference, task, case.name))
+        progress("Evaluating", done, len(cases))
+    return Evaluation(tuple(scored), summarise(scored, subjects=[case.subject for case in cases]))
+
+
+def evaluate_bundle(
+    folder: Path, manifest: Manifest, fold: int | None, *, device: DeviceName = "auto", progress: Progress = silent
+) -> Evaluation:
+    """A bundle's scores on one fold of a data set, or on its test cases.
+
+    Raises StoreError for a missing or altered bundle, InputError where the data set is for another task.
+    """
+    bundle = load_bundle(folder)
+    task = bundle.spec.task
+    if task.labels != manifest.task.labels or task.channels != manifest.task.channels:
+        raise InputError(
+            f"the model {bundle.name} is for the task {task.name}, the data set {manifest.facts.name} for "
+            f"{manifest.task.name}; their channels and labels differ. Choose a data set or a model that fits."
+        )
+    cases = manifest.test if fold is None else manifest.validation(fold)
+    if not cases:
+        raise InputError(f"data set {manifest.facts.name} keeps no cases for the test; choose a --fold")
+    return evaluate_model(NetworkSegmenter(bundle, choose_device(device)), task, cases, progress)
+
+
+def open_task(name_or_path: str) -> Task:
+    """A shipped task, or one in a TOML file. Raises InputError where there is none."""
+    return load_task(name_or_path)
+
+
+def evaluate_mask(prediction: Path, reference: Path, task: Task) -> CaseScores:
+    """The scores of one mask file against another. Raises InputError, or GeometryError on different grids."""
+    masks = [read_label_map(path, task.label_schema) for path in (prediction, reference)]
+    return score_turned(masks[0], masks[1], task, prediction.name)
+
+
+def score_turned(prediction: LabelMap, reference: LabelMap, task: Task, case: str) -> CaseScores:
+    """The scores of a mask against its reference, which may store the same voxels in another order of axes."""
+    turned = [label_map.reoriented("RAS") for label_map in (prediction, reference)]
+    return score_case(turned[0], turned[1], tolerance_mm=task.surface_tolerance_mm, case=case)
+
+
+def bundle_scores(evaluation: Evaluation, dataset: str, split: str) -> Scores:
+    """What a bundle remembers of an evaluation; statistics without a single defined case are left out."""
+    rows = [*evaluation.summary.by_label.items(), ("mean", evaluation.summary.over_labels)]
+    return Scores(
+        dataset=dataset,
+        split=split,
+        scores=tuple(
+            Score(
+                metric=metric,
+                label=label,
+                unit=UNITS[metric],
+                mean=statistic.mean,
+                interval=statistic.interval,
+                cases=statistic.cases,
+            )
+            for label, statistics in rows
+            for metric, statistic in statistics.items()
+            if statistic.cases and math.isfinite(statistic.mean)
+        ),
+    )
+
+
+def write_case_scores(cases: Sequence[CaseScores], path: Path) -> None:
+    """All scores as CSV, one row a case and label; what is not defined is written as nan, a missed structure as inf."""
+    with whole_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["case", "label", *METRICS, "prediction_ml", "reference_ml"])
+        for case in cases:
+            for label in case.labels:
+                values = [label.value(metric) for metric in METRICS]
+                volumes = [label.prediction_ml, label.reference_ml]
+                writer.writerow([case.case, label.label, *(f"{value:.6g}" for value in (*values, *volumes))])

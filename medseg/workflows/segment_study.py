@@ -1,0 +1,103 @@
+"""Segment one scan: read, check, run the model, measure, write; the main job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from medseg import __version__
+from medseg.analysis.quantification.measure import measure_findings
+from medseg.core.atomic import whole_folder
+from medseg.core.errors import InputError
+from medseg.core.report import ModelIdentity, Report
+from medseg.core.task import Task
+from medseg.exchange.read import read_scan
+from medseg.exchange.reports.findings_csv import write_findings_csv
+from medseg.exchange.scan import Scan
+from medseg.exchange.write import write_label_map
+from medseg.models.bundle import ModelBundle, load_bundle
+from medseg.models.device import DeviceName, choose_device
+from medseg.models.segmenter import NetworkSegmenter
+from medseg.workflows.progress import Progress, silent
+
+REPORT, MASK, FINDINGS = "report.json", "segmentation.nii.gz", "findings.csv"
+
+
+def segment_study(
+    sources: Mapping[str, Path],
+    bundle: ModelBundle,
+    output: Path,
+    *,
+    device: DeviceName = "auto",
+    progress: Progress = silent,
+) -> Report:
+    """The report of one scan, after its result folder was written: report.json, segmentation.nii.gz, findings.csv.
+
+    `sources` maps the task's channels to files or folders; a task of one channel takes any single name. The folder
+    appears whole or not at all; an older result there is replaced, anything else is left alone.
+    Raises InputError when a scan cannot be used or is not of the model's modality.
+    """
+    require_result_folder(output)
+    task = bundle.spec.task
+    scans = read_channels(sources, task, progress)
+    segmenter = NetworkSegmenter(bundle, choose_device(device))
+    segmentation = segmenter.segment(
+        {name: scan.volume for name, scan in scans.items()},
+        lambda done, total: progress("Segmenting", done, total),
+    )
+    first = scans[task.channels[0].name]
+    report = Report(
+        series=first.series,
+        source=sources[next(iter(sources))].resolve(),
+        source_sha256=first.sha256,
+        task=task,
+        model=ModelIdentity(name=bundle.name, sha256=bundle.sha256, medseg_version=__version__),
+        findings=measure_findings(segmentation.label_map, task, first.volume),
+        warnings=tuple(warning for scan in scans.values() for warning in scan.warnings),
+        created=datetime.now(UTC),
+        duration_s=segmentation.duration_s,
+    )
+    with whole_folder(output) as unfinished:
+        write_label_map(segmentation.label_map, unfinished / MASK)
+        write_findings_csv(report, unfinished / FINDINGS)
+        (unfinished / REPORT).write_text(report.model_dump_json(indent=1), encoding="utf-8")
+    return report
+
+
+def open_bundle(folder: Path) -> ModelBundle:
+    """The model in a bundle folder. Raises StoreError where it is missing or altered."""
+    return load_bundle(folder)
+
+
+def read_channels(sources: Mapping[str, Path], task: Task, progress: Progress = silent) -> dict[str, Scan]:
+    """The scan of each channel of the task, its modality checked."""
+    names = [channel.name for channel in task.channels]
+    if len(names) == 1 and len(sources) == 1:
+        sources = {names[0]: next(iter(sources.values()))}
+    if sorted(sources) != sorted(names):
+        raise InputError(
+            f"the model takes the channels {', '.join(names)}; got {', '.join(sources)}. "
+            f"Give each as NAME=PATH: {' '.join(f'{name}=...' for name in names)}"
+        )
+    scans = {}
+    for done, channel in enumerate(task.channels, start=1):
+        scan = read_scan(sources[channel.name])
+        if scan.series.modality not in (channel.modality, "OT"):
+            raise InputError(
+                f"{sources[channel.name]} is a {scan.series.modality} scan; the model's task, {task.name} "
+                f"({task.title}), takes {channel.modality}. Choose a scan or a model that fits."
+            )
+        scans[channel.name] = scan
+        progress("Reading", done, len(task.channels))
+    return scans
+
+
+def require_result_folder(folder: Path) -> None:
+    """Raise InputError where something stands at `folder` that is not an earlier result: it will not be overwritten."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file; the output is a folder. Choose another name.")
+    if any(folder.iterdir()) and not (folder / REPORT).is_file():
+        raise InputError(f"{folder} holds other files and will not be overwritten. Choose a new or an empty folder.")
