@@ -54,13 +54,18 @@ def connected_components(
     if region is None:
         return ()
     structure = ndimage.generate_binary_structure(3, _RANKS[connectivity])
-    numbers, count = ndimage.label(mask[region], structure)
-    sizes = np.bincount(numbers.ravel(), minlength=count + 1)
+    numbers, _ = ndimage.label(mask[region], structure)
+    return largest_first(numbers, region, minimum_voxels)
+
+
+def largest_first(numbers: NDArray[np.int32], region: Box, minimum_voxels: int = 1) -> tuple[Component, ...]:
+    """The pieces of an array that numbers them from 1 within a region of the grid, largest first."""
+    sizes = np.bincount(numbers.ravel())
     boxes = ndimage.find_objects(numbers)
     # Pieces are numbered in order of their first voxel: a stable sort keeps that among equals.
     order = np.argsort(-sizes[1:], kind="stable") + 1
     return tuple(
-        Component(numbers[boxes[number - 1]] == number, _shifted(boxes[number - 1], region), int(sizes[number]))
+        Component(numbers[boxes[number - 1]] == number, shifted(boxes[number - 1], region), int(sizes[number]))
         for number in order
         if sizes[number] >= minimum_voxels
     )
@@ -71,7 +76,7 @@ def _occupied_box(mask: NDArray[np.bool_]) -> Box | None:
     return found[0] if found else None
 
 
-def _shifted(inner: Box, outer: Box) -> Box:
+def shifted(inner: Box, outer: Box) -> Box:
     """A box given inside another, on the grid that the outer one is given on."""
     i, j, k = (slice(a.start + b.start, a.stop + b.start) for a, b in zip(inner, outer, strict=True))
     return i, j, k
