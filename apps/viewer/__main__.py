@@ -1,0 +1,32 @@
+"""`python -m apps.viewer FOLDER`: what `medseg view` starts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from apps.viewer.launch import DEFAULT_PORT, LOCALHOST, launch_viewer
+from medseg.core.errors import MedsegError
+
+USER_ERROR = 2
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Results of `medseg segment`, or scans.")],
+    port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = DEFAULT_PORT,
+    address: Annotated[str, typer.Option(help="Address to bind; the default serves this machine only.")] = LOCALHOST,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Look at segmented scans in a browser. Stop with Ctrl+C."""
+    try:
+        launch_viewer(folder, port, address, may_open_browser=browser)
+    except MedsegError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(USER_ERROR) from error
+
+
+if __name__ == "__main__":
+    typer.run(main)

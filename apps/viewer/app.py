@@ -1,0 +1,27 @@
+"""The pages of the viewer; Streamlit runs this script for every session. Started by `apps.viewer.launch`."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from apps.viewer.app_pages.read_page import read_page
+from apps.viewer.app_pages.worklist_page import worklist_page
+from apps.viewer.state import ViewerState
+
+
+def main() -> None:
+    """Run the page of the address, then go where it asked to go."""
+    st.set_page_config(page_title="medseg viewer", layout="wide")
+    pages = {
+        "worklist": st.Page(worklist_page, title="Worklist", url_path="worklist", default=True),
+        "read": st.Page(read_page, title="Read", url_path="read"),
+    }
+    st.navigation(list(pages.values()), position="hidden").run()
+    state = ViewerState.current()
+    destination, state.destination = state.destination, None
+    if destination is not None:
+        query = {"study": state.study} if destination == "read" and state.study else None
+        st.switch_page(pages[destination], query_params=query)
+
+
+main()

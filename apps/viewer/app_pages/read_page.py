@@ -1,0 +1,33 @@
+"""The reading page: one study in the reading room, or a sentence why it cannot be shown."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from apps.viewer.components import reading_room
+from apps.viewer.page_data import study_data
+from apps.viewer.state import ViewerSettings, ViewerState
+from apps.viewer.tokens import Permit, issue
+from medseg.core.errors import MedsegError
+
+
+def read_page() -> None:
+    """Show the study that the address names."""
+    settings, state = ViewerSettings.current(), ViewerState.current()
+    study = st.query_params.get("study", state.study)
+    if study is None:
+        state.destination = "worklist"
+        return
+    state.study = study
+    try:
+        with st.spinner("Opening the study"):
+            on_screen = settings.desk.open(study)
+    except MedsegError as error:
+        st.error(f"This study cannot be shown: {error}")
+        if st.button("Back to the worklist"):
+            state.destination = "worklist"
+        return
+    token = issue(settings.signing_key, Permit(study, state.user, "read"))
+    answer = reading_room.show(study_data(on_screen), token, key="reading_room")
+    if answer.leave:
+        state.destination = "worklist"

@@ -1,0 +1,55 @@
+// The bar above the pictures and the line below them.
+
+import { element, iconButton, replaceChildren } from "./dom.js";
+
+const SWITCHES = [
+  ["isInverted", "Invert (i)", "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zM8 1v14M8 3.5h3M8 6h5.5M8 8.500h6M8 11h5"],
+  ["isCrosshairShown", "Cross-hair lines (x)", "M8 1v14M1 8h14"],
+  ["areCornersShown", "Corner texts (t)", "M2 4h5M2 7h3M9 12h5M11 9h3"],
+  ["isSmooth", "Smooth picture (s)", "M1 11c3 0 3-6 7-6s4 6 7 6"],
+];
+const BACK = "M10 2L4 8l6 6";
+const QUESTION = "M5.500 6a2.500 2.500 0 1 1 3.500 2.300c-.7.3-1 .8-1 1.700M8 12.800v.4";
+const RESET = "M3 8a5 5 0 1 1 1.500 3.500M3 12V8.500h3.500";
+
+export function buildHeader(room) {
+  const { study } = room;
+  room.toolButtons = Object.values(room.tools).map((tool) => [
+    tool.name,
+    iconButton(tool.icon, `${tool.words}${tool.key ? ` (${tool.key})` : ""}`, () => room.setTool(tool.name), { "data-tool": tool.name }),
+  ]);
+  room.switchButtons = SWITCHES.map(([name, words, icon]) => [name, iconButton(icon, words, () => room.toggle(name))]);
+  room.bar = element("progress", { class: "loading", max: 1, "aria-label": "Loading the scan" });
+  replaceChildren(
+    room.header,
+    iconButton(BACK, "Worklist (q)", () => room.leave(), { "data-action": "leave" }),
+    element(
+      "div",
+      { class: "who" },
+      element("strong", { text: study.patient || study.name }),
+      element("span", { class: "quiet", text: study.about }),
+    ),
+    element("div", { class: "tools", role: "toolbar", "aria-label": "Tools" }, ...room.toolButtons.map(([, made]) => made)),
+    element(
+      "div",
+      { class: "tools", role: "toolbar", "aria-label": "Display" },
+      ...room.switchButtons.map(([, made]) => made),
+      iconButton(RESET, "Reset zoom and position (r)", () => room.resetViews()),
+    ),
+    element("span", { class: "gap" }),
+    room.bar,
+    element("strong", { class: "notice", text: study.notice }),
+    iconButton(QUESTION, "Keys (?)", () => room.toggleHelp()),
+  );
+}
+
+export function buildStatus(room) {
+  const field = (name, title) => element("span", { class: `field ${name}`, title, "data-read": name });
+  room.readOutText = {
+    where: field("where", "Position in the patient"),
+    voxel: field("voxel", "Voxel of the scan's own grid (i, j, k)"),
+    value: field("value", "Value of the voxel"),
+    label: field("label", "Label in the mask"),
+  };
+  replaceChildren(room.status, ...Object.values(room.readOutText), element("span", { class: "gap" }), element("span", { class: "quiet", text: room.study.provenance }));
+}

@@ -1,0 +1,43 @@
+// Where Streamlit meets the reading room. Streamlit calls mount again on every change of data or theme; the room stays.
+
+import { element } from "./dom.js";
+import { Room } from "./room.js";
+
+const rooms = new WeakMap();
+
+export function mount(component, assets) {
+  const { parentElement, data } = component;
+  let kept = rooms.get(parentElement);
+  if (kept === undefined) {
+    parentElement.append(element("link", { rel: "stylesheet", href: `${assets}/style.css` }));
+    const page = { trigger: (name, value) => kept.component.setTriggerValue(name, value) };
+    kept = { component, room: new Room(parentElement, page) };
+    rooms.set(parentElement, kept);
+  }
+  kept.component = component;
+  kept.room.update({ ...data, study: withOwnIndex(data.study) });
+  return () => {
+    // Also called before a new mount on the same element: only what has left the page is taken down.
+    setTimeout(() => {
+      const host = parentElement.host ?? parentElement;
+      if (host.isConnected) return;
+      kept.room.destroy();
+      rooms.delete(parentElement);
+    });
+  };
+}
+
+// A voxel in display order, as the index (i, j, k) of the scan's own grid.
+function withOwnIndex(study) {
+  const { axes, flips, shape } = study.scan;
+  return {
+    ...study,
+    toOwn: (index) => {
+      const own = [0, 0, 0];
+      axes.forEach((axis, n) => {
+        own[axis] = flips[n] ? shape[n] - 1 - index[n] : index[n];
+      });
+      return own;
+    },
+  };
+}

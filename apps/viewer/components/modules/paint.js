@@ -1,0 +1,100 @@
+// From stored values and labels to pixels, through two lookup tables. Whole-number arithmetic, the same as
+// medseg/imaging/slices.py (grey) and medseg/imaging/overlay.py (overlay), so that both come to the same bytes.
+
+const STORED_VALUES = 65536;
+
+// Grey level 0-255 of every stored value, at index stored + 32768.
+export function greyTable(window, slope, intercept, isInverted) {
+  const table = new Uint8Array(STORED_VALUES);
+  for (let n = 0; n < STORED_VALUES; n += 1) {
+    const level = ((n - 32768) * slope + intercept - window.centre) / window.width + 0.5;
+    const grey = Math.floor(Math.min(1, Math.max(0, level)) * 255 + 0.5);
+    table[n] = isInverted ? 255 - grey : grey;
+  }
+  return table;
+}
+
+// For each label the RGBA of every grey level beneath it, as 32-bit words of ImageData; hidden labels show the grey.
+export function colourTables(labels, opacity, hidden) {
+  const bare = wordsOver([0, 0, 0], 0);
+  const tables = new Map([[0, bare]]);
+  const share = Math.floor(opacity * 255 + 0.5);
+  for (const label of labels) tables.set(label.index, hidden.has(label.index) ? bare : wordsOver(label.colour, share));
+  const highest = Math.max(0, ...labels.map((label) => label.index));
+  return Array.from({ length: highest + 1 }, (_, index) => tables.get(index) ?? bare);
+}
+
+function wordsOver(colour, share) {
+  const words = new Uint32Array(256);
+  const bytes = new Uint8Array(words.buffer);
+  for (let grey = 0; grey < 256; grey += 1) {
+    for (let channel = 0; channel < 3; channel += 1) {
+      bytes[grey * 4 + channel] = Math.floor((grey * (255 - share) + colour[channel] * share + 127) / 255);
+    }
+    bytes[grey * 4 + 3] = 255;
+  }
+  return words;
+}
+
+export function paint(words, stored, labels, greys, tables) {
+  if (labels === null) {
+    const bare = tables[0];
+    for (let p = 0; p < words.length; p += 1) words[p] = bare[greys[stored[p] + 32768]];
+    return;
+  }
+  for (let p = 0; p < words.length; p += 1) words[p] = tables[labels[p]][greys[stored[p] + 32768]];
+}
+
+// The edges between a label and what is not that label, as line segments [x0, y0, x1, y1] in pixel corners, joined along
+// rows and columns. Returns a Map from label to a flat array.
+export function outlines(labels, rows, columns, hidden) {
+  const found = new Map();
+  const at = (row, column) => {
+    if (row < 0 || column < 0 || row >= rows || column >= columns) return 0;
+    const label = labels[row * columns + column];
+    return hidden.has(label) ? 0 : label;
+  };
+  const add = (label, x0, y0, x1, y1) => {
+    if (!found.has(label)) found.set(label, []);
+    found.get(label).push(x0, y0, x1, y1);
+  };
+  const box = extent(labels, rows, columns);
+  if (box === null) return found;
+  for (let row = box.top; row <= box.bottom + 1; row += 1) walk(box.left, box.right, (c) => [at(row - 1, c), at(row, c)], (l, a, b) => add(l, a, row, b, row));
+  for (let column = box.left; column <= box.right + 1; column += 1) walk(box.top, box.bottom, (r) => [at(r, column - 1), at(r, column)], (l, a, b) => add(l, column, a, column, b));
+  return found;
+}
+
+// Runs of equal edges along one line of pixel corners.
+function walk(first, last, sides, emit) {
+  let runs = [0, 0];
+  let starts = [first, first];
+  for (let n = first; n <= last + 1; n += 1) {
+    const [before, after] = n <= last ? sides(n) : [0, 0];
+    const edges = before === after ? [0, 0] : [before, after];
+    for (let side = 0; side < 2; side += 1) {
+      if (edges[side] === runs[side]) continue;
+      if (runs[side] !== 0) emit(runs[side], starts[side], n);
+      runs[side] = edges[side];
+      starts[side] = n;
+    }
+  }
+}
+
+// The smallest box around everything that is labelled, null where nothing is.
+function extent(labels, rows, columns) {
+  let top = rows;
+  let bottom = -1;
+  let left = columns;
+  let right = -1;
+  for (let row = 0; row < rows; row += 1) {
+    for (let column = 0, p = row * columns; column < columns; column += 1, p += 1) {
+      if (labels[p] === 0) continue;
+      if (row < top) top = row;
+      bottom = row;
+      if (column < left) left = column;
+      if (column > right) right = column;
+    }
+  }
+  return bottom < 0 ? null : { top, bottom, left, right };
+}

@@ -1,0 +1,124 @@
+// One plane of the study on a canvas: the picture, and over it outlines, cross-hair, letters and scale bar.
+
+import { element } from "./dom.js";
+import { drawFurniture } from "./furniture.js";
+import { outlines, paint } from "./paint.js";
+import { ViewTransform } from "./view_transform.js";
+import { cut, cutSlab, PLANES } from "./volume.js";
+
+export class Pane {
+  constructor(room, planeName) {
+    this.room = room;
+    this.planeName = planeName;
+    this.plane = PLANES[planeName];
+    this.view = new ViewTransform();
+    this.canvas = element("canvas", { class: "picture" });
+    this.host = element("div", { class: `pane pane-${planeName}`, tabindex: "0", role: "application", "data-plane": planeName });
+    this.host.append(this.canvas);
+    this.isStale = true;
+    this.renderMs = 0;
+    this.observer = new ResizeObserver(() => this.resized());
+    this.observer.observe(this.host);
+  }
+
+  get slice() {
+    return this.room.cursor[this.plane.depth];
+  }
+
+  // Make room for pictures of this grid; called once the grid is known.
+  prepare(grid) {
+    this.grid = grid;
+    this.picture = grid.picture(this.planeName);
+    const pixels = this.picture.rows * this.picture.columns;
+    this.stored = new Int16Array(pixels);
+    this.buffer = new Int16Array(pixels);
+    this.labels = null;
+    this.image = new ImageData(this.picture.columns, this.picture.rows);
+    this.words = new Uint32Array(this.image.data.buffer);
+    this.sheet = new OffscreenCanvas(this.picture.columns, this.picture.rows);
+    this.isStale = true;
+  }
+
+  resized() {
+    const ratio = window.devicePixelRatio || 1;
+    this.width = this.host.clientWidth;
+    this.height = this.host.clientHeight;
+    this.canvas.width = Math.max(1, Math.round(this.width * ratio));
+    this.canvas.height = Math.max(1, Math.round(this.height * ratio));
+    this.ratio = ratio;
+    this.room.redraw();
+  }
+
+  // Cut and colour the current slice into `image`; skipped while nothing it depends on has changed.
+  renderPicture() {
+    const { room } = this;
+    const state = `${this.slice}|${room.pictureVersion}|${room.slab.mode}|${room.slab.thicknessMm}`;
+    if (!this.isStale && state === this.rendered) return;
+    const started = performance.now();
+    cutSlab(this.grid, room.volume.data, this.planeName, this.slice, room.slab, this.stored, this.buffer);
+    const mask = room.isMaskShown ? room.mask : null;
+    if (mask !== null) {
+      if (this.labels === null || this.labels.BYTES_PER_ELEMENT !== mask.BYTES_PER_ELEMENT) {
+        this.labels = new mask.constructor(this.stored.length);
+      }
+      cut(this.grid, mask, this.planeName, this.slice, this.labels);
+    }
+    paint(this.words, this.stored, mask === null ? null : this.labels, room.greys, room.tables);
+    this.sheet.getContext("2d").putImageData(this.image, 0, 0);
+    this.edges = mask !== null && room.hasOutline ? outlines(this.labels, this.picture.rows, this.picture.columns, room.hidden) : new Map();
+    this.rendered = state;
+    this.isStale = false;
+    this.renderMs = performance.now() - started;
+  }
+
+  draw() {
+    if (!this.grid || !this.width || this.host.offsetParent === null) return;
+    this.renderPicture();
+    const context = this.canvas.getContext("2d");
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.fillStyle = "#000";
+    context.fillRect(0, 0, this.width, this.height);
+    this.view.fit(this.picture, this.width, this.height);
+    context.imageSmoothingEnabled = this.room.isSmooth;
+    context.imageSmoothingQuality = "medium";
+    const { left, top, columnPixels, rowPixels } = this.view;
+    context.drawImage(this.sheet, left, top, this.picture.columns * columnPixels, this.picture.rows * rowPixels);
+    this.drawOutlines(context);
+    this.room.drawOver(context, this);
+    drawFurniture(context, this);
+    const { slices } = this.picture;
+    this.host.setAttribute("aria-label", `${this.planeName} plane, slice ${this.slice + 1} of ${slices}`);
+  }
+
+  drawOutlines(context) {
+    const { left, top, columnPixels, rowPixels } = this.view;
+    context.lineWidth = 1.25;
+    context.lineCap = "square";
+    for (const [label, edges] of this.edges) {
+      const [r, g, b] = this.room.colourOf(label);
+      context.strokeStyle = `rgb(${r} ${g} ${b})`;
+      context.beginPath();
+      for (let n = 0; n < edges.length; n += 4) {
+        context.moveTo(left + edges[n] * columnPixels, top + edges[n + 1] * rowPixels);
+        context.lineTo(left + edges[n + 2] * columnPixels, top + edges[n + 3] * rowPixels);
+      }
+      context.stroke();
+    }
+  }
+
+  // The voxel under a screen position within the pane, on the slice that is shown; may lie outside the grid.
+  voxelAt(x, y) {
+    const { row, column } = this.view.toPicture(x, y);
+    return this.grid.fromPicture(this.planeName, { row, column }, this.slice);
+  }
+
+  // Where a voxel's centre is on the screen.
+  screenOf(index) {
+    const { row, column } = this.grid.toPicture(this.planeName, index);
+    return this.view.toScreen(row + 0.5, column + 0.5);
+  }
+
+  destroy() {
+    this.observer.disconnect();
+  }
+}

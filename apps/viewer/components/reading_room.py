@@ -1,0 +1,58 @@
+"""The reading room: pictures, mask, findings and tools of one study, drawn in the browser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from apps.viewer.assets import asset_version
+from apps.viewer.page_data import ROUTE_ROOT
+
+NAME = "medseg_reading_room"
+
+_LOADER = """
+const assets = `${location.origin}%s`;
+const modules = import(`${assets}/%s`);
+export default function (component) {
+  let isGone = false;
+  let stop = null;
+  modules.then((found) => {
+    if (!isGone) stop = found.mount(component, assets);
+  });
+  return () => {
+    isGone = true;
+    stop?.();
+  };
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomAnswer:
+    """What the reader asked of the page: to leave for the worklist, or for a fresh permit."""
+
+    leave: bool
+    renew: bool
+
+
+def loader(module: str) -> str:
+    """JavaScript that mounts a component from the viewer's own modules, fetched from this server only."""
+    return _LOADER % (f"{ROUTE_ROOT}/assets/{asset_version()}", module)
+
+
+def show(study: dict[str, Any], token: str, key: str) -> RoomAnswer:
+    """Mount the reading room on a study and say what the reader asked for."""
+    mount = st.components.v2.component(NAME, js=loader("main.js"))
+    result = mount(
+        key=key,
+        data={"study": study, "token": token},
+        on_leave_change=_noted,
+        on_renew_change=_noted,
+    )
+    return RoomAnswer(leave=result.get("leave") is not None, renew=result.get("renew") is not None)
+
+
+def _noted() -> None:
+    """Nothing to do in the callback: the rerun that it brings is what matters."""

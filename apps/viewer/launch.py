@@ -1,0 +1,77 @@
+"""launch_viewer: the viewer as a server of its own, bound to this machine unless told otherwise."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from apps.viewer.desk import desk_of
+from apps.viewer.routes import data_routes
+from apps.viewer.tokens import new_key
+from medseg.core.errors import InputError
+
+LOCALHOST = "127.0.0.1"
+DEFAULT_PORT = 8501
+
+_SCRIPT = Path(__file__).resolve().parent / "app.py"
+_START_TIMEOUT_S = 60.0
+
+
+def launch_viewer(
+    folder: Path, port: int = DEFAULT_PORT, address: str = LOCALHOST, *, may_open_browser: bool = True
+) -> None:
+    """Serve the studies of a folder until interrupted. Raises InputError where the folder does not exist."""
+    app = viewer_app(folder, new_key())
+    if may_open_browser:
+        threading.Thread(target=_open_browser_when_up, args=(f"http://{address}:{port}",), daemon=True).start()
+    app.run(config=server_config(port, address))
+
+
+def viewer_app(folder: Path, signing_key: str) -> st.App:
+    """The viewer over one folder as an ASGI application. Raises InputError where the folder does not exist."""
+    folder = folder.expanduser().resolve()
+    if not folder.exists():
+        raise InputError(f"there is no folder {folder}. Give the folder that `medseg segment --output` wrote.")
+    settings: dict[str, Any] = {"medseg": {"folder": str(folder), "signing_key": signing_key}}
+    return st.App(_SCRIPT, secrets=settings, routes=data_routes(desk_of(folder), signing_key))
+
+
+def server_config(port: int, address: str) -> dict[str, Any]:
+    """Streamlit's settings for patient data: nothing leaves the machine, nothing is told to strangers."""
+    return {
+        "server.port": port,
+        "server.address": address,
+        "server.headless": True,
+        "server.allowedHosts": [LOCALHOST, "localhost"] if address == LOCALHOST else [address],
+        "server.enableStaticServing": False,
+        "server.fileWatcherType": "none",
+        "server.runOnSave": False,
+        "browser.gatherUsageStats": False,
+        "client.allowedOrigins": [],
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": False,
+        "client.toolbarMode": "minimal",
+        "theme.base": "dark",
+        "theme.primaryColor": "#6fa8dc",
+        "theme.backgroundColor": "#0b0d10",
+        "theme.secondaryBackgroundColor": "#13171c",
+        "theme.textColor": "#dbe1e8",
+    }
+
+
+def _open_browser_when_up(url: str) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1):  # noqa: S310 - our own address
+                webbrowser.open(url)
+                return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.2)

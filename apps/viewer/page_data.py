@@ -1,0 +1,155 @@
+"""What the reading room is told about a study: small, plain values; voxels go over the routes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from apps.viewer.desk import StudyOnScreen
+from medseg.core.findings import Finding
+from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
+from medseg.core.study import Series
+from medseg.imaging.slices import PLANES, edges, to_screen_index
+from medseg.workflows.open_study import StudyEntry
+
+ROUTE_ROOT = "/data"
+
+
+def study_data(on_screen: StudyOnScreen) -> dict[str, Any]:
+    """The study as JSON-ready values, in the terms of the component: indices in display order, lengths in mm."""
+    opened, screen = on_screen.opened, on_screen.screen
+    report, series = opened.report, opened.series
+    label_schema = report.task.label_schema if report is not None else None
+    return {
+        "id": opened.entry.id,
+        "version": on_screen.version,
+        "name": opened.entry.name,
+        "base": f"{ROUTE_ROOT}/studies/{opened.entry.id}",
+        "patient": person_name(series.study.patient_name),
+        "about": _about(series, report),
+        "corner": _corner(series),
+        "notice": NOT_FOR_DIAGNOSIS.rstrip("."),
+        "provenance": _provenance(report),
+        "model": report.model.name if report is not None else None,
+        "warnings": list(opened.warnings),
+        "window": {"centre": on_screen.window.centre, "width": on_screen.window.width},
+        "scan": {
+            "shape": list(screen.geometry.shape),
+            "spacing_mm": list(screen.geometry.spacing_mm),
+            "affine": screen.geometry.affine.tolist(),
+            "slope": screen.slope,
+            "intercept": screen.intercept,
+            "unit": screen.unit,
+            "axes": list(screen.turn.axes),
+            "flips": list(screen.turn.flips),
+        },
+        "edges": {plane: asdict(edges(screen.geometry, plane)) for plane in PLANES},
+        "mask": None if on_screen.mask_gzip is None else {"bytes_per_label": on_screen.bytes_per_label},
+        "labels": []
+        if label_schema is None
+        else [
+            {"index": label.index, "name": label.name, "colour": list(label.colour), "is_counted": label.is_counted}
+            for label in label_schema.labels
+        ],
+        "findings": []
+        if report is None
+        else [_finding(finding, on_screen) for finding in sorted(report.findings, key=_importance)],
+    }
+
+
+def person_name(dicom_name: str) -> str:
+    """A DICOM person name (PS3.5 6.2.1, Family^Given^Middle^Prefix^Suffix) for people: "Family, Given Middle"."""
+    family, *others = dicom_name.split("=", maxsplit=1)[0].split("^")
+    given = " ".join(part.strip() for part in others[:2] if part.strip())
+    return f"{family.strip()}, {given}" if given else family.strip()
+
+
+def date(dicom_date: str) -> str:
+    """A DICOM date (YYYYMMDD) as YYYY-MM-DD; anything else as it is."""
+    if len(dicom_date) == 8 and dicom_date.isdigit():
+        return f"{dicom_date[:4]}-{dicom_date[4:6]}-{dicom_date[6:]}"
+    return dicom_date
+
+
+def _importance(finding: Finding) -> tuple[bool, int, int]:
+    """Lesions and blockages before organs and vessels; then as the report has them."""
+    return not finding.label.is_counted, finding.label.index, finding.instance
+
+
+def _finding(finding: Finding, on_screen: StudyOnScreen) -> dict[str, Any]:
+    return {
+        "label": finding.label.name,
+        "label_index": finding.label.index,
+        "colour": list(finding.label.colour),
+        "is_counted": finding.label.is_counted,
+        "instance": finding.instance,
+        "index": list(to_screen_index(on_screen.opened.volume.geometry, finding.index)),
+        "centroid_mm": list(finding.centroid_mm),
+        "measurements": [
+            {
+                "name": m.name.replace("_", " "),
+                "value": m.value,
+                "unit": _unit(m.unit),
+                "interval": list(m.interval) if m.interval is not None else None,
+            }
+            for m in finding.measurements
+        ],
+    }
+
+
+def _unit(ucum: str) -> str:
+    """A UCUM unit as people write it."""
+    return {"[hnsf'U]": "HU", "mL": "ml", "{SUVbw}g/ml": "SUV"}.get(ucum, ucum)
+
+
+def _about(series: Series, report: Report | None) -> str:
+    parts = [series.study.patient_id, date(series.study.date), series.modality, series.description or series.body_part]
+    if report is not None:
+        parts.append(report.task.title)
+    return "  ·  ".join(part for part in parts if part)
+
+
+def _corner(series: Series) -> list[str]:
+    texts = [
+        person_name(series.study.patient_name),
+        series.study.patient_id,
+        date(series.study.date),
+        series.study.description,
+        series.description,
+    ]
+    return [text for text in texts if text]
+
+
+def _provenance(report: Report | None) -> str:
+    if report is None:
+        return "not segmented"
+    model = report.model
+    made = report.created.strftime("%Y-%m-%d %H:%M")
+    return f"{model.name} {model.sha256[:8]}, medseg {model.medseg_version}, {made}"
+
+
+def worklist_row(entry: StudyEntry) -> dict[str, Any]:
+    """One line of the worklist as JSON-ready values."""
+    report = entry.report
+    study = report.series.study if report is not None else None
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "patient": person_name(study.patient_name) if study is not None else "",
+        "patient_id": study.patient_id if study is not None else "",
+        "date": date(study.date) if study is not None else "",
+        "modality": report.series.modality if report is not None else "",
+        "task": report.task.title if report is not None else "",
+        "findings": _counted(report) if report is not None else "",
+        "warnings": len(report.warnings) if report is not None else 0,
+        "created": report.created.strftime("%Y-%m-%d %H:%M") if report is not None else "",
+        "status": "unreadable" if entry.problem else "segmented" if report is not None else "not segmented",
+        "problem": entry.problem or "",
+    }
+
+
+def _counted(report: Report) -> str:
+    """How many of each counted label, "2 lesion, 1 blockage"; organs are not counted."""
+    counts = Counter(finding.label.name for finding in report.findings if finding.label.is_counted)
+    return ", ".join(f"{count} {name}" for name, count in counts.items())

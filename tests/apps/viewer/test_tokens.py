@@ -1,0 +1,38 @@
+"""Permits open one study for one right, for a while, and only when this server made them."""
+
+import pytest
+
+from apps.viewer.tokens import Permit, RefusalError, check, issue, new_key
+
+KEY = new_key()
+READ = Permit("study-a", "local", "read")
+CORRECT = Permit("study-a", "local", "correct")
+
+
+def test_a_permit_comes_back_as_it_was_issued() -> None:
+    assert check(KEY, issue(KEY, READ), "study-a", "read") == READ
+
+
+def test_the_right_to_correct_includes_reading() -> None:
+    assert check(KEY, issue(KEY, CORRECT), "study-a", "read") == CORRECT
+
+
+@pytest.mark.parametrize(
+    ("text", "study", "right", "sentence"),
+    [
+        ("", "study-a", "read", "not made by this server"),
+        ("forged", "study-a", "read", "not made by this server"),
+        (issue(new_key(), READ), "study-a", "read", "not made by this server"),
+        (issue(KEY, READ)[:-1], "study-a", "read", "not made by this server"),
+        (issue(KEY, READ), "study-b", "read", "for another study"),
+        (issue(KEY, READ), "study-a", "correct", "reading only"),
+    ],
+)
+def test_what_does_not_fit_is_refused(text: str, study: str, right: str, sentence: str) -> None:
+    with pytest.raises(RefusalError, match=sentence):
+        check(KEY, text, study, right)  # type: ignore[arg-type]
+
+
+def test_an_old_permit_is_refused() -> None:
+    with pytest.raises(RefusalError, match="expired"):
+        check(KEY, issue(KEY, READ), "study-a", "read", max_age_s=-1)
