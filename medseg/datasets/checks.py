@@ -12,7 +12,6 @@ from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry, Shape, Spacing
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import LabelSchema
-from medseg.core.volume import Volume
 from medseg.datasets.layouts import file_sha256
 from medseg.datasets.manifest import UNKNOWN, CaseRow, DataFile, Manifest
 from medseg.exchange.read import read_label_map, read_scan
@@ -82,8 +81,8 @@ OnCase = Callable[[int, int], None]
 def check_manifest(manifest: Manifest, *, checksums: bool = True, on_case: OnCase | None = None) -> CheckedManifest:
     """The problems and the summary of every case. `checksums=False` leaves out the sha256, not the rest.
 
-    Found are: a missing file, a wrong checksum, an unreadable image, a wrong number of channels, values that are not
-    finite, images or masks on different grids, a label outside the schema, and one image in two subjects.
+    Found are: a missing file, a wrong checksum, an image that cannot be read or holds values that are not finite, a
+    wrong number of channels, images or masks on different grids, a label outside the schema, one image in two subjects.
     """
     problems: list[Problem] = []
     summaries: list[CaseSummary] = []
@@ -162,12 +161,6 @@ class _Look:
             self.problems.append(f"{name} cannot be read: {error}")
             return None
         self.image_hashes.append(scan.sha256)
-        bad = _count_not_finite(scan.volume)
-        if bad:
-            self.problems.append(
-                f"{name} ({file.path}) holds {bad} voxels that are not finite numbers (NaN or infinity). "
-                "Replace them, by the value of air for example."
-            )
         return scan.volume.geometry
 
     def _mask(self, file: DataFile) -> LabelMap | None:
@@ -197,13 +190,6 @@ class _Look:
                     "expected. Fetch it again, or write the manifest anew if the change was meant."
                 )
         return True
-
-
-def _count_not_finite(volume: Volume) -> int:
-    """How many voxels are NaN or infinite, counted slice by slice."""
-    if not np.issubdtype(volume.array.dtype, np.floating):
-        return 0
-    return sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in volume.array)
 
 
 def _volumes_ml(mask: LabelMap) -> dict[str, float]:

@@ -121,9 +121,11 @@ def _label_names(labels: Mapping[str, Any], path: Path) -> tuple[dict[int, str],
         else:
             raise InputError(f"{path}: label {key!r} has the value {value!r}; an index, or a list of them, is meant")
     for region, indices in regions.items():
-        for index in indices:
-            names.setdefault(index, region if len(indices) == 1 else f"label_{index}")
         notes.append(f"{region} is a region of dataset.json: the labels {', '.join(map(str, indices))} together.")
+        if len(indices) == 1:
+            names.setdefault(indices[0], region)
+    for index in sorted({index for indices in regions.values() for index in indices}):
+        names.setdefault(index, f"label_{index}")
     for index, name in names.items():
         if name.lower() == "ignore":
             notes.append(

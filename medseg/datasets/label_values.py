@@ -64,7 +64,7 @@ def task_of_masks(name: str, masks: Iterable[Path]) -> Task:
     for path in masks:
         array = read_scan(path).volume.array
         values = np.unique(array)
-        if not np.array_equal(values, np.clip(np.rint(values), 0, 65535)):
+        if values[0] < 0 or values[-1] > 65535 or not np.array_equal(values, np.floor(values)):
             raise InputError(f"{path} is not a mask: it holds other values than whole numbers from 0 to 65535")
         present.update(int(value) for value in values)
     names = {value: f"label_{value}" for value in present - {0}}
