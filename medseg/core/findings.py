@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from medseg.core.labels import Code, Label
+
+FindingFlag = Literal["touches_border", "too_small_for_spacing", "low_contrast", "split_from_neighbour"]
+"""What to beware of in a finding: it may go on beyond the scan; it spans fewer than three voxels along an axis, so that
+its volume and diameters are rough; it differs from its surroundings by less than their noise; where it ends towards
+its neighbour was decided by a rule, not by what is seen."""
 
 
 class Measurement(BaseModel):
@@ -36,6 +43,7 @@ class Finding(BaseModel):
     centroid_mm: tuple[float, float, float]
     index: tuple[int, int, int]
     measurements: tuple[Measurement, ...] = ()
+    flags: tuple[FindingFlag, ...] = ()
 
     def value(self, name: str) -> float | None:
         """The value of the measurement of that name, None where it was not measured."""

@@ -16,7 +16,9 @@ from medseg.core.errors import InputError
 from medseg.core.labels import Label, LabelSchema
 from medseg.core.study import Modality
 
-MeasurementKind = Literal["volume", "diameters", "intensity"]
+MeasurementKind = Literal["volume", "diameters", "shape", "intensity", "uptake"]
+"""What is measured of a finding: ml; mm in the axial plane and in space; surface and sphericity; mean, SD and maximum;
+SUVpeak, metabolic volume and total lesion glycolysis of PET."""
 
 
 class Channel(BaseModel):
@@ -41,7 +43,9 @@ class Task(BaseModel):
     """A clinical question: its channels, its labels, and what is measured of each finding.
 
     `window` is None where a fixed grey range means nothing (MR): the scan's percentiles serve. Connected pieces of a
-    counted label that are smaller than `min_finding_ml` are not findings.
+    counted label that are smaller than `min_finding_ml` are not findings. Where `split_depth_mm` is given, touching
+    findings are parted at a neck that is narrower than both by that much; left out, what touches is one finding, which
+    is safer for lobed tumours.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +57,7 @@ class Task(BaseModel):
     measurements: tuple[MeasurementKind, ...] = ("volume",)
     window: Window | None = None
     min_finding_ml: float = Field(default=0.0, ge=0)
+    split_depth_mm: float | None = Field(default=None, gt=0)
     surface_tolerance_mm: float = Field(default=2.0, gt=0)
     """Two outlines no further apart than this count as agreeing: about what two experts differ by."""
 

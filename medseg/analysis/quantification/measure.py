@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
 from medseg.analysis.quantification import concepts
+from medseg.analysis.quantification.confidence import confidence_of
 from medseg.analysis.quantification.diameters import axial_diameters, maximum_diameter_mm
+from medseg.analysis.quantification.intensity import contrast_to_noise, intensity_of, peak_of
+from medseg.analysis.quantification.lesions import Instance, find_instances
+from medseg.analysis.quantification.shape import shape_of
 from medseg.core.errors import InputError
-from medseg.core.findings import Finding, Measurement
+from medseg.core.findings import Finding, FindingFlag, Measurement
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
-from medseg.core.labels import Label
+from medseg.core.labels import Code
 from medseg.core.task import Task
 from medseg.core.volume import Volume
-from medseg.imaging.components import Box, Component, connected_components
+from medseg.imaging.components import Component
+
+FEWEST_VOXELS_ACROSS = 3
+"""A lesion that spans fewer voxels than this along an axis is too small for the spacing to be measured well."""
 
 
-def measure_findings(label_map: LabelMap, task: Task, volume: Volume | None = None) -> tuple[Finding, ...]:
+def measure_findings(
+    label_map: LabelMap,
+    task: Task,
+    volume: Volume | None = None,
+    probabilities: Mapping[str, Volume] | None = None,
+) -> tuple[Finding, ...]:
     """The findings of a mask, in order of the task's labels, with the measurements that the task asks for.
 
-    An organ or a vessel is one finding, in however many pieces; of a counted label (lesion, blockage) each connected
-    piece of at least `task.min_finding_ml` is one, largest first. A label that is not in the mask gives none, and so
-    does an empty mask. Diameters are measured of counted labels only. Intensity needs the volume, and is left out
-    without one.
-    Raises InputError where the mask's labels are not the task's, GeometryError where mask and volume are on different
+    An organ or a vessel is one finding; of a counted label (lesion, blockage) each instance is one, largest first. An
+    empty mask has none. Diameters, shape and confidence are measured of counted labels only. Intensity needs the
+    volume, uptake a volume in SUV, confidence the probability of the label by its name; what is lacking is left out.
+    Raises InputError where the mask's labels are not the task's, GeometryError where mask and images are on different
     grids.
     """
     if label_map.schema != task.label_schema:
@@ -38,73 +46,109 @@ def measure_findings(label_map: LabelMap, task: Task, volume: Volume | None = No
         )
     if volume is not None:
         label_map.geometry.require_same(volume.geometry, "the mask and the image")
-    boxes = ndimage.find_objects(label_map.array)
+    for name, probability in (probabilities or {}).items():
+        label_map.geometry.require_same(probability.geometry, f"the mask and the probability of {name}")
     return tuple(
-        _finding(label, number, component, label_map.geometry, task, volume)
-        for label in task.labels
-        if label.index <= len(boxes) and boxes[label.index - 1] is not None
-        for number, component in enumerate(_instances(label_map, label, boxes[label.index - 1], task), start=1)
+        _finding(instance, label_map, task, volume, (probabilities or {}).get(instance.label.name))
+        for instance in find_instances(label_map, task)
     )
 
 
-def _instances(label_map: LabelMap, label: Label, box: Box, task: Task) -> Iterator[Component]:
-    """The pieces of one label that are findings of their own."""
-    mask = np.asarray(label_map.array[box] == label.index)
-    if not label.is_counted:
-        yield Component(mask, box, int(np.count_nonzero(mask)))
-        return
-    # The small allowance keeps a lesion of exactly the smallest volume, which the division may put a hair above.
-    minimum_voxels = max(1, math.ceil(task.min_finding_ml / label_map.geometry.voxel_volume_ml - 1e-6))
-    for piece in connected_components(mask, minimum_voxels=minimum_voxels):
-        i, j, k = (slice(a.start + b.start, a.stop + b.start) for a, b in zip(piece.box, box, strict=True))
-        yield Component(piece.mask, (i, j, k), piece.voxel_count)
-
-
 def _finding(
-    label: Label, number: int, component: Component, geometry: Geometry, task: Task, volume: Volume | None
+    instance: Instance, label_map: LabelMap, task: Task, volume: Volume | None, probability: Volume | None
 ) -> Finding:
+    component, geometry = instance.component, label_map.geometry
     indices = component.indices()
     middle = indices.mean(axis=0)
     x, y, z = geometry.world(middle).tolist()
     # The middle of a bent structure may lie outside it; the jump goes to its nearest voxel.
     offsets_mm = (indices - middle) @ geometry.affine[:3, :3].T
     i, j, k = indices[int(np.argmin((offsets_mm**2).sum(axis=1)))].tolist()
-    measurements: list[Measurement] = []
-    if "volume" in task.measurements:
-        measurements.append(_volume(component, geometry))
-    if "diameters" in task.measurements and label.is_counted:
-        measurements.extend(_diameters(component, geometry))
-    if "intensity" in task.measurements and volume is not None:
-        measurements.extend(_intensity(volume.array[component.box][component.mask], concepts.UCUM_OF_UNIT[volume.unit]))
+    measurements = [*_size(instance, label_map, task, probability)]
+    if volume is not None:
+        measurements.extend(_image(component, volume, task))
     return Finding(
-        label=label, instance=number, centroid_mm=(x, y, z), index=(i, j, k), measurements=tuple(measurements)
+        label=instance.label,
+        instance=instance.number,
+        centroid_mm=(x, y, z),
+        index=(i, j, k),
+        measurements=tuple(measurements),
+        flags=tuple(_flags(instance, label_map, volume if "intensity" in task.measurements else None)),
     )
 
 
-def _volume(component: Component, geometry: Geometry) -> Measurement:
-    volume_ml = component.voxel_count * geometry.voxel_volume_ml
-    return Measurement(name="volume", value=volume_ml, unit=concepts.MILLILITRE, code=concepts.VOLUME)
+def _size(instance: Instance, label_map: LabelMap, task: Task, probability: Volume | None) -> Iterator[Measurement]:
+    """Volume, diameters and shape, with what the model's probabilities say of them."""
+    component, geometry, is_counted = instance.component, label_map.geometry, instance.label.is_counted
+    wants_axial = is_counted and ("diameters" in task.measurements or probability is not None)
+    axial = axial_diameters(component, geometry) if wants_axial else None
+    confidence = None
+    if axial is not None and probability is not None:
+        confidence = confidence_of(component, probability, label_map, instance.label.index, axial.longest_mm)
+    if "volume" in task.measurements:
+        volume_ml = component.voxel_count * geometry.voxel_volume_ml
+        interval = None if confidence is None else confidence.volume_interval_ml
+        yield _measurement("volume", volume_ml, concepts.MILLILITRE, concepts.VOLUME, interval)
+    if "diameters" in task.measurements and axial is not None:
+        interval = None if confidence is None else confidence.diameter_interval_mm
+        yield _measurement(
+            "longest_axial_diameter", axial.longest_mm, concepts.MILLIMETRE, concepts.LONG_AXIS, interval
+        )
+        yield _measurement(
+            "perpendicular_axial_diameter", axial.perpendicular_mm, concepts.MILLIMETRE, concepts.SHORT_AXIS
+        )
+        longest_mm = maximum_diameter_mm(component, geometry)
+        yield _measurement("maximum_3d_diameter", longest_mm, concepts.MILLIMETRE, concepts.DIAMETER)
+    if "shape" in task.measurements and is_counted:
+        yield from _shape(component, geometry)
+    if confidence is not None:
+        yield _measurement("mean_probability", confidence.probability, concepts.NO_UNIT, concepts.PROBABILITY)
+        yield _measurement("mean_entropy", confidence.entropy_bit, concepts.BIT, concepts.ENTROPY)
 
 
-def _diameters(component: Component, geometry: Geometry) -> Iterator[Measurement]:
-    axial = axial_diameters(component, geometry)
-    for name, value, code in (
-        ("longest_axial_diameter", axial.longest_mm, concepts.LONG_AXIS),
-        ("perpendicular_axial_diameter", axial.perpendicular_mm, concepts.SHORT_AXIS),
-        ("maximum_3d_diameter", maximum_diameter_mm(component, geometry), concepts.DIAMETER),
-    ):
-        yield Measurement(name=name, value=value, unit=concepts.MILLIMETRE, code=code)
+def _shape(component: Component, geometry: Geometry) -> Iterator[Measurement]:
+    shape = shape_of(component, geometry)
+    yield _measurement("surface", shape.surface_mm2, concepts.SQUARE_MILLIMETRE, concepts.SURFACE_AREA)
+    yield _measurement("sphericity", shape.sphericity, concepts.NO_UNIT, concepts.SPHERICITY)
 
 
-def _intensity(values: NDArray[np.generic], unit: str) -> Iterator[Measurement]:
-    """Mean, standard deviation (of the voxels, not of their mean) and maximum; voxels without a value are left out."""
-    numbers = values.astype(np.float64)
-    numbers = numbers[np.isfinite(numbers)]
-    if numbers.size == 0:
+def _image(component: Component, volume: Volume, task: Task) -> Iterator[Measurement]:
+    """Intensity, and of a PET in SUV the uptake; of voxels without a value nothing."""
+    inside = intensity_of(component, volume)
+    if inside is None:
         return
-    for name, value, code in (
-        ("mean_intensity", numbers.mean(), concepts.MEAN),
-        ("intensity_standard_deviation", numbers.std(), concepts.STANDARD_DEVIATION),
-        ("maximum_intensity", numbers.max(), concepts.MAXIMUM),
-    ):
-        yield Measurement(name=name, value=float(value), unit=unit, code=code)
+    unit = concepts.UCUM_OF_UNIT[volume.unit]
+    if "intensity" in task.measurements:
+        yield _measurement("mean_intensity", inside.mean, unit, concepts.MEAN)
+        yield _measurement("intensity_standard_deviation", inside.standard_deviation, unit, concepts.STANDARD_DEVIATION)
+        yield _measurement("maximum_intensity", inside.maximum, unit, concepts.MAXIMUM)
+    if "uptake" in task.measurements and volume.unit == "SUVbw":
+        volume_ml = component.voxel_count * volume.geometry.voxel_volume_ml
+        peak = peak_of(component, volume)
+        if peak is not None:
+            yield _measurement("suv_peak", peak, unit, concepts.PEAK)
+        yield _measurement("metabolic_volume", volume_ml, concepts.MILLILITRE, concepts.METABOLIC_VOLUME)
+        yield _measurement(
+            "total_lesion_glycolysis", inside.mean * volume_ml, concepts.GRAM, concepts.TOTAL_LESION_GLYCOLYSIS
+        )
+
+
+def _flags(instance: Instance, label_map: LabelMap, volume: Volume | None) -> Iterator[FindingFlag]:
+    if instance.component.touches_border(label_map.geometry.shape):
+        yield "touches_border"
+    if not instance.label.is_counted:
+        return
+    if min(instance.component.mask.shape) < FEWEST_VOXELS_ACROSS:
+        yield "too_small_for_spacing"
+    if volume is not None:
+        contrast = contrast_to_noise(instance.component, volume, label_map, instance.label.index)
+        if contrast is not None and contrast < 1:
+            yield "low_contrast"
+    if instance.is_split:
+        yield "split_from_neighbour"
+
+
+def _measurement(
+    name: str, value: float, unit: str, code: Code, interval: tuple[float, float] | None = None
+) -> Measurement:
+    return Measurement(name=name, value=value, unit=unit, code=code, interval=interval)

@@ -1,0 +1,89 @@
+"""How sure the model is of a finding: its mean probability and entropy, and between which sizes it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from medseg.analysis.quantification.diameters import axial_diameters
+from medseg.analysis.quantification.intensity import grown
+from medseg.core.geometry import Geometry
+from medseg.core.label_map import LabelMap
+from medseg.core.volume import Volume
+from medseg.imaging.components import Component, connected_components
+
+REACH_MM = 15.0
+"""How far beyond its mask a finding may be thought to reach."""
+
+_LEAST, _MOST = 0.975, 0.025
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """The mean probability (0 to 1) and entropy (bit) of a finding's voxels, and 95 % intervals of its size.
+
+    The intervals run from what the model gives at least 0.975 to what it gives at least 0.025. Those are 95 % intervals
+    where the probabilities are calibrated and the outline moves in or out as a whole, as observers' outlines do. They
+    say nothing of a finding that is no lesion at all; for that there is the mean probability.
+    """
+
+    probability: float
+    entropy_bit: float
+    volume_interval_ml: tuple[float, float]
+    diameter_interval_mm: tuple[float, float]
+
+
+def confidence_of(
+    component: Component, probability: Volume, label_map: LabelMap, index: int, longest_mm: float
+) -> Confidence:
+    """The confidence of one finding, from the probability (0 to 1) of its label at each voxel.
+
+    What lies nearer to another finding of the label is not counted to this one. `longest_mm` is its longest axial
+    diameter, which its interval holds.
+    """
+    geometry = label_map.geometry
+    inside = probability.array[component.box][component.mask].astype(np.float64)
+    box, mask = grown(component, geometry, REACH_MM)
+    likely = probability.array[box]
+    others = (label_map.array[box] == index) & ~mask
+    near_mm = ndimage.distance_transform_edt(~mask, sampling=geometry.spacing_mm)
+    own = near_mm <= REACH_MM
+    if others.any():
+        own &= near_mm <= ndimage.distance_transform_edt(~others, sampling=geometry.spacing_mm)
+    least = _size(mask & (likely >= _LEAST), geometry)
+    # What is likely but apart from the finding is another one, which the mask does not hold.
+    most = _size(_pieces_touching((own & ~others & (likely >= _MOST)) | mask, mask), geometry)
+    volume_ml = component.voxel_count * geometry.voxel_volume_ml
+    return Confidence(
+        probability=float(inside.mean()),
+        entropy_bit=float(_entropy_bit(inside).mean()),
+        volume_interval_ml=(min(least[0], volume_ml), most[0]),
+        diameter_interval_mm=(min(least[1], longest_mm), max(most[1], longest_mm)),
+    )
+
+
+def _size(mask: NDArray[np.bool_], geometry: Geometry) -> tuple[float, float]:
+    """Volume in ml and longest axial diameter in mm of all voxels together; 0 and 0 where there are none."""
+    count = int(np.count_nonzero(mask))
+    if count == 0:
+        return 0.0, 0.0
+    i, j, k = (slice(0, n) for n in mask.shape)
+    diameters = axial_diameters(Component(mask, (i, j, k), count), geometry)
+    return count * geometry.voxel_volume_ml, diameters.longest_mm
+
+
+def _pieces_touching(mask: NDArray[np.bool_], seed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    kept = np.zeros_like(mask)
+    for piece in connected_components(mask):
+        if (piece.mask & seed[piece.box]).any():
+            kept[piece.box] |= piece.mask
+    return kept
+
+
+def _entropy_bit(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The entropy in bit of 'lesion or not' at each voxel: 0 where it is certain, 1 where it is even."""
+    p = np.clip(probability, 1e-12, 1 - 1e-12)
+    return np.asarray(-(p * np.log2(p) + (1 - p) * np.log2(1 - p)))
