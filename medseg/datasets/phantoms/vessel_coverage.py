@@ -1,0 +1,110 @@
+"""How much of each voxel is healthy vessel, open lumen and calcium."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.geometry import Geometry
+from medseg.datasets.phantoms.shapes import Points
+from medseg.datasets.phantoms.vessel_lesions import DiseasedBranch
+
+PARTS = 4
+"""Voxels at a surface are divided by this along each axis: a lumen of one voxel is then met by about fifty points."""
+
+CALCIUM_INNER, CALCIUM_OUTER, CALCIUM_COSINE = 0.55, 1.12, 0.35
+"""Calcium lies between these shares of the healthy radius, within 70 degrees of its direction."""
+
+
+@dataclass(frozen=True)
+class VesselCoverage:
+    """Fractions 0 to 1 of each voxel (i, j, k); `healthy` holds the other two but for calcium that bulges outwards."""
+
+    healthy: NDArray[np.float32]
+    lumen: NDArray[np.float32]
+    calcium: NDArray[np.float32]
+
+
+def vessel_coverage(branches: list[DiseasedBranch], geometry: Geometry) -> VesselCoverage:
+    """The coverage of a whole tree; where branches meet, the fuller one counts."""
+    fields = [np.zeros(geometry.shape, dtype=np.float32) for _ in range(3)]
+    for branch in branches:
+        index = _voxels_near(branch, geometry)
+        for whole, share in zip(fields, _shares(branch, index, geometry), strict=True):
+            at = tuple(index.T)
+            whole[at] = np.maximum(whole[at], share)
+    return VesselCoverage(*fields)
+
+
+def _voxels_near(branch: DiseasedBranch, geometry: Geometry) -> NDArray[np.int64]:
+    """Indices (n, 3) of the voxels that the branch may touch, in the grid."""
+    reach_mm = CALCIUM_OUTER * float(branch.healthy.radii_mm.max()) + 0.5 + _half_diagonal_mm(geometry)
+    steps = np.ceil(reach_mm / np.asarray(geometry.spacing_mm)).astype(int)
+    ball = np.indices(tuple(2 * steps + 1)).reshape(3, -1).T - steps
+    ball = ball[np.linalg.norm(ball @ geometry.affine[:3, :3].T, axis=1) <= reach_mm + _half_diagonal_mm(geometry)]
+    middles = np.unique(np.round(geometry.index(branch.healthy.points_mm[::2])).astype(np.int64), axis=0)
+    shape = np.asarray(geometry.shape)
+    low = np.maximum(middles.min(axis=0) - steps, 0)
+    high = np.minimum(middles.max(axis=0) + steps + 1, shape)
+    if (high <= low).any():
+        return np.empty((0, 3), dtype=np.int64)
+    touched = np.zeros(high - low, dtype=bool)
+    for middle in middles:
+        near = ball + (middle - low)
+        near = near[((near >= 0) & (near < high - low)).all(axis=1)]
+        touched[tuple(near.T)] = True
+    return np.asarray(np.argwhere(touched) + low)
+
+
+def _shares(branch: DiseasedBranch, index: NDArray[np.int64], geometry: Geometry) -> list[NDArray[np.float32]]:
+    """Healthy, lumen and calcium fractions (n,) of voxels: the centre's answer, or the mean over a divided voxel."""
+    tube = branch.healthy
+    points = geometry.world(index)
+    place, distance = tube.nearest(points)
+    middle = np.stack([np.interp(place, tube.arc_mm, tube.points_mm[:, axis]) for axis in range(3)], axis=1)
+    offset = points - middle
+    along = np.stack([np.interp(place, tube.arc_mm, tube.tangents[:, axis]) for axis in range(3)], axis=1)
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    along[(place <= 0) | (place >= tube.length_mm)] = 0.0  # beyond an end the tube is a ball: no way along it
+    shares = [inside.astype(np.float32) for inside in _inside(branch, place, offset)]
+    is_sick = np.interp(place, tube.arc_mm, branch.open_radii_mm - branch.core_radii_mm) < tube.radius_at(place)
+    surface = np.abs(distance - tube.radius_at(place)) <= _half_diagonal_mm(geometry)
+    inner = distance <= CALCIUM_OUTER * tube.radius_at(place) + _half_diagonal_mm(geometry)
+    split = np.flatnonzero(surface | (is_sick & inner))
+    steps = (np.arange(PARTS) + 0.5) / PARTS - 0.5
+    totals = np.zeros((len(shares), len(split)), dtype=np.float32)
+    for step in np.array(np.meshgrid(steps, steps, steps)).reshape(3, -1).T @ geometry.affine[:3, :3].T:
+        forward = along[split] @ step
+        moved = offset[split] + step - forward[:, None] * along[split]
+        totals += _inside(branch, place[split] + forward, moved)
+    for share, total in zip(shares, totals, strict=True):
+        share[split] = total / PARTS**3
+    return shares
+
+
+def _inside(
+    branch: DiseasedBranch, place: NDArray[np.float64], offset: Points
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether points, given by place along the branch and offset from its centreline, lie in vessel, lumen, calcium."""
+    tube = branch.healthy
+    distance = np.linalg.norm(offset, axis=1)
+    healthy_mm = tube.radius_at(place)
+    shift = np.stack([np.interp(place, tube.arc_mm, branch.offsets_mm[:, axis]) for axis in range(3)], axis=1)
+    lumen = np.linalg.norm(offset - shift, axis=1) < np.interp(place, tube.arc_mm, branch.open_radii_mm)
+    lumen &= distance >= np.interp(place, tube.arc_mm, branch.core_radii_mm)
+    calcium = np.zeros(len(place), dtype=bool)
+    for patch in branch.calcium:
+        calcium |= (
+            (place > patch.start_mm)
+            & (place < patch.stop_mm)
+            & (distance > CALCIUM_INNER * healthy_mm)
+            & (distance < CALCIUM_OUTER * healthy_mm)
+            & (offset @ patch.direction > CALCIUM_COSINE * distance)
+        )
+    return distance < healthy_mm, lumen, calcium & ~lumen
+
+
+def _half_diagonal_mm(geometry: Geometry) -> float:
+    return 0.5 * float(np.linalg.norm(geometry.spacing_mm))
