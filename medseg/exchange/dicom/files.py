@@ -20,6 +20,10 @@ from medseg.exchange.dicom.elements import DAMAGE, lenient
 MOST_FILES = 100_000
 MOST_FILE_BYTES = 4 << 30
 MOST_INFLATED_BYTES = 1 << 30
+MOST_INFLATION = 250
+"""Images inflate by 2 to 20; more is a bomb ..."""
+LEAST_INFLATED_BYTES = 32 << 20
+"""... unless all of it is small."""
 
 _PREAMBLE = 128
 _MAGIC = b"DICM"
@@ -104,9 +108,10 @@ def _read_deflated(path: Path, with_pixels: bool) -> FileDataset:
     raw = path.read_bytes()
     begins = _PREAMBLE + 4 + 12 + int(length)  # the group length element itself has 12 bytes
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = inflater.decompress(raw[begins:], MOST_INFLATED_BYTES)
+    most = min(MOST_INFLATED_BYTES, max(MOST_INFLATION * len(raw), LEAST_INFLATED_BYTES))
+    inflated = inflater.decompress(raw[begins:], most)
     if inflater.unconsumed_tail:
-        raise InputError(f"{path.name} inflates to more than {MOST_INFLATED_BYTES / 2**30:.0f} GiB and was stopped")
+        raise InputError(f"{path.name} inflates to more than {most / 2**20:.0f} MiB and was stopped")
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     buffer = DicomBytesIO()
     buffer.write(b"\0" * _PREAMBLE + _MAGIC)

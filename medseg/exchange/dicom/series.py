@@ -1,7 +1,8 @@
 """read_dicom: one volume from a DICOM file or folder.
 
-Positions first, checks second, pixels last. What is in a folder is sorted into series and
-phases; one of them is chosen, by the user where there are several; its grid is made from the positions and orientations of its own frames; and only then are pixels read.
+Positions first, checks second, pixels last. What is in a folder is sorted into series and phases; one of them is
+chosen, by the user where there are several; its grid is made from the positions and orientations of its own frames;
+and only then are pixels read.
 """
 
 from __future__ import annotations

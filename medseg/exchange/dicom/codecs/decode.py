@@ -41,10 +41,17 @@ DECODERS: dict[str, Callable[[bytes], NDArray[Any]]] = {
 """Transfer syntaxes and what decodes a frame of theirs; RLE is decoded here."""
 
 
+ENDED = (*JPEG, *JPEG_LS, *JPEG_2000, *HTJ2K)
+END_OF_IMAGE = b"\xff\xd9"
+"""The last marker of these streams; some codecs fill up what is missing without a word."""
+
+
 def decode_frame(codestream: bytes, syntax: str, layout: PixelLayout) -> NDArray[Any]:
     """The stored values (rows, columns) of one frame. Raises ValueError where the stream is not such a frame."""
     if syntax == RLE:
         return stored_values(_decode_rle(codestream, layout), layout)
+    if syntax in ENDED and not codestream.rstrip(b"\0").endswith(END_OF_IMAGE):
+        raise ValueError("the compressed image does not end with its end marker: it was cut off")
     decoded = DECODERS[syntax](codestream).squeeze()
     if decoded.shape != (layout.rows, layout.columns):
         raise ValueError(

@@ -46,7 +46,7 @@ def _pixel_hash(frame: Frame) -> str:
     for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"):
         try:
             if keyword in dataset:
-                digest.update(bytes(dataset[keyword].value))
+                digest.update(bytes(dataset[keyword].value or b""))
         except DAMAGE as error:
             raise InputError(f"{frame.name}: its pixel data cannot be read ({error}). Send the file again.") from error
     return digest.hexdigest()

@@ -146,9 +146,7 @@ def _require_distinct(ordered: list[Frame]) -> None:
 def _slice_numbers(ordered: list[Frame], allow_gaps: bool) -> list[int]:
     """The slice number of each frame, counted in the series' own spacing; refused where the distances fit none."""
     distances = np.diff(places_mm(ordered))
-    spacing = float(
-        np.sort(distances)[(len(distances) - 1) // 2]
-    )  # the lower median: a real distance, not a mean of two
+    spacing = _spacing_mm(distances)
     allowed = 2 * tolerance_mm(spacing)  # a distance has two ends
     steps = np.rint(distances / spacing).astype(int)
     for position, distance in enumerate(distances):
@@ -167,6 +165,18 @@ def _slice_numbers(ordered: list[Frame], allow_gaps: bool) -> list[int]:
             "Send the series again, or pass --allow-gaps to interpolate."
         )
     return [0, *np.cumsum(steps).tolist()]
+
+
+def _spacing_mm(distances: NDArray[np.float64]) -> float:
+    """The slice spacing: the usual distance, or, where most slices are missing, the shortest if the others fit it."""
+    usual = float(np.median(distances))
+    shortest = float(distances.min())
+    shortest = float(np.median(distances[distances <= shortest + 2 * tolerance_mm(shortest)]))
+    for spacing in (usual, shortest):
+        steps = np.maximum(1, np.rint(distances / spacing))
+        if (np.abs(distances - steps * spacing) <= 2 * tolerance_mm(spacing)).all():
+            return spacing
+    return usual
 
 
 def tolerance_mm(spacing_mm: float) -> float:

@@ -26,7 +26,14 @@ class Phase:
     def is_called(self, wanted: str) -> bool:
         """Whether the name, or the value in it, is the wanted one: "EchoTime=2.46" or "2.46"."""
         values = ", ".join(part.partition("=")[2] for part in self.name.split(", "))
-        return wanted in (self.name, values)
+        return wanted in (self.name, values) or _is_same_number(wanted, values)
+
+
+def _is_same_number(wanted: str, value: str) -> bool:
+    try:
+        return float(wanted) == float(value)
+    except ValueError:
+        return False
 
 
 def set_aside(files: list[ImageFile]) -> tuple[list[ImageFile], list[str]]:
@@ -76,14 +83,13 @@ def phases(frames: list[Frame]) -> list[Phase]:
 
 
 def _split(frames: list[Frame], keywords: tuple[str, ...]) -> list[Phase] | None:
-    """Phases by the values of these keywords; None where frames still share a position or phases cover other places."""
+    """Phases by the values of these keywords; None where frames still share a position or are torn into too many."""
     groups: dict[tuple[str, ...], list[Frame]] = {}
     for frame in frames:
         groups.setdefault(tuple(frame.phase_values.get(keyword, "") for keyword in keywords), []).append(frame)
     if any(_shares_positions(group) for group in groups.values()):
         return None
-    most = max(len(group) for group in groups.values())
-    if any(len(group) != most for group in groups.values()) and len(groups) > _most_at_one_place(frames):
+    if len(groups) > _most_at_one_place(frames):
         return None
     named = {", ".join(map("=".join, zip(keywords, values, strict=True))): group for values, group in groups.items()}
     return [Phase(name, tuple(named[name])) for name in sorted(named, key=_natural)]

@@ -103,7 +103,7 @@ def _native(
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     count = whole(dataset, "NumberOfFrames", name) or 1
     try:
-        data = bytes(dataset[keyword].value)
+        data = bytes(dataset[keyword].value or b"")
     except DAMAGE as error:
         raise InputError(f"{name}: its pixel data cannot be read ({error}). Send the file again.") from error
     needed = rows * columns * dtype.itemsize * count
