@@ -30,7 +30,6 @@ Sleep = Callable[[float], None]
 TIMEOUT_S = 60.0
 """How long a server may stay silent; medical archives on slow disks answer late, but not later than this."""
 
-_CHUNK_BYTES = 1 << 20
 _PAUSES_S = (1.0, 4.0)
 """Waits before the second and third attempt at a file that broke off."""
 
@@ -177,7 +176,7 @@ def _receive(answer: httpx.Response, url: str, part: _Part, on_bytes: OnBytes | 
     if total is not None:
         _require_space(part.path, total - there)
     with part.path.open("ab") as file:
-        for chunk in answer.iter_raw(_CHUNK_BYTES):
+        for chunk in answer.iter_raw():  # as they come: a collected chunk would be lost when the connection breaks
             file.write(chunk)
             there += len(chunk)
             if on_bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -15,7 +17,10 @@ from medseg.core.atomic import whole_folder
 from medseg.core.errors import InputError
 
 _CHUNK_BYTES = 1 << 20
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, RuntimeError)
+_BROKEN = (
+    zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, EOFError, NotImplementedError,
+    RuntimeError,
+)  # fmt: skip
 """What Python raises for an archive that is cut off, damaged, encrypted, or packed in a way it does not know."""
 
 
@@ -47,8 +52,11 @@ def unpack(archive: Path, folder: Path, limits: Limits | None = None) -> None:
     with whole_folder(folder) as unfinished:
         try:
             _write_members(archive, unfinished, limits or Limits())
-        except _BROKEN as error:
-            raise InputError(f"{archive} is damaged or not an archive: {error}. Download it again.") from error
+        except (*_BROKEN, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk's; a decompressor's OSError, as bz2 raises, has no number
+            reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+            raise InputError(f"{archive} is damaged or not an archive: {reason}. Download it again.") from error
         _lift_single_folder(unfinished)
 
 
@@ -92,6 +100,19 @@ def _members(archive: Path) -> Iterator[_Member]:
                     raise InputError(f"{archive} holds {entry.name}, a link or a device. It is not unpacked.")
                 if entry.isfile():
                     yield _Member(entry.name, partial(packed_tar.extractfile, entry))
+            _require_end(packed_tar)
+
+
+def _require_end(packed: tarfile.TarFile) -> None:
+    """Raise ReadError when a tar stops without its end mark, or its compressed bytes do not fit their checksum.
+
+    Python takes either for the end of the archive, and files would be missing or altered without a word.
+    """
+    stream = packed.fileobj
+    if stream is None or stream.tell() == packed.offset:  # nothing was left to read where the end mark belongs
+        raise tarfile.ReadError("it is cut off between two files")
+    while stream.read(_CHUNK_BYTES):
+        pass  # a decompressor compares its checksum when the last byte is read
 
 
 def _safe_parts(name: str, archive: Path) -> tuple[str, ...]:
