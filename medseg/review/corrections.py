@@ -1,0 +1,236 @@
+"""The store of reviews: an append-only SQLite log whose records are chained by hash, and masks in files by their hash.
+
+A mask's file is whole on disk before its record is written, and a record is written whole or not at all, so that a
+kill at any moment loses at most what was never confirmed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+from medseg.core.errors import InputError, StoreError
+from medseg.core.label_map import LabelMap
+from medseg.core.labels import LabelSchema
+from medseg.exchange.read import read_label_map
+from medseg.exchange.write import write_label_map
+from medseg.review.records import FIRST_LINK, RECORD, Correction, Decision, Record, Verdict, link, mask_sha256
+
+SCHEMA_VERSION = 1
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS records (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  scan_sha256 TEXT NOT NULL, task TEXT NOT NULL,
+  text TEXT NOT NULL, link TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS records_of_scan ON records (scan_sha256, task);
+CREATE TRIGGER IF NOT EXISTS no_change BEFORE UPDATE ON records
+  BEGIN SELECT RAISE(ABORT, 'records are immutable'); END;
+CREATE TRIGGER IF NOT EXISTS no_removal BEFORE DELETE ON records
+  BEGIN SELECT RAISE(ABORT, 'records are immutable'); END;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who made a record and why, how long it took in seconds, and the hash of the model that made the first mask."""
+
+    reader: str
+    reason: str = ""
+    duration_s: float = 0.0
+    model_sha256: str = ""
+
+
+class ConflictError(InputError):
+    """Someone else saved first: the mask that was corrected is no longer the newest."""
+
+
+class CorrectionStore:
+    """Corrections and verdicts in one folder, made when first written to. Safe between threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._database = folder / "reviews.sqlite"
+
+    def correct(self, corrected: LabelMap, base: LabelMap, scan_sha256: str, task: str, *, by: Signature) -> Correction:
+        """The record of a corrected mask, saved for good.
+
+        Raises ConflictError when `base` is not the newest mask of the scan any more, InputError when nothing was
+        changed or the store cannot be written.
+        """
+        apart = base.geometry.difference(corrected.geometry)
+        if apart is not None:
+            raise InputError(f"a correction lies on the grid of the mask it corrects: {apart}")
+        changed = int((corrected.array != base.array).sum())
+        if changed == 0:
+            raise InputError("nothing was changed, so there is nothing to save; accept the study instead")
+        file_sha256 = self._keep(corrected)
+        correction = Correction(
+            scan_sha256=scan_sha256,
+            task=task,
+            reader=by.reader,
+            made=datetime.now(UTC),
+            reason=by.reason,
+            base_mask_sha256=mask_sha256(base),
+            mask_sha256=mask_sha256(corrected),
+            file_sha256=file_sha256,
+            model_sha256=by.model_sha256,
+            changed_voxels=changed,
+            duration_s=by.duration_s,
+        )
+        with self._writing() as connection:
+            newest = _newest(connection, scan_sha256, task)
+            if newest is not None and newest.mask_sha256 != correction.base_mask_sha256:
+                when = newest.made.strftime("%H:%M on %Y-%m-%d")
+                raise ConflictError(
+                    f"{newest.reader} saved another correction of this study at {when}. Yours is kept as a draft: "
+                    "load the newest mask and draw your change on it."
+                )
+            _append(connection, correction)
+        return correction
+
+    def decide(
+        self,
+        mask: str,
+        decision: Decision,
+        finding: tuple[str, int] | None,
+        scan_sha256: str,
+        task: str,
+        *,
+        by: Signature,
+    ) -> Verdict:
+        """The record of a verdict on a mask (by its hash), or on one finding of it."""
+        verdict = Verdict(
+            scan_sha256=scan_sha256,
+            task=task,
+            reader=by.reader,
+            made=datetime.now(UTC),
+            reason=by.reason,
+            mask_sha256=mask,
+            decision=decision,
+            finding=finding,
+        )
+        with self._writing() as connection:
+            _append(connection, verdict)
+        return verdict
+
+    def history(self, scan_sha256: str, task: str) -> tuple[Record, ...]:
+        """Everything recorded of a scan under a task, oldest first; empty where there is nothing."""
+        if not self._database.exists():
+            return ()
+        with self._connected() as connection:
+            return _history(connection, scan_sha256, task)
+
+    def newest(self, scan_sha256: str, task: str) -> Correction | None:
+        """The last correction of a scan, None where it was never corrected."""
+        corrections = [record for record in self.history(scan_sha256, task) if isinstance(record, Correction)]
+        return corrections[-1] if corrections else None
+
+    def mask(self, correction: Correction, schema: LabelSchema) -> LabelMap:
+        """The mask of a correction. Raises StoreError where its file is missing or was altered."""
+        path = self._file(correction.file_sha256)
+        if not path.is_file():
+            raise StoreError(f"the corrected mask {path} is missing from the store. Restore it from a backup.")
+        if _file_sha256(path) != correction.file_sha256:
+            raise StoreError(f"the corrected mask {path} was altered after it was saved. Restore it from a backup.")
+        return read_label_map(path, schema)
+
+    def verify(self) -> int:
+        """How many records the store holds, they and their files found untouched. Raises StoreError otherwise."""
+        if not self._database.exists():
+            return 0
+        before, count = FIRST_LINK, 0
+        with self._connected() as connection:
+            rows = connection.execute("SELECT number, text, link FROM records ORDER BY number").fetchall()
+        for number, text, written in rows:
+            count += 1
+            if number != count or link(before, text) != written:
+                raise StoreError(
+                    f"record {count} of {self._database} does not continue the chain: it, or one before it, was "
+                    "changed or removed. Restore the store from a backup."
+                )
+            before = written
+            record = RECORD.validate_json(text)
+            if isinstance(record, Correction) and not self._is_kept(record.file_sha256):
+                raise StoreError(f"the mask of record {count} is missing or altered: {self._file(record.file_sha256)}")
+        return count
+
+    def _keep(self, label_map: LabelMap) -> str:
+        """Write a mask under the hash of its bytes; the hash."""
+        arriving = self.folder / "masks" / f"arriving-{uuid4().hex}.nii.gz"
+        write_label_map(label_map, arriving)
+        digest = _file_sha256(arriving)
+        arriving.replace(self._file(digest))
+        return digest
+
+    def _file(self, file_sha256: str) -> Path:
+        return self.folder / "masks" / f"{file_sha256}.nii.gz"
+
+    def _is_kept(self, file_sha256: str) -> bool:
+        path = self._file(file_sha256)
+        return path.is_file() and _file_sha256(path) == file_sha256
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that others wait for; committed to disk when the block ends well."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"the review store {self.folder} cannot be written: {error.strerror}") from error
+        with self._connected() as connection:
+            connection.executescript(f"PRAGMA synchronous=FULL; PRAGMA user_version={SCHEMA_VERSION}; {_TABLES}")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = sqlite3.connect(self._database, timeout=30, isolation_level=None)
+            try:
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                if version > SCHEMA_VERSION:
+                    raise StoreError(
+                        f"the review store {self.folder} was written by a newer medseg (version {version}; this one "
+                        f"knows {SCHEMA_VERSION}). Update medseg."
+                    )
+                yield connection
+            finally:
+                connection.close()
+        except sqlite3.OperationalError as error:
+            raise InputError(f"the review store {self.folder} cannot be used: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"the review store {self._database} is damaged: {error}. Restore a backup.") from error
+
+
+def _append(connection: sqlite3.Connection, record: Correction | Verdict) -> None:
+    last = connection.execute("SELECT link FROM records ORDER BY number DESC LIMIT 1").fetchone()
+    text = RECORD.dump_json(record).decode()
+    values = (record.scan_sha256, record.task, text, link(last[0] if last else FIRST_LINK, text))
+    connection.execute("INSERT INTO records (scan_sha256, task, text, link) VALUES (?, ?, ?, ?)", values)
+
+
+def _history(connection: sqlite3.Connection, scan_sha256: str, task: str) -> tuple[Record, ...]:
+    query = "SELECT text FROM records WHERE scan_sha256 = ? AND task = ? ORDER BY number"
+    return tuple(RECORD.validate_json(text) for (text,) in connection.execute(query, (scan_sha256, task)))
+
+
+def _newest(connection: sqlite3.Connection, scan_sha256: str, task: str) -> Correction | None:
+    corrections = [record for record in _history(connection, scan_sha256, task) if isinstance(record, Correction)]
+    return corrections[-1] if corrections else None
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

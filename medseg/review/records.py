@@ -1,0 +1,76 @@
+"""What is recorded of a review: corrections of a mask, verdicts on a study or a finding; each linked to the last."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from medseg.core.label_map import LabelMap
+
+Decision = Literal["accepted", "rejected"]
+
+FIRST_LINK = "0" * 64
+"""What the first record of a chain names as the one before it."""
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Record(BaseModel):
+    """What every record says: of which scan and task, by whom, when."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    scan_sha256: Sha256
+    task: str = Field(min_length=1)
+    reader: str = Field(min_length=1, max_length=200)
+    made: datetime
+    reason: str = Field(default="", max_length=2000)
+
+
+class Correction(_Record):
+    """A mask that a reader drew over another; both masks by the hash of their labels, the file by that of its bytes.
+
+    `model_sha256` is the bundle that made the first mask of the line, `changed_voxels` how many labels differ from the
+    base, `duration_s` the time the reader spent.
+    """
+
+    kind: Literal["correction"] = "correction"
+    base_mask_sha256: Sha256
+    mask_sha256: Sha256
+    file_sha256: Sha256
+    model_sha256: str
+    changed_voxels: int = Field(ge=0)
+    duration_s: float = Field(ge=0)
+
+
+class Verdict(_Record):
+    """A reader's word on a mask: on one finding (label name and instance), or on the whole study where that is None."""
+
+    kind: Literal["verdict"] = "verdict"
+    mask_sha256: Sha256
+    decision: Decision
+    finding: tuple[str, int] | None = None
+
+
+Record = Annotated[Correction | Verdict, Field(discriminator="kind")]
+RECORD: TypeAdapter[Correction | Verdict] = TypeAdapter(Record)
+
+
+def link(before: str, text: str) -> str:
+    """The chain link of a record's JSON text: the hash of the link before it and of the text, 64 hexadecimal digits."""
+    return hashlib.sha256(f"{before}\n{text}".encode()).hexdigest()
+
+
+def mask_sha256(label_map: LabelMap) -> str:
+    """Hash of a mask's labels on its grid: the same whatever its integer width and the order its axes are stored in."""
+    geometry = label_map.geometry
+    turn = geometry.reorientation_to("LPS")
+    labels = turn.apply(label_map.array).transpose(2, 1, 0)
+    digest = hashlib.sha256(str(labels.shape).encode())
+    for plane in labels:
+        digest.update(np.ascontiguousarray(plane, dtype="<u2").data)
+    return digest.hexdigest()

@@ -1,0 +1,158 @@
+"""Corrections are kept for good, chained, and never overwrite one another."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medseg.core.errors import InputError, StoreError
+from medseg.core.geometry import Geometry
+from medseg.core.label_map import LabelMap
+from medseg.core.task import load_task
+from medseg.review.corrections import ConflictError, CorrectionStore, Signature
+from medseg.review.drafts import Draft, DraftStore
+from medseg.review.records import Correction, Verdict, mask_sha256
+
+TASK = load_task("phantom_ct")
+SCAN = "a" * 64
+GRID = Geometry.from_spacing((5, 4, 3), (1.0, 1.0, 2.0))
+JANE = Signature("jane", reason="missed rim", duration_s=12.5, model_sha256="c" * 64)
+
+
+def mask(*voxels: tuple[int, int, int]) -> LabelMap:
+    labels = np.zeros(GRID.shape, np.uint8)
+    for voxel in voxels:
+        labels[voxel] = 2
+    return LabelMap(labels, GRID, TASK.label_schema)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CorrectionStore:
+    return CorrectionStore(tmp_path / "review")
+
+
+def test_a_correction_comes_back_voxel_for_voxel(store: CorrectionStore) -> None:
+    saved = store.correct(mask((1, 1, 1), (2, 1, 1)), mask((1, 1, 1)), SCAN, TASK.name, by=JANE)
+    assert (saved.changed_voxels, saved.reader, saved.reason, saved.duration_s) == (1, "jane", "missed rim", 12.5)
+    assert store.newest(SCAN, TASK.name) == saved
+    again = store.mask(saved, TASK.label_schema)
+    assert np.argwhere(again.array).tolist() == [[1, 1, 1], [2, 1, 1]]
+    assert again.geometry.difference(GRID) is None
+    assert store.verify() == 1
+
+
+def test_the_second_of_two_who_started_from_the_same_mask_is_told(store: CorrectionStore) -> None:
+    base = mask((1, 1, 1))
+    store.correct(mask((1, 1, 2)), base, SCAN, TASK.name, by=JANE)
+    with pytest.raises(ConflictError, match="jane saved another correction"):
+        store.correct(mask((0, 0, 0)), base, SCAN, TASK.name, by=Signature("john"))
+    assert len(store.history(SCAN, TASK.name)) == 1
+
+
+def test_corrections_follow_one_another(store: CorrectionStore) -> None:
+    first, second = mask((1, 1, 1)), mask((1, 1, 2))
+    store.correct(second, first, SCAN, TASK.name, by=JANE)
+    store.correct(first, second, SCAN, TASK.name, by=JANE)
+    records = store.history(SCAN, TASK.name)
+    assert [type(record) for record in records] == [Correction, Correction]
+    assert store.history("b" * 64, TASK.name) == ()
+
+
+def test_no_change_is_no_correction(store: CorrectionStore) -> None:
+    with pytest.raises(InputError, match="nothing was changed"):
+        store.correct(mask((1, 1, 1)), mask((1, 1, 1)), SCAN, TASK.name, by=JANE)
+    assert store.verify() == 0
+
+
+def test_a_verdict_is_kept_with_the_mask_it_is_on(store: CorrectionStore) -> None:
+    on = mask_sha256(mask((1, 1, 1)))
+    store.decide(on, "rejected", ("lesion", 2), SCAN, TASK.name, by=Signature("jane", reason="a vessel"))
+    (record,) = store.history(SCAN, TASK.name)
+    assert isinstance(record, Verdict)
+    assert (record.decision, record.finding, record.mask_sha256) == ("rejected", ("lesion", 2), on)
+
+
+def test_records_cannot_be_changed_or_removed(store: CorrectionStore) -> None:
+    store.decide("a" * 64, "accepted", None, SCAN, TASK.name, by=JANE)
+    with sqlite3.connect(store.folder / "reviews.sqlite") as connection:
+        for statement in ("UPDATE records SET text = ''", "DELETE FROM records"):
+            with pytest.raises(sqlite3.IntegrityError, match="immutable"):
+                connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE records SET text = replace(text, 'jane', 'john') WHERE number = 1",
+        "DELETE FROM records WHERE number = 1",
+    ],
+)
+def test_tampering_past_the_triggers_is_found(store: CorrectionStore, statement: str) -> None:
+    for _ in range(2):
+        store.decide("a" * 64, "accepted", None, SCAN, TASK.name, by=JANE)
+    connection = sqlite3.connect(store.folder / "reviews.sqlite")
+    connection.executescript(f"DROP TRIGGER no_change; DROP TRIGGER no_removal; {statement};")
+    connection.close()
+    with pytest.raises(StoreError, match="does not continue the chain"):
+        store.verify()
+
+
+def test_an_altered_mask_is_found(store: CorrectionStore) -> None:
+    saved = store.correct(mask((1, 1, 1)), mask(), SCAN, TASK.name, by=JANE)
+    path = store.folder / "masks" / f"{saved.file_sha256}.nii.gz"
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(StoreError, match="altered"):
+        store.mask(saved, TASK.label_schema)
+    with pytest.raises(StoreError, match="missing or altered"):
+        store.verify()
+    path.unlink()
+    with pytest.raises(StoreError, match="missing"):
+        store.mask(saved, TASK.label_schema)
+
+
+def test_a_store_of_a_newer_version_is_left_alone(store: CorrectionStore) -> None:
+    store.decide("a" * 64, "accepted", None, SCAN, TASK.name, by=JANE)
+    connection = sqlite3.connect(store.folder / "reviews.sqlite")
+    connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(StoreError, match="newer medseg"):
+        store.history(SCAN, TASK.name)
+    with pytest.raises(StoreError, match="newer medseg"):
+        store.decide("a" * 64, "accepted", None, SCAN, TASK.name, by=JANE)
+
+
+def test_a_damaged_store_is_a_sentence(store: CorrectionStore) -> None:
+    store.folder.mkdir()
+    (store.folder / "reviews.sqlite").write_bytes(b"not a database, not at all" * 100)
+    with pytest.raises(StoreError, match="is damaged"):
+        store.history(SCAN, TASK.name)
+
+
+def test_the_hash_of_a_mask_does_not_depend_on_how_it_is_stored() -> None:
+    one = mask((1, 2, 0))
+    wide = LabelMap(one.array.astype(np.uint16), GRID, TASK.label_schema)
+    assert mask_sha256(one) == mask_sha256(wide) == mask_sha256(one.reoriented("PIR"))
+    assert mask_sha256(one) != mask_sha256(mask((1, 2, 1)))
+
+
+def test_a_draft_is_replaced_and_dropped(tmp_path: Path) -> None:
+    drafts = DraftStore(tmp_path)
+    assert drafts.find(SCAN, "task", "jane") is None
+    drafts.keep(Draft("a" * 64, 1.0, b"one"), SCAN, "task", "jane")
+    drafts.keep(Draft("a" * 64, 2.0, b"t\nw\no"), SCAN, "task", "jane")
+    assert drafts.find(SCAN, "task", "jane") == Draft("a" * 64, 2.0, b"t\nw\no")
+    assert drafts.find(SCAN, "task", "john") is None
+    drafts.drop(SCAN, "task", "jane")
+    assert drafts.find(SCAN, "task", "jane") is None
+
+
+def test_a_damaged_draft_is_a_sentence(tmp_path: Path) -> None:
+    drafts = DraftStore(tmp_path)
+    drafts.keep(Draft("a" * 64, 1.0, b"one"), SCAN, "task", "jane")
+    next(drafts.folder.iterdir()).write_bytes(b"{")
+    with pytest.raises(StoreError, match="damaged"):
+        drafts.find(SCAN, "task", "jane")
