@@ -51,6 +51,11 @@ def test_pairs_and_single_cases_together_make_even_folds() -> None:
     assert set(Counter(assign_folds(subject_of, 4, 0).values()).values()) == {4}
 
 
+def test_one_subject_with_many_cases_fills_a_fold_alone() -> None:
+    subject_of = {f"a{n}": "Ann" for n in range(5)} | {f"b{n}": f"single{n}" for n in range(10)}
+    assert set(Counter(assign_folds(subject_of, 3, 0).values()).values()) == {5}
+
+
 def test_fewer_subjects_than_folds_are_refused() -> None:
     cases = {f"case{n}": "one subject" if n < 9 else "another" for n in range(10)}
     with pytest.raises(InputError, match=r"2 subjects cannot be divided into 5 folds.*at most 2 folds"):
