@@ -15,7 +15,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from medseg.core.atomic import is_unfinished
 from medseg.core.errors import InputError
-from medseg.exchange.dicom.elements import DAMAGE, lenient
+from medseg.exchange.dicom.elements import DAMAGE, lenient, text
 
 MOST_FILES = 100_000
 MOST_FILE_BYTES = 4 << 30
@@ -75,9 +75,16 @@ def read_dataset(path: Path, *, with_pixels: bool = False) -> FileDataset:
         raise InputError(f"{path.name} is not a DICOM file: it has neither a preamble nor a first element") from error
     except (*DAMAGE, zlib.error) as error:
         raise InputError(f"{path.name} is damaged: {_reason(error)}. Send the file again.") from error
-    if "SOPClassUID" not in dataset:
+    if not sop_class(dataset):
         raise InputError(f"{path.name} is no DICOM object that can be used: it does not say what it is (SOPClassUID)")
     return dataset
+
+
+def sop_class(dataset: Dataset) -> str:
+    """The UID of what the object is, by its own word or its file's; empty where neither says."""
+    said = text(dataset, "SOPClassUID")
+    meta = getattr(dataset, "file_meta", None)
+    return said or (text(meta, "MediaStorageSOPClassUID") if meta is not None else "")
 
 
 def transfer_syntax(dataset: FileDataset) -> str:

@@ -30,6 +30,9 @@ DIRECTION_TOLERANCE = 5e-4
 SPACING_TOLERANCE = 2e-4
 """Largest relative difference between the pixel spacings of two slices: 0.1 mm over a field of view of 500 mm."""
 
+MOST_INTERPOLATED = 1.0
+"""Missing slices for each slice that is there, up to which gaps may be interpolated."""
+
 MOST_TILT_DEGREES = 45.0
 """Gantries tilt by up to 30 degrees; slices that run away at more than this are no stack."""
 
@@ -156,9 +159,13 @@ def _slice_numbers(ordered: list[Frame], allow_gaps: bool) -> list[int]:
                 f"the slices are not evenly spaced: {ordered[position].name} and {ordered[position + 1].name} lie "
                 f"{distance:.3f} mm apart where {spacing:.3f} mm are usual. Export the series again, evenly spaced."
             )
-    if (steps > 1).any() and not allow_gaps:
+    lost = int((steps - 1).sum())
+    if lost > len(ordered) * MOST_INTERPOLATED and allow_gaps:
+        raise InputError(
+            f"{lost} slices are missing and {len(ordered)} are there: too many to interpolate. Send the series again."
+        )
+    if lost and not allow_gaps:
         wide = int(np.argmax(steps > 1))
-        lost = int(steps[steps > 1].sum() - (steps > 1).sum())
         raise InputError(
             f"{lost} slice{'s are' if lost > 1 else ' is'} missing: there is a gap of {distances[wide]:.3f} mm between "
             f"{ordered[wide].name} and {ordered[wide + 1].name} (spacing {spacing:.3f} mm). "

@@ -99,6 +99,9 @@ def image_file(path: Path, header: FileDataset) -> ImageFile:
     file = ImageFile(path, header)
     try:
         file.rows, file.columns = _size(header, path.name)
+        if text(header, "SamplesPerPixel") not in ("", "1"):
+            file.problem = f"{path.name} is a colour image; a scan has one value a pixel"
+            return file
         file.is_multiframe = "PerFrameFunctionalGroupsSequence" in header
         file.frame_count = whole(header, "NumberOfFrames", path.name) or 1
         file.frames = _enhanced_frames(file) if file.is_multiframe else [_single_frame(file)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from medseg.exchange.dicom.elements import text
+from medseg.exchange.dicom.files import sop_class
 
 _KINDS = (
     ("1.2.840.10008.5.1.4.1.1.66.4", "segmentation"),
@@ -27,10 +27,10 @@ _KINDS = (
 
 def kind_of(header: Dataset) -> str:
     """What an object is; "image" for what may be a slice or the frames of a scan."""
-    sop_class = text(header, "SOPClassUID")
+    uid = sop_class(header)
     for beginning, kind in _KINDS:
-        if sop_class == beginning or (beginning.endswith(".") and sop_class.startswith(beginning)):
+        if uid == beginning or (beginning.endswith(".") and uid.startswith(beginning)):
             return kind
-    if "Rows" in header or "Image Storage" in UID(sop_class).name:
+    if "Rows" in header or "Image Storage" in UID(uid).name:
         return "image"
-    return UID(sop_class).name if UID(sop_class).name != sop_class else "DICOM object of an unknown class"
+    return UID(uid).name if UID(uid).name != uid else "DICOM object of an unknown class"
