@@ -124,7 +124,11 @@ def evaluate(
 def print_evaluation(evaluation: Evaluation) -> None:
     """The means with their 95 % intervals, a row a label."""
     summary = evaluation.summary
-    shown: tuple[tuple[Metric, str, int], ...] = (("dice", "Dice", 3), ("nsd", f"NSD {summary.tolerance_mm:g} mm", 3), ("hd95_mm", "HD95 mm", 2))
+    shown: tuple[tuple[Metric, str, int], ...] = (
+        ("dice", "Dice", 3),
+        ("nsd", f"NSD {summary.tolerance_mm:g} mm", 3),
+        ("hd95_mm", "HD95 mm", 2),
+    )
     rows = []
     for name, statistics in [*summary.by_label.items(), ("mean", summary.over_labels)]:
         cells = [name.replace("_", " ")]

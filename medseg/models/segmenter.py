@@ -14,6 +14,7 @@ from medseg.core.label_map import LabelMap
 from medseg.core.volume import Volume
 from medseg.models.bundle import ModelBundle
 from medseg.models.sliding_window import Progress, sweep
+from medseg.models.weights import set_weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,8 +39,8 @@ class NetworkSegmenter:
         self._device = device
         network = bundle.spec.network.build(len(bundle.spec.task.channels), bundle.spec.class_count)
         try:
-            network.load_state_dict(bundle.weights)
-        except RuntimeError as error:
+            set_weights(network, bundle.weights)
+        except StoreError as error:
             raise StoreError(f"the weights of {bundle.name} do not fit the network of its spec: {error}") from error
         self._network = network.eval().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 

@@ -27,7 +27,7 @@ class AugmentationConfig(BaseModel):
     """Standard deviation of the turn about each axis."""
     scale: float = Field(default=0.12, ge=0)
     """Standard deviation of the logarithm of the zoom along each axis."""
-    mirror_axes: tuple[Annotated[int, Field(ge=0, le=2)], ...] = (0, 1, 2)
+    mirror_axes: tuple[Annotated[int, Field(ge=0, le=2)], ...] = (0,)
     intensity_chance: Chance = 0.3
     """Chance of each of: contrast, brightness, gamma."""
     contrast: float = Field(default=0.3, ge=0, lt=1)

@@ -18,6 +18,7 @@ from medseg.core.errors import PlanError
 from medseg.models.device import autocast, has_fast_bfloat16
 from medseg.models.sliding_window import sweep
 from medseg.models.spec import to_toml
+from medseg.models.weights import set_weights, weights_of
 from medseg.training.augment import Augmentation
 from medseg.training.batches import PatchSampler
 from medseg.training.cases import PreparedCase
@@ -118,16 +119,16 @@ class _Loop:
                 raise PlanError(
                     f"{path} belongs to a training with another {what}. Take another run folder, or delete this one."
                 )
-        self._network.load_state_dict(checkpoint.network)
-        self._average.load_state_dict(checkpoint.average)
+        set_weights(self._network, checkpoint.network)
+        set_weights(self._average, checkpoint.average)
         restore_optimizer_state(self._optimizer, self._names, checkpoint.optimizer)
         self.progress = saved
         self._begin = time.monotonic() - saved.elapsed_s
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(
-            self._network.state_dict(),
-            self._average.state_dict(),
+            weights_of(self._network),
+            weights_of(self._average),
             optimizer_state(self._optimizer, self._names),
             self.progress,
         )

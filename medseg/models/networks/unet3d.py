@@ -35,7 +35,7 @@ class UNet3DConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["unet3d"] = "unet3d"
-    channels: tuple[Annotated[int, Field(ge=4)], ...] = Field(min_length=2)
+    channels: tuple[Annotated[int, Field(ge=4)], ...] = Field(min_length=3)
     strides: tuple[Triple, ...]
     kernel_sizes: tuple[Triple, ...]
     residual: bool = False

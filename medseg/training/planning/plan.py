@@ -30,7 +30,7 @@ class TrainingSpec(BaseModel):
     warm_up_steps: Annotated[int, Field(ge=0)] = 50
     gradient_norm: Annotated[float, Field(gt=0)] = 12.0
     """Longer gradients are shortened to this (Isensee et al. 2021)."""
-    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
     """The weights that are kept are a running mean of those of each step, with this much of the past."""
     foreground_fraction: Annotated[float, Field(ge=0, le=1)] = 0.66
     validate_every: Annotated[int, Field(ge=1)] = 5

@@ -18,6 +18,7 @@ from medseg.imaging.normalize import FixedScale, NormalizationConfig, ZScore
 from medseg.imaging.preparation import Preparation
 from medseg.models.networks.unet3d import UNet3DConfig
 from medseg.models.spec import ModelSpec, SlidingWindow
+from medseg.training.augment import AugmentationConfig
 from medseg.training.planning.fingerprint import ChannelFacts, Fingerprint
 from medseg.training.planning.plan import Plan, TrainingSpec
 
@@ -30,7 +31,10 @@ ANISOTROPY = 3.0
 SMALLEST_STAGE = 4
 """An axis is halved only while at least this many voxels remain."""
 
-MOST_STAGES = 6
+SIDES = {"7771000", "24028007"}
+"""SNOMED CT: left, right."""
+
+FEWEST_STAGES, MOST_STAGES = 3, 6
 MOST_CHANNELS = 320
 BYTES_PER_ACTIVATION = 26
 """Peak bytes of training for each voxel and channel of the finest stage, all stages counted; measured with the
@@ -55,19 +59,26 @@ def make_plan(task: Task, fingerprint: Fingerprint, budget: Budget) -> Plan:
     network = UNet3DConfig(
         channels=channels, strides=strides, kernel_sizes=kernels, deep_supervision=min(1, max(0, len(strides) - 2))
     )
+    mirror_axes = choose_mirror_axes(task)
     model = ModelSpec(
         task=task,
         preparation=Preparation(
             spacing_mm=spacing, normalization=tuple(choose_normalization(c) for c in fingerprint.channels)
         ),
         network=network,
-        window=SlidingWindow(patch=patch),
+        window=SlidingWindow(patch=patch, mirror_axes=mirror_axes),
     )
     steps = max(25, math.ceil(len(fingerprint.cases) / batch_size))
     epochs = 100 if budget.device == "cpu" else 500
     return Plan(
         model=model,
-        training=TrainingSpec(batch_size=batch_size, steps_per_epoch=steps, epochs=epochs, minutes=budget.minutes),
+        training=TrainingSpec(
+            batch_size=batch_size,
+            steps_per_epoch=steps,
+            epochs=epochs,
+            minutes=budget.minutes,
+            augmentation=AugmentationConfig(mirror_axes=mirror_axes),
+        ),
     )
 
 
@@ -100,6 +111,9 @@ def choose_patch_and_stages(
     """Patch, strides and kernel sizes: the patch takes the shape of the median scan, as large as the budget allows."""
     most_voxels = most_patch_voxels(budget)
     shape = np.asarray(median_shape, dtype=float)
+    shape[int(shape.argmax())] = max(
+        shape.max(), SMALLEST_STAGE * 2 ** (FEWEST_STAGES - 1)
+    )  # what is missing is padded
     while True:
         whole = np.maximum(np.round(shape), 1).astype(int)
         strides, kernels = choose_stages((int(whole[0]), int(whole[1]), int(whole[2])), spacing_mm)
@@ -126,9 +140,19 @@ def choose_stages(shape: Triple, spacing_mm: Spacing) -> tuple[tuple[Triple, ...
         size, spacing = np.ceil(size / stride).astype(int), spacing * stride
         strides.append((int(stride[0]), int(stride[1]), int(stride[2])))
         kernels.append(_kernel(spacing))
-    if len(strides) == 1:
-        raise PlanError(f"scans of {shape} voxels are too small for a U-Net: no axis has {2 * SMALLEST_STAGE} voxels")
+    if len(strides) < FEWEST_STAGES:
+        raise PlanError(f"patches of {shape} voxels are too small for a U-Net of {FEWEST_STAGES} stages")
     return tuple(strides), tuple(kernels)
+
+
+def choose_mirror_axes(task: Task) -> tuple[int, ...]:
+    """Left-right, since a patient's mirror image is a possible patient, unless a label is told by its side.
+
+    Front-back and head-feet are left out: no patient looks like that, and a short training would spend half of itself
+    on them.
+    """
+    is_sided = any(label.modifier is not None and label.modifier.value in SIDES for label in task.labels)
+    return () if is_sided else (0,)
 
 
 def most_patch_voxels(budget: Budget) -> int:
@@ -141,12 +165,12 @@ def most_patch_voxels(budget: Budget) -> int:
 
 def choose_channels(stages: int, budget: Budget) -> tuple[int, ...]:
     """Channels of each stage, doubling: fewer on a CPU, where many quick steps teach more than few slow ones."""
-    first = 24 if budget.device == "cpu" else 32
+    first = 16 if budget.device == "cpu" else 32
     return tuple(min(MOST_CHANNELS, first * 2**stage) for stage in range(stages))
 
 
 def choose_batch_size(patch: Triple, first_channels: int, budget: Budget) -> int:
-    """As many patches as the memory holds, from 2 to 4 on a CPU and to 16 on a GPU. Raises PlanError below one."""
+    """As many patches as the memory holds, to 2 on a CPU and to 16 on a GPU. Raises PlanError below one."""
     bytes_per_patch = math.prod(patch) * first_channels * BYTES_PER_ACTIVATION
     fitting = int(budget.memory_gb * 2**30 * 0.8 / bytes_per_patch)
     if fitting < 1:
@@ -154,7 +178,7 @@ def choose_batch_size(patch: Triple, first_channels: int, budget: Budget) -> int
             f"one patch of {patch} needs about {bytes_per_patch / 2**30:.1f} GB to train, the budget is "
             f"{budget.memory_gb:g} GB. Give more memory, or lower the patch in the plan."
         )
-    return min(fitting, 4 if budget.device == "cpu" else 16)
+    return min(fitting, 2 if budget.device == "cpu" else 16)
 
 
 def _kernel(spacing: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Triple:

@@ -1,0 +1,56 @@
+"""A network behind the Segmenter protocol: the mask lands on the scan's own grid."""
+
+import numpy as np
+import pytest
+import torch
+
+from medseg.core.errors import InputError, StoreError
+from medseg.core.geometry import Geometry
+from medseg.core.volume import Volume
+from medseg.models.bundle import ModelBundle, Provenance
+from medseg.models.device import choose_device
+from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.spec import ModelSpec
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def segmenter(spec: ModelSpec, weights: dict[str, torch.Tensor], provenance: Provenance) -> NetworkSegmenter:
+    return NetworkSegmenter(ModelBundle("m", "0", spec, weights, provenance, None), CPU)
+
+
+def scan(codes: str) -> Volume:
+    upright = Geometry.from_spacing((20, 18, 22), (1.0, 1.0, 1.0), (-9.0, 3.0, 5.0))
+    values = np.random.default_rng(0).normal(size=upright.shape).astype(np.float32)
+    return Volume(values, upright).reoriented(codes)
+
+
+def test_the_mask_is_on_the_scans_grid_and_the_same_however_the_scan_is_stored(segmenter: NetworkSegmenter) -> None:
+    upright = segmenter.segment({"MR": scan("RAS")}).label_map
+    assert len(np.unique(upright.array)) > 1
+    for codes in ("LPS", "PIR", "SRA"):
+        stored = scan(codes)
+        mask = segmenter.segment({"MR": stored}).label_map
+        assert mask.geometry == stored.geometry
+        np.testing.assert_array_equal(mask.reoriented("RAS").array, upright.array)
+
+
+def test_channels_are_taken_by_name(segmenter: NetworkSegmenter) -> None:
+    with pytest.raises(InputError, match="takes the channels MR; got CT"):
+        segmenter.segment({"CT": scan("RAS")})
+
+
+def test_weights_of_another_network_are_refused(
+    spec: ModelSpec, weights: dict[str, torch.Tensor], provenance: Provenance
+) -> None:
+    del weights[next(iter(weights))]
+    with pytest.raises(StoreError, match="do not fit the network"):
+        NetworkSegmenter(ModelBundle("m", "0", spec, weights, provenance, None), CPU)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_missing_gpu_is_a_sentence() -> None:
+    assert choose_device("auto") == CPU
+    with pytest.raises(InputError, match="no CUDA GPU"):
+        choose_device("cuda")
