@@ -93,6 +93,10 @@ def write_itk(array: NDArray[Any], geometry: Geometry, path: Path) -> None:
 
     voxels = array.astype(_ITK_TYPES.get(array.dtype.kind + str(array.dtype.itemsize), array.dtype.newbyteorder("=")))
     image = itk.image_from_array(np.ascontiguousarray(voxels.transpose(2, 1, 0)))
+    # itk takes an array of one line for Fortran-ordered and turns its axes round; its voxels are the same either way
+    region = image.GetLargestPossibleRegion()
+    region.SetSize([int(n) for n in geometry.shape])
+    image.SetRegions(region)
     lps = _LPS_TO_RAS @ geometry.affine
     spacing = np.asarray(geometry.spacing_mm)
     image.SetSpacing([float(length) for length in spacing])
