@@ -1,4 +1,4 @@
-"""The desk: the studies of one folder, opened when asked for and kept ready for the screen."""
+"""The desk: the studies of one folder, opened when asked for and kept ready for the screen, with their reviews."""
 
 from __future__ import annotations
 
@@ -9,33 +9,47 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from medseg.core.errors import InputError
 from medseg.core.task import Window
 from medseg.imaging.slices import ScreenVolume, for_screen, mask_for_screen, percentile_window
-from medseg.workflows.open_study import MASK_FILE, REPORT_FILE, OpenedStudy, StudyEntry, list_studies, open_study
+from medseg.review.corrections import CorrectionStore
+from medseg.review.drafts import DraftStore
+from medseg.review.records import Record, mask_sha256, review_status
+from medseg.workflows.open_study import (
+    MASK_FILE,
+    REPORT_FILE,
+    OpenedStudy,
+    StudyEntry,
+    as_reviewed,
+    list_studies,
+    open_study,
+)
 
 STUDIES_KEPT = 2
 """Opened studies held in memory: the one being read and the one before it. A large CT takes about half a gigabyte."""
+
+REVIEW_FOLDER = ".medseg-review"
+"""Where corrections and drafts are kept, beside the results; a leading dot keeps it out of the worklist."""
 
 _GZIP_LEVEL = 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StudyOnScreen:
-    """An opened study with its voxels in display order; `mask_gzip` is the mask's labels (k, j, i), gzipped."""
+    """An opened study with its voxels in display order; `mask_gzip` is the mask's labels (k, j, i), gzipped.
+
+    `files` changes when the files of the study do, `mask_sha256` when a correction is saved.
+    """
 
     opened: OpenedStudy
+    as_segmented: OpenedStudy
     screen: ScreenVolume
     window: Window
     mask_gzip: bytes | None
     mask_sha256: str | None
     bytes_per_label: int
-    version: str
+    files: str
 
 
 class Desk:
@@ -43,6 +57,10 @@ class Desk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        is_collection = folder.is_dir() and not (folder / REPORT_FILE).is_file()
+        review_folder = (folder if is_collection else folder.parent) / REVIEW_FOLDER
+        self.reviews = CorrectionStore(review_folder)
+        self.drafts = DraftStore(review_folder)
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._open: OrderedDict[str, StudyOnScreen] = OrderedDict()
@@ -58,31 +76,56 @@ class Desk:
                 return entry
         raise InputError("this study is not, or no longer, in the folder that is open; choose another in the worklist")
 
+    def records(self, entry: StudyEntry) -> tuple[Record, ...]:
+        """What was recorded of a study's review, oldest first."""
+        if entry.report is None:
+            return ()
+        return self.reviews.history(entry.report.source_sha256, entry.report.task.name)
+
+    def next_undecided(self, study: str) -> str | None:
+        """The study after this one, around the end of the worklist, that is neither accepted nor rejected."""
+        entries = self.entries()
+        at = next((n for n, entry in enumerate(entries) if entry.id == study), -1)
+        for entry in (*entries[at + 1 :], *entries[: max(at, 0)]):
+            if entry.report is not None and review_status(self.records(entry)) in ("new", "in review"):
+                return entry.id
+        return None
+
     def open(self, study: str) -> StudyOnScreen:
-        """The study ready for the screen, read again when its files changed. Raises InputError where it cannot be."""
+        """The study ready for the screen, with its newest mask; read again when its files changed.
+
+        Raises InputError where it cannot be opened, StoreError where its corrected mask was lost.
+        """
         with self._lock:
             lock = self._locks.setdefault(study, threading.Lock())
         with lock:
             entry = self.entry(study)
-            version = _version(entry)
+            files = _files(entry)
             with self._lock:
                 kept = self._open.get(study)
-                if kept is not None and kept.version == version:
-                    self._open.move_to_end(study)
-                    return kept
-            made = _prepare(open_study(entry), version)
-            with self._lock:
-                self._open[study] = made
-                self._open.move_to_end(study)
-                while len(self._open) > STUDIES_KEPT:
-                    self._open.popitem(last=False)
-            return made
+            if kept is None or kept.files != files:
+                as_segmented = open_study(entry)
+                window, screen = _first_window(as_segmented), for_screen(as_segmented.volume)
+            else:
+                as_segmented, window, screen = kept.as_segmented, kept.window, kept.screen
+                if self.records(entry) == kept.opened.records:
+                    return self._keep(study, kept)
+            opened = as_reviewed(as_segmented, self.reviews)
+            return self._keep(study, _on_screen(opened, as_segmented, screen, window, files))
 
     def opened(self, study: str) -> StudyOnScreen:
         """The study as it was last opened, without a look at its files, so that one reading is of one piece."""
         with self._lock:
             kept = self._open.get(study)
         return kept if kept is not None else self.open(study)
+
+    def _keep(self, study: str, on_screen: StudyOnScreen) -> StudyOnScreen:
+        with self._lock:
+            self._open[study] = on_screen
+            self._open.move_to_end(study)
+            while len(self._open) > STUDIES_KEPT:
+                self._open.popitem(last=False)
+        return on_screen
 
 
 @lru_cache(maxsize=4)
@@ -91,33 +134,32 @@ def desk_of(folder: Path) -> Desk:
     return Desk(folder)
 
 
-def mask_sha256(labels: NDArray[np.unsignedinteger[Any]]) -> str:
-    """Hash of a mask's labels (k, j, i) in display order, whatever their number of bytes."""
-    return hashlib.sha256(np.ascontiguousarray(labels, dtype="<u2").data).hexdigest()
-
-
-def _prepare(opened: OpenedStudy, version: str) -> StudyOnScreen:
-    task = opened.report.task if opened.report is not None else None
-    window = task.window if task is not None and task.window is not None else _first_window(opened)
+def _on_screen(
+    opened: OpenedStudy, as_segmented: OpenedStudy, screen: ScreenVolume, window: Window, files: str
+) -> StudyOnScreen:
     labels = None if opened.label_map is None else mask_for_screen(opened.label_map)
     return StudyOnScreen(
         opened=opened,
-        screen=for_screen(opened.volume),
+        as_segmented=as_segmented,
+        screen=screen,
         window=window,
         mask_gzip=None if labels is None else gzip.compress(labels.tobytes(), _GZIP_LEVEL, mtime=0),
-        mask_sha256=None if labels is None else mask_sha256(labels),
+        mask_sha256=None if opened.label_map is None else mask_sha256(opened.label_map),
         bytes_per_label=1 if labels is None else labels.dtype.itemsize,
-        version=version,
+        files=files,
     )
 
 
 def _first_window(opened: OpenedStudy) -> Window:
+    """The grey range a study opens with: its task's, soft tissue for other CT, else from its own values."""
+    if opened.report is not None and opened.report.task.window is not None:
+        return opened.report.task.window
     if opened.volume.unit == "HU":
         return Window(centre=40.0, width=400.0)
     return percentile_window(opened.volume)
 
 
-def _version(entry: StudyEntry) -> str:
+def _files(entry: StudyEntry) -> str:
     """A text that changes when the files of a study do."""
     stamps = []
     for file in (entry.path, entry.path / REPORT_FILE, entry.path / MASK_FILE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import threading
 import time
 import urllib.error
@@ -28,18 +29,18 @@ def launch_viewer(
     folder: Path, port: int = DEFAULT_PORT, address: str = LOCALHOST, *, may_open_browser: bool = True
 ) -> None:
     """Serve the studies of a folder until interrupted. Raises InputError where the folder does not exist."""
-    app = viewer_app(folder, new_key())
+    app = viewer_app(folder, new_key(), getpass.getuser())
     if may_open_browser:
         threading.Thread(target=_open_browser_when_up, args=(f"http://{address}:{port}",), daemon=True).start()
     app.run(config=server_config(port, address))
 
 
-def viewer_app(folder: Path, signing_key: str) -> st.App:
+def viewer_app(folder: Path, signing_key: str, reader: str) -> st.App:
     """The viewer over one folder as an ASGI application. Raises InputError where the folder does not exist."""
     folder = folder.expanduser().resolve()
     if not folder.exists():
         raise InputError(f"there is no folder {folder}. Give the folder that `medseg segment --output` wrote.")
-    settings: dict[str, Any] = {"medseg": {"folder": str(folder), "signing_key": signing_key}}
+    settings: dict[str, Any] = {"medseg": {"folder": str(folder), "signing_key": signing_key, "reader": reader}}
     return st.App(_SCRIPT, secrets=settings, routes=data_routes(desk_of(folder), signing_key))
 
 

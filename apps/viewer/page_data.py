@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,7 @@ from medseg.core.findings import Finding
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.study import Series
 from medseg.imaging.slices import PLANES, edges, to_screen_index
+from medseg.review.records import Correction, Record, Verdict, review_status
 from medseg.workflows.open_study import StudyEntry
 
 ROUTE_ROOT = "/data"
@@ -23,14 +25,14 @@ def study_data(on_screen: StudyOnScreen) -> dict[str, Any]:
     label_schema = report.task.label_schema if report is not None else None
     return {
         "id": opened.entry.id,
-        "version": on_screen.version,
+        "files": on_screen.files,
         "name": opened.entry.name,
         "base": f"{ROUTE_ROOT}/studies/{opened.entry.id}",
         "patient": person_name(series.study.patient_name),
         "about": _about(series, report),
         "corner": _corner(series),
         "notice": NOT_FOR_DIAGNOSIS.rstrip("."),
-        "provenance": _provenance(report),
+        "provenance": _provenance(report, opened.correction),
         "model": report.model.name if report is not None else None,
         "warnings": list(opened.warnings),
         "window": {"centre": on_screen.window.centre, "width": on_screen.window.width},
@@ -45,7 +47,14 @@ def study_data(on_screen: StudyOnScreen) -> dict[str, Any]:
             "flips": list(screen.turn.flips),
         },
         "edges": {plane: asdict(edges(screen.geometry, plane)) for plane in PLANES},
-        "mask": None if on_screen.mask_gzip is None else {"bytes_per_label": on_screen.bytes_per_label},
+        "mask": None
+        if on_screen.mask_gzip is None
+        else {
+            "bytes_per_label": on_screen.bytes_per_label,
+            "sha256": on_screen.mask_sha256,
+        },
+        "status": review_status(opened.records),
+        "verdicts": _verdicts(on_screen),
         "labels": []
         if label_schema is None
         else [
@@ -121,15 +130,28 @@ def _corner(series: Series) -> list[str]:
     return [text for text in texts if text]
 
 
-def _provenance(report: Report | None) -> str:
+def _verdicts(on_screen: StudyOnScreen) -> list[dict[str, Any]]:
+    """The last word on each finding of the mask that is shown."""
+    words = {
+        record.finding: {"finding": list(record.finding), "decision": record.decision}
+        for record in on_screen.opened.records
+        if isinstance(record, Verdict) and record.finding is not None and record.mask_sha256 == on_screen.mask_sha256
+    }
+    return list(words.values())
+
+
+def _provenance(report: Report | None, correction: Correction | None) -> str:
     if report is None:
         return "not segmented"
     model = report.model
     made = report.created.strftime("%Y-%m-%d %H:%M")
-    return f"{model.name} {model.sha256[:8]}, medseg {model.medseg_version}, {made}"
+    text = f"{model.name} {model.sha256[:8]}, medseg {model.medseg_version}, {made}"
+    if correction is None:
+        return text
+    return f"{text}; corrected by {correction.reader}, {correction.made.strftime('%Y-%m-%d %H:%M')}"
 
 
-def worklist_row(entry: StudyEntry) -> dict[str, Any]:
+def worklist_row(entry: StudyEntry, records: Sequence[Record]) -> dict[str, Any]:
     """One line of the worklist as JSON-ready values."""
     report = entry.report
     study = report.series.study if report is not None else None
@@ -144,7 +166,7 @@ def worklist_row(entry: StudyEntry) -> dict[str, Any]:
         "findings": _counted(report) if report is not None else "",
         "warnings": len(report.warnings) if report is not None else 0,
         "created": report.created.strftime("%Y-%m-%d %H:%M") if report is not None else "",
-        "status": "unreadable" if entry.problem else "segmented" if report is not None else "not segmented",
+        "status": "unreadable" if entry.problem else review_status(records) if report is not None else "not segmented",
         "problem": entry.problem or "",
     }
 

@@ -9,17 +9,17 @@ import sys
 from collections.abc import Callable
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
+from apps.viewer.answers import PRIVATE, VOXELS, bearer, sentence
 from apps.viewer.assets import MODULES, asset_version
 from apps.viewer.desk import Desk, StudyOnScreen
 from apps.viewer.page_data import ROUTE_ROOT
+from apps.viewer.review_routes import review_routes
 from apps.viewer.tokens import Permit, RefusalError, Right, check
 from medseg.core.errors import MedsegError
 
-_PRIVATE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_VOXELS = "application/octet-stream"
 _ASSET_TYPES = {".js": "text/javascript", ".css": "text/css"}
 
 Answer = Callable[[Request, StudyOnScreen, Permit], Response]
@@ -32,12 +32,12 @@ def data_routes(desk: Desk, key: str) -> list[Route]:
         def endpoint(request: Request) -> Response:
             study = request.path_params["study"]
             try:
-                permit = check(key, _bearer(request), study, right)
+                permit = check(key, bearer(request), study, right)
                 return answer(request, desk.opened(study), permit)
             except RefusalError as refusal:
-                return _sentence(str(refusal), 403)
+                return sentence(str(refusal), 403)
             except MedsegError as error:
-                return _sentence(str(error), 422)
+                return sentence(str(error), 422)
 
         return Route(f"{ROUTE_ROOT}/studies/{{study}}/{path}", endpoint, methods=["GET"])
 
@@ -45,6 +45,7 @@ def data_routes(desk: Desk, key: str) -> list[Route]:
         Route(f"{ROUTE_ROOT}/assets/{{version}}/{{name}}", asset, methods=["GET"]),
         study_route("scan", scan_part),
         study_route("mask", mask),
+        *review_routes(desk, key),
     ]
 
 
@@ -52,7 +53,7 @@ def asset(request: Request) -> Response:
     """A module or style sheet of the component; free to all, for it says nothing about anyone."""
     file = MODULES / request.path_params["name"]
     if file.suffix not in _ASSET_TYPES or file.parent != MODULES or not file.is_file():
-        return _sentence("there is no such file", 404)
+        return sentence("there is no such file", 404)
     is_current = request.path_params["version"] == asset_version()
     cache = "public, max-age=31536000, immutable" if is_current else "no-store"
     headers = {"Cache-Control": cache, "X-Content-Type-Options": "nosniff"}
@@ -65,27 +66,18 @@ def scan_part(request: Request, study: StudyOnScreen, _permit: Permit) -> Respon
     try:
         first, end = int(request.query_params.get("from", "0")), int(request.query_params.get("to", str(planes)))
     except ValueError:
-        return _sentence("from and to are whole numbers", 400)
+        return sentence("from and to are whole numbers", 400)
     if not 0 <= first < end <= planes:
-        return _sentence(f"the scan has slices 0 to {planes - 1}; asked for {first} up to {end}", 400)
+        return sentence(f"the scan has slices 0 to {planes - 1}; asked for {first} up to {end}", 400)
     part = study.screen.array[first:end]
     body = (part if sys.byteorder == "little" else part.byteswap()).tobytes()
     # Named, so that the server does not spend its time compressing what a local reader takes faster as it is.
-    return Response(body, media_type=_VOXELS, headers={**_PRIVATE, "Content-Encoding": "identity"})
+    return Response(body, media_type=VOXELS, headers={**PRIVATE, "Content-Encoding": "identity"})
 
 
 def mask(_request: Request, study: StudyOnScreen, _permit: Permit) -> Response:
     """The labels (k, j, i) in display order, one or two little-endian bytes each, gzipped."""
     if study.mask_gzip is None:
-        return _sentence("this study has no mask that can be shown", 404)
-    headers = {**_PRIVATE, "Content-Encoding": "gzip", "X-Mask-Sha256": study.mask_sha256 or ""}
-    return Response(study.mask_gzip, media_type=_VOXELS, headers=headers)
-
-
-def _bearer(request: Request) -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token if scheme == "Bearer" else ""
-
-
-def _sentence(text: str, status: int) -> Response:
-    return PlainTextResponse(text, status_code=status, headers=_PRIVATE)
+        return sentence("this study has no mask that can be shown", 404)
+    headers = {**PRIVATE, "Content-Encoding": "gzip", "X-Mask-Sha256": study.mask_sha256 or ""}
+    return Response(study.mask_gzip, media_type=VOXELS, headers=headers)

@@ -11,23 +11,23 @@ import streamlit as st
 from apps.viewer.desk import Desk, desk_of
 
 _KEY = "medseg_viewer"
-LOCAL_USER = "local"
 
 PageName = Literal["worklist", "read"]
 
 
 @dataclass(frozen=True, slots=True)
 class ViewerSettings:
-    """What the launcher hands to the pages: the folder of studies and the key that signs permits."""
+    """What the launcher hands to the pages: the folder of studies, the key that signs permits, who reads."""
 
     folder: Path
     signing_key: str
+    reader: str
 
     @classmethod
     def current(cls) -> Self:
         """The settings of this server; Streamlit keeps them among its secrets, out of reach of the browser."""
         given = st.secrets["medseg"]
-        return cls(Path(given["folder"]), str(given["signing_key"]))
+        return cls(Path(given["folder"]), str(given["signing_key"]), str(given["reader"]))
 
     @property
     def desk(self) -> Desk:
@@ -37,11 +37,10 @@ class ViewerSettings:
 
 @dataclass(slots=True)
 class ViewerState:
-    """The study on the screen, the page to go to when this run is over, and who is at the screen."""
+    """The study on the screen, and the page to go to when this run is over."""
 
     study: str | None = None
     destination: PageName | None = None
-    user: str = LOCAL_USER
 
     @classmethod
     def current(cls) -> ViewerState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -74,3 +75,17 @@ def mask_sha256(label_map: LabelMap) -> str:
     for plane in labels:
         digest.update(np.ascontiguousarray(plane, dtype="<u2").data)
     return digest.hexdigest()
+
+
+ReviewStatus = Literal["new", "in review", "accepted", "rejected"]
+
+
+def review_status(records: Sequence[Record]) -> ReviewStatus:
+    """How far the review of a study has come, from its records, oldest first; a correction opens it again."""
+    status: ReviewStatus = "new"
+    for record in records:
+        if isinstance(record, Verdict) and record.finding is None:
+            status = record.decision
+        elif isinstance(record, Correction) or status == "new":
+            status = "in review"
+    return status

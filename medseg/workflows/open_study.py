@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
+from medseg.analysis.quantification.measure import measure_findings
 from medseg.core.atomic import is_unfinished
 from medseg.core.errors import InputError, MedsegError
 from medseg.core.label_map import LabelMap
@@ -22,6 +23,8 @@ from medseg.core.study import Series
 from medseg.core.task import first_problem
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_label_map, read_scan
+from medseg.review.corrections import CorrectionStore
+from medseg.review.records import Correction, Record
 
 REPORT_FILE = "report.json"
 MASK_FILE = "segmentation.nii.gz"
@@ -54,7 +57,10 @@ class StudyEntry:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenedStudy:
-    """A study in memory. `label_map` lies on the volume's own grid; None where there is no mask that does."""
+    """A study in memory. `label_map` lies on the volume's own grid; None where there is no mask that does.
+
+    `records` is what readers corrected and decided, oldest first; `correction` the one that `label_map` is of, if any.
+    """
 
     entry: StudyEntry
     volume: Volume
@@ -63,6 +69,8 @@ class OpenedStudy:
     label_map: LabelMap | None
     report: Report | None
     warnings: tuple[str, ...]
+    records: tuple[Record, ...] = ()
+    correction: Correction | None = None
 
 
 def list_studies(folder: Path) -> tuple[StudyEntry, ...]:
@@ -103,6 +111,31 @@ def open_study(entry: StudyEntry) -> OpenedStudy:
     if doubt is not None:
         warnings.append(doubt)
     return OpenedStudy(entry, volume, report.series, scan.sha256, label_map, report, tuple(dict.fromkeys(warnings)))
+
+
+def as_reviewed(opened: OpenedStudy, reviews: CorrectionStore) -> OpenedStudy:
+    """A study, opened without its reviews, with its newest corrected mask and the findings measured on that.
+
+    Raises StoreError where the corrected mask is missing or altered: an older one is never shown in its place.
+    """
+    report = opened.report
+    if report is None or opened.label_map is None:
+        return opened
+    records = reviews.history(opened.source_sha256, report.task.name)
+    corrections = [record for record in records if isinstance(record, Correction)]
+    if not corrections:
+        return replace(opened, records=records)
+    newest = corrections[-1]
+    corrected = reviews.mask(newest, report.task.label_schema)
+    label_map = LabelMap(corrected.array, opened.volume.geometry, corrected.schema)
+    findings = measure_findings(label_map, report.task, opened.volume)
+    return replace(
+        opened,
+        label_map=label_map,
+        report=report.model_copy(update={"findings": findings}),
+        records=records,
+        correction=newest,
+    )
 
 
 def _entries(folder: Path, root: Path, depth: int) -> Iterator[StudyEntry]:

@@ -27,7 +27,10 @@ def read_page() -> None:
         if st.button("Back to the worklist"):
             state.destination = "worklist"
         return
-    token = issue(settings.signing_key, Permit(study, state.user, "read"))
+    token = issue(settings.signing_key, Permit(study, settings.reader, "correct"))
     answer = reading_room.show(study_data(on_screen), token, key="reading_room")
     if answer.leave:
         state.destination = "worklist"
+    elif answer.next:
+        state.study = settings.desk.next_undecided(study)
+        state.destination = "read" if state.study is not None else "worklist"

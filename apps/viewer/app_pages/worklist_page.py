@@ -14,11 +14,11 @@ def worklist_page() -> None:
     """Show the studies of the folder; the chosen one is opened on the reading page."""
     settings, state = ViewerSettings.current(), ViewerState.current()
     try:
-        entries = settings.desk.entries()
+        desk = settings.desk
+        rows = [worklist_row(entry, desk.records(entry)) for entry in desk.entries()]
     except MedsegError as error:
         st.error(str(error))
         return
-    rows = [worklist_row(entry) for entry in entries]
     chosen = worklist.show(rows, last_read=state.study, key="worklist")
     if chosen is not None:
         state.study = chosen

@@ -31,10 +31,13 @@ export default function (component) {
 
 @dataclass(frozen=True, slots=True)
 class RoomAnswer:
-    """What the reader asked of the page: to leave for the worklist, or for a fresh permit."""
+    """What the reader asked of the page: to leave for the worklist, or for the next study that is not decided.
+
+    A fresh permit, and what was recorded since, come with every run of the page and need no answer.
+    """
 
     leave: bool
-    renew: bool
+    next: bool
 
 
 def loader(module: str) -> str:
@@ -49,9 +52,11 @@ def show(study: dict[str, Any], token: str, key: str) -> RoomAnswer:
         key=key,
         data={"study": study, "token": token},
         on_leave_change=_noted,
+        on_next_change=_noted,
         on_renew_change=_noted,
+        on_saved_change=_noted,
     )
-    return RoomAnswer(leave=result.get("leave") is not None, renew=result.get("renew") is not None)
+    return RoomAnswer(leave=result.get("leave") is not None, next=result.get("next") is not None)
 
 
 def _noted() -> None:

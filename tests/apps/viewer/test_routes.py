@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 from apps.viewer import tokens
 from apps.viewer.assets import MODULES, asset_version
-from apps.viewer.desk import Desk, mask_sha256
+from apps.viewer.desk import Desk
 from apps.viewer.routes import data_routes
 from apps.viewer.tokens import Permit, issue, new_key
 from medseg.core.geometry import Geometry
@@ -24,6 +24,7 @@ from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_label_map, write_volume
 from medseg.imaging.slices import for_screen, mask_for_screen
+from medseg.review.records import mask_sha256
 
 KEY = new_key()
 
@@ -83,7 +84,7 @@ def test_the_mask_arrives_with_its_hash(office: Office) -> None:
     expected = mask_for_screen(label_map)
     assert status == 200
     assert body == expected.tobytes()
-    assert headers["x-mask-sha256"] == mask_sha256(expected)
+    assert headers["x-mask-sha256"] == mask_sha256(label_map)
 
 
 @pytest.mark.parametrize("part", ["from=a&to=3", "from=3&to=3", "from=-1&to=2", "from=0&to=17"])

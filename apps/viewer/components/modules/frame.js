@@ -1,6 +1,7 @@
 // The bar above the pictures and the line below them.
 
 import { element, iconButton, replaceChildren } from "./dom.js";
+import { readOutFields } from "./read_out.js";
 
 const SWITCHES = [
   ["isInverted", "Invert (i)", "M8 1a7 7 0 1 0 0 14A7 7 0 0 0 8 1zM8 1v14M8 3.5h3M8 6h5.5M8 8.500h6M8 11h5"],
@@ -14,7 +15,7 @@ const RESET = "M3 8a5 5 0 1 1 1.500 3.500M3 12V8.500h3.500";
 
 export function buildHeader(room) {
   const { study } = room;
-  room.toolButtons = Object.values(room.tools).map((tool) => [
+  room.toolButtons = Object.values(room.tools).filter((tool) => study.mask || !tool.needsMask).map((tool) => [
     tool.name,
     iconButton(tool.icon, `${tool.words}${tool.key ? ` (${tool.key})` : ""}`, () => room.setTool(tool.name), { "data-tool": tool.name }),
   ]);
@@ -44,12 +45,6 @@ export function buildHeader(room) {
 }
 
 export function buildStatus(room) {
-  const field = (name, title) => element("span", { class: `field ${name}`, title, "data-read": name });
-  room.readOutText = {
-    where: field("where", "Position in the patient"),
-    voxel: field("voxel", "Voxel of the scan's own grid (i, j, k)"),
-    value: field("value", "Value of the voxel"),
-    label: field("label", "Label in the mask"),
-  };
+  room.readOutText = readOutFields();
   replaceChildren(room.status, ...Object.values(room.readOutText), element("span", { class: "gap" }), element("span", { class: "quiet", text: room.study.provenance }));
 }

@@ -22,6 +22,7 @@ export const KEYS = [
   { group: "Grey", shown: "right button drag", keys: [], words: "width (across) and level (up, down)" },
   { group: "Grey", ...letter("i", "invert", (room) => room.toggle("isInverted")) },
   { group: "Grey", ...letter("s", "smooth or plain voxels", (room) => room.toggle("isSmooth")) },
+  { group: "Grey", ...letter("z", "slab: none, MIP, MinIP, mean", (room) => room.nextSlab()) },
   { group: "Mask", ...letter("m", "mask on and off", (room) => room.toggle("isMaskShown")) },
   { group: "Mask", ...letter("o", "outline on and off", (room) => room.toggle("hasOutline")) },
   { group: "Mask", shown: ", .", keys: [",", "."], words: "opacity down and up", run: (room, key) => room.setOpacity(room.opacity + (key === "." ? 0.1 : -0.1)) },
@@ -49,7 +50,7 @@ export function press(room, event, more = []) {
     return true;
   }
   const isCommand = event.ctrlKey || event.metaKey;
-  const tool = Object.values(room.tools).find((one) => one.key === event.key);
+  const tool = Object.values(room.tools).find((one) => one.key === event.key && (room.study.mask || !one.needsMask));
   if (tool !== undefined && !isCommand && !event.altKey) {
     room.setTool(tool.name);
     return true;

@@ -8,19 +8,37 @@ import { colourTables, greyTable } from "./paint.js";
 import { Pane } from "./pane.js";
 import { listen } from "./pointer.js";
 import { SidePanel } from "./side_panel.js";
-import { loadMask, loadScan, Refused } from "./source.js";
+import { BrushTool } from "./brush.js";
+import { MaskEdit } from "./mask_edit.js";
+import { load, loadStoredMask } from "./opening.js";
+import { cornerTexts, readOut } from "./read_out.js";
+import { Review } from "./review.js";
+import { REVIEW_KEYS, ReviewPanel } from "./review_panel.js";
 import { CrosshairTool, PanTool, WindowTool } from "./tools.js";
 import { Grid, PLANES, Volume } from "./volume.js";
-import { presets, written } from "./windows.js";
+import { presets } from "./windows.js";
 
 const CINE_MS = 80;
+const SLABS = ["none", "mip", "minip", "mean"];
+const TOKEN_WAIT_MS = 15_000;
+const BRUSH = "M13.500 2.500L7 9M7 9c-2-1-4 .5-4 2.500 0 1.200-.7 2-1.500 2.500 3 .8 6.500-.5 6.500-3C8 10 7.500 9.300 7 9z";
+const ERASER = "M6 13.500h8M2.500 9.500l6-6.500 4.500 4-6 6.500H5z";
 
 export class Room {
   constructor(host, page) {
     this.page = page;
-    this.tools = { crosshair: new CrosshairTool(), window: new WindowTool(), pan: new PanTool() };
+    this.edit = new MaskEdit(this);
+    this.review = new Review(this);
+    this.panel = new ReviewPanel(this);
+    this.brush = { label: 1, radiusMm: 5, is3d: false, isLimited: false, limits: [0, 0], isOnBackground: false, isOneLabel: false };
+    this.tools = {
+      crosshair: new CrosshairTool(),
+      window: new WindowTool(),
+      pan: new PanTool(),
+      brush: new BrushTool(this, "brush", "Brush", "b", BRUSH, false),
+      erase: new BrushTool(this, "erase", "Eraser", "e", ERASER, true),
+    };
     this.tool = this.tools.crosshair;
-    this.moreKeys = [];
     this.isOpen = false;
     this.isSmooth = true;
     this.isInverted = false;
@@ -33,6 +51,7 @@ export class Room {
     this.pictureVersion = 0;
     this.maximised = null;
     this.presets = [];
+    this.tokenWaiters = [];
     this.panes = Object.keys(PLANES).map((name) => new Pane(this, name));
     this.active = this.panes[0];
     this.side = new SidePanel(this);
@@ -50,11 +69,19 @@ export class Room {
     window.addEventListener("keydown", this.onkey);
   }
 
-  // Take what the page says; a new study is opened, the same one only renews its token.
+  // Take what the page says: a new study is opened; of the one that is open only what was recorded since is taken.
   update(data) {
     this.token = data.token;
-    if (this.study?.id === data.study.id && this.study?.version === data.study.version) return;
-    this.open(data.study);
+    for (const resolve of this.tokenWaiters.splice(0)) resolve();
+    if (this.study?.id !== data.study.id || this.study?.files !== data.study.files) {
+      this.open(data.study);
+      return;
+    }
+    const isMaskNew = data.study.mask !== null && data.study.mask.sha256 !== this.maskSha256;
+    this.study = data.study;
+    this.chosenFinding = null;
+    this.showStudy();
+    if (isMaskNew && this.mask !== null && !this.edit.isDirty) loadStoredMask(this);
   }
 
   async open(study) {
@@ -62,55 +89,61 @@ export class Room {
     this.study = study;
     this.hidden = new Set();
     this.mask = null;
+    this.maskSha256 = study.mask?.sha256 ?? null;
     this.chosenFinding = null;
     this.loading = new AbortController();
+    this.edit.reset();
+    this.review.reset();
     const grid = new Grid(study.scan.shape, study.scan.spacing_mm, study.scan.affine);
     this.volume = new Volume(grid, study.scan.slope, study.scan.intercept, study.scan.unit);
     this.presets = presets(study.scan.unit, study.window);
     this.window = { centre: study.window.centre, width: study.window.width };
-    this.cursor = study.findings.length > 0 ? study.findings[0].index : grid.shape.map((n) => Math.floor(n / 2));
+    this.brush.label = (study.labels.find((label) => label.is_counted) ?? study.labels[0])?.index ?? 0;
+    this.brush.limits = [study.window.centre - study.window.width / 2, study.window.centre + study.window.width / 2];
+    this.cursor = grid.shape.map((n) => Math.floor(n / 2));
     this.colours = new Map(study.labels.map((label) => [label.index, label]));
     for (const pane of this.panes) pane.prepare(grid);
+    this.moreKeys = study.mask ? REVIEW_KEYS : [];
+    this.isOpen = true;
+    this.showStudy();
+    this.goToFinding(0);
+    this.setActive(this.active);
+    await load(this);
+  }
+
+  // Everything around the pictures, from what is known of the study.
+  showStudy() {
     buildHeader(this);
     buildStatus(this);
-    this.side.open(study);
-    this.isOpen = true;
+    this.side.open(this.study);
     this.retable();
     this.setTool(this.tool.name);
-    this.setActive(this.active);
-    await this.load();
+    this.setProgress(this.progress ?? 1);
   }
 
-  async load() {
-    const base = this.study.base;
-    const token = () => this.token;
-    const { signal } = this.loading;
-    this.setProgress(0);
-    try {
-      const scan = loadScan(base, token, this.volume, this.cursor[2], (share) => this.arrived(share), signal);
-      const mask = this.study.mask ? loadMask(base, token, this.volume.grid, this.study.mask.bytes_per_label, signal) : null;
-      if (mask !== null) {
-        const { labels, sha256 } = await mask;
-        this.mask = labels;
-        this.maskSha256 = sha256;
-        this.changed();
-      }
-      await scan;
-      this.host.dataset.loaded = this.study.id;
-    } catch (error) {
-      if (signal.aborted) return;
-      if (error instanceof Refused) this.page.trigger("renew", Date.now());
-      this.say(`The scan could not be loaded: ${error.message}`);
-    }
+  // A new permit: the page runs again and makes one.
+  freshToken() {
+    return new Promise((resolve, reject) => {
+      this.tokenWaiters.push(resolve);
+      setTimeout(() => reject(new Error("the server did not answer; is it still running? Reload the page.")), TOKEN_WAIT_MS);
+      this.page.trigger("renew", Date.now());
+    });
   }
 
-  arrived(share) {
-    this.setProgress(share);
+  mayEdit() {
+    if (this.mask !== null && this.host.dataset.loaded) return true;
+    this.say(this.study.mask ? "The mask is still loading." : "There is no mask to correct: segment the scan first.");
+    return false;
+  }
+
+  // The mask has changed under the reader's hand.
+  edited() {
+    this.review.edited();
     this.changed();
-    this.host.dataset.first = this.study.id;
   }
 
   setProgress(share) {
+    this.progress = share;
     this.bar.hidden = share >= 1;
     this.bar.value = share;
   }
@@ -264,6 +297,17 @@ export class Room {
     for (const [name, made] of this.switchButtons ?? []) made.setAttribute("aria-pressed", String(this[name]));
   }
 
+  setSlab(slab) {
+    this.slab = { ...this.slab, ...slab };
+    if (this.slab.mode !== "none" && this.slab.thicknessMm === 0) this.slab.thicknessMm = 10;
+    this.side.update();
+    this.redraw();
+  }
+
+  nextSlab() {
+    this.setSlab({ mode: SLABS[(SLABS.indexOf(this.slab.mode) + 1) % SLABS.length] });
+  }
+
   space() {
     if (this.tool.space) this.tool.space(this.active);
     else this.toggleCine();
@@ -309,33 +353,11 @@ export class Room {
   }
 
   cornerTexts(pane) {
-    const { study, volume } = this;
-    const isMain = pane.planeName === (this.maximised ?? "axial");
-    const percent = Math.round(pane.view.zoom * 100);
-    const slab = this.slab.mode === "none" ? [] : [`${this.slab.mode.toUpperCase()} ${this.slab.thicknessMm} mm`];
-    return {
-      topLeft: [pane.planeName.toUpperCase(), `${pane.slice + 1} / ${pane.picture.slices}`, ...slab],
-      topRight: isMain ? study.corner : [],
-      bottomLeft: [`W ${written(this.window.width, volume.unit)}  L ${written(this.window.centre, volume.unit)}`, `${percent} %`],
-    };
+    return cornerTexts(this, pane);
   }
 
-  // Position, value and label under the pointer, or else under the cross-hair.
   readOut() {
-    if (!this.readOutText) return;
-    let index = this.cursor;
-    if (this.hover) {
-      const under = this.hover.pane.voxelAt(this.hover.x, this.hover.y).map(Math.round);
-      if (this.volume.grid.contains(under)) index = under;
-    }
-    const [x, y, z] = this.volume.grid.world(index);
-    const side = (value, plus, minus) => `${value >= 0 ? plus : minus} ${Math.abs(value).toFixed(1)}`;
-    const label = this.mask === null ? null : this.colours.get(this.mask[this.volume.grid.offset(index)]);
-    const unit = this.volume.unit === "arbitrary" ? "" : ` ${this.volume.unit}`;
-    this.readOutText.where.textContent = `${side(x, "R", "L")}  ${side(y, "A", "P")}  ${side(z, "S", "I")} mm`;
-    this.readOutText.voxel.textContent = `voxel ${this.study.toOwn(index).join(", ")}`;
-    this.readOutText.value.textContent = `${written(this.volume.value(index), this.volume.unit)}${unit}`;
-    this.readOutText.label.textContent = label ? label.name : "–";
+    readOut(this);
   }
 
   // --- coming and going ---------------------------------------------------------------------------------------------
@@ -363,6 +385,7 @@ export class Room {
 
   close() {
     this.loading?.abort();
+    if (this.study && this.edit.isDirty) this.review.keepDraft();
     if (this.cine) this.toggleCine();
     this.isOpen = false;
     this.hover = null;

@@ -13,7 +13,7 @@ export class SidePanel {
   // Build everything anew for a study.
   open(study) {
     this.rows = [];
-    replaceChildren(this.host, this.warnings(study), this.findings(study), this.labels(study), this.windows(study));
+    replaceChildren(this.host, this.warnings(study), this.findings(study), this.labels(study), study.mask ? this.room.panel.open() : null, this.windows(study));
     this.update();
   }
 
@@ -45,6 +45,8 @@ export class SidePanel {
     const name = finding.is_counted ? `${finding.label} ${finding.instance}` : finding.label;
     const jump = element("button", { type: "button", class: "jump", title: "Go there", onclick: () => this.room.goToFinding(n) }, swatch(finding.colour), element("span", { text: name }));
     const cells = columns.map((column) => element("td", { class: "number", text: cell(finding, column.name) }));
+    const verdict = this.room.study.verdicts.find((one) => one.finding[0] === finding.label && one.finding[1] === finding.instance);
+    if (verdict) jump.append(element("span", { class: `verdict ${verdict.decision}`, text: verdict.decision === "accepted" ? "✓" : "✕", title: verdict.decision }));
     return element("tr", { "data-finding": String(n), onclick: () => this.room.goToFinding(n) }, element("td", {}, jump), ...cells);
   }
 
@@ -76,7 +78,17 @@ export class SidePanel {
     this.presets = this.room.presets.map((preset) =>
       button(preset.name, `Width ${number(preset.width)}, level ${number(preset.centre)} (key ${preset.key})`, () => this.room.applyPreset(preset.key), { class: "button preset", "data-preset": preset.key }),
     );
-    return element("section", { class: "windows" }, element("h2", { text: "Grey window" }), element("div", { class: "preset-grid" }, ...this.presets));
+    this.slabMode = element("select", { "aria-label": "Slab", onchange: (event) => this.room.setSlab({ mode: event.target.value }) });
+    for (const [value, text] of [["none", "One slice"], ["mip", "MIP"], ["minip", "MinIP"], ["mean", "Mean"]]) this.slabMode.append(element("option", { value, text }));
+    this.slabWidth = element("input", { type: "range", min: "2", max: "60", step: "1", "aria-label": "Thickness of the slab", oninput: (event) => this.room.setSlab({ thicknessMm: Number(event.target.value) }) });
+    this.slabText = element("span", { class: "number" });
+    return element(
+      "section",
+      { class: "windows" },
+      element("h2", { text: "Grey window and slab" }),
+      element("div", { class: "preset-grid" }, ...this.presets),
+      element("div", { class: "slider slab" }, this.slabMode, this.slabWidth, this.slabText),
+    );
   }
 
   // Bring switches, sliders and the chosen row in line with the room.
@@ -93,6 +105,10 @@ export class SidePanel {
       const isOn = preset.centre === room.window.centre && preset.width === room.window.width;
       this.presets[n].setAttribute("aria-pressed", String(isOn));
     });
+    this.slabMode.value = room.slab.mode;
+    this.slabWidth.disabled = room.slab.mode === "none";
+    this.slabWidth.value = String(room.slab.thicknessMm || 10);
+    this.slabText.textContent = room.slab.mode === "none" ? "" : `${room.slab.thicknessMm} mm`;
     this.choose(room.chosenFinding);
   }
 

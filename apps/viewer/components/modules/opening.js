@@ -1,0 +1,50 @@
+// A study on its way in: voxels, mask, and the draft that a reader left.
+
+import { loadMask, loadScan, Refused } from "./source.js";
+
+const TRIES = 2;
+
+export async function load(room) {
+  const { signal } = room.loading;
+  const { study } = room;
+  room.setProgress(0);
+  const arrived = (share) => {
+    room.setProgress(share);
+    room.changed();
+    room.host.dataset.first = study.id;
+  };
+  try {
+    const scan = again(room, () => loadScan(study.base, () => room.token, room.volume, room.cursor[2], arrived, signal));
+    if (study.mask) await loadStoredMask(room);
+    await scan;
+    if (study.mask) await room.review.takeUpDraft();
+    room.host.dataset.loaded = study.id;
+  } catch (error) {
+    if (!signal.aborted) room.say(`The study could not be loaded: ${error.message}`);
+  }
+}
+
+// The mask as the server has it; what was drawn and not saved is forgotten.
+export async function loadStoredMask(room) {
+  const { signal } = room.loading;
+  const { study } = room;
+  const load = () => loadMask(study.base, () => room.token, room.volume.grid, study.mask.bytes_per_label, signal);
+  const { labels, sha256 } = await again(room, load);
+  room.mask = labels;
+  room.maskSha256 = sha256;
+  room.edit.reset();
+  room.changed();
+  room.panel.update();
+}
+
+// Once more with a fresh permit where the one that was sent is refused.
+async function again(room, run) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await run();
+    } catch (error) {
+      if (!(error instanceof Refused) || tries === TRIES) throw error;
+      await room.freshToken();
+    }
+  }
+}

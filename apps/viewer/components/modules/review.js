@@ -1,0 +1,149 @@
+// Corrections on their way to the server: drafts as the reader draws, a correction when it is saved, verdicts.
+
+import { loadStoredMask } from "./opening.js";
+import { Refused, sentence } from "./source.js";
+
+const DRAFT_AFTER_MS = 1500;
+
+export class Review {
+  constructor(room) {
+    this.room = room;
+    this.timer = null;
+    this.reset();
+  }
+
+  reset() {
+    clearTimeout(this.timer);
+    this.seconds = 0;
+    this.lastEdit = null;
+    this.state = "";
+    this.saving = Promise.resolve();
+  }
+
+  // Count the time spent drawing, pauses of more than a minute left out, and keep a draft soon.
+  edited() {
+    const now = performance.now();
+    if (this.lastEdit !== null && now - this.lastEdit < 60_000) this.seconds += (now - this.lastEdit) / 1000;
+    this.lastEdit = now;
+    this.say("not saved");
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.keepDraft(), DRAFT_AFTER_MS);
+  }
+
+  say(state) {
+    this.state = state;
+    this.room.panel?.update();
+  }
+
+  async send(path, method, body, headers = {}) {
+    const { room } = this;
+    const url = `${room.study.base}/${path}`;
+    const request = () => fetch(url, { method, body, headers: { Authorization: `Bearer ${room.token}`, ...headers } });
+    let response = await request();
+    if (response.status === 403) {
+      await room.freshToken();
+      response = await request();
+    }
+    if (response.status === 403) throw new Refused(await sentence(response));
+    if (!response.ok) {
+      const error = new Error(await sentence(response));
+      error.isConflict = response.status === 409;
+      throw error;
+    }
+    return response;
+  }
+
+  async packed() {
+    const stream = new Blob([this.room.mask]).stream().pipeThrough(new CompressionStream("gzip"));
+    return new Response(stream).arrayBuffer();
+  }
+
+  headers() {
+    return { "If-Match": this.room.maskSha256, "X-Seconds": String(Math.round(this.seconds)), "Content-Type": "application/octet-stream" };
+  }
+
+  keepDraft() {
+    clearTimeout(this.timer);
+    if (!this.room.edit.isDirty) return this.saving;
+    this.saving = this.saving.then(async () => {
+      try {
+        await this.send("draft", "PUT", await this.packed(), this.headers());
+        if (this.room.edit.isDirty) this.say("draft kept");
+      } catch (error) {
+        this.say("draft not kept");
+        this.room.say(`The draft could not be kept: ${error.message}`);
+      }
+    });
+    return this.saving;
+  }
+
+  // Lay the reader's draft over the mask, as one change that can be undone.
+  async takeUpDraft() {
+    const { room } = this;
+    const response = await this.send("draft", "GET");
+    if (response.status === 204) return;
+    const labels = new room.mask.constructor(await response.arrayBuffer());
+    if (labels.length !== room.mask.length) return;
+    if (response.headers.get("X-Mask-Sha256") !== room.maskSha256) {
+      room.say("A draft of yours was drawn over an older mask and is not shown; it is replaced when you draw again.");
+      return;
+    }
+    room.edit.begin();
+    for (let offset = 0; offset < labels.length; offset += 1) if (labels[offset] !== room.mask[offset]) room.edit.set(offset, labels[offset]);
+    if (room.edit.end() > 0) {
+      this.seconds = Number(response.headers.get("X-Seconds") ?? 0);
+      this.say("draft taken up");
+    }
+  }
+
+  async save(reason) {
+    const { room } = this;
+    if (!room.edit.isDirty) {
+      room.say("Nothing was changed, so there is nothing to save.");
+      return;
+    }
+    clearTimeout(this.timer);
+    this.say("saving");
+    await this.saving;
+    try {
+      const headers = { ...this.headers(), "X-Reason": encodeURIComponent(reason) };
+      const response = await this.send("mask", "PUT", await this.packed(), headers);
+      const saved = await response.json();
+      room.maskSha256 = saved.mask_sha256;
+      room.edit.saved();
+      this.seconds = 0;
+      this.lastEdit = null;
+      this.say("saved");
+      room.page.trigger("saved", saved.mask_sha256);
+    } catch (error) {
+      this.say("not saved");
+      room.say(error.message);
+      if (error.isConflict) await this.keepDraft();
+    }
+  }
+
+  async discard() {
+    const { room } = this;
+    clearTimeout(this.timer);
+    await this.saving;
+    await this.send("draft", "DELETE");
+    await loadStoredMask(room);
+    this.seconds = 0;
+    this.say("");
+  }
+
+  async decide(decision, finding, reason) {
+    const { room } = this;
+    if (room.edit.isDirty) {
+      room.say("Save or discard your correction first: a verdict is on the mask that is stored.");
+      return;
+    }
+    try {
+      const body = JSON.stringify({ decision, finding, reason, mask_sha256: room.maskSha256 });
+      await this.send("verdict", "POST", body, { "Content-Type": "application/json" });
+      room.page.trigger("saved", `${decision} ${Date.now()}`);
+    } catch (error) {
+      room.say(error.message);
+    }
+  }
+}

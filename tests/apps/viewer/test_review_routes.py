@@ -1,0 +1,182 @@
+"""What readers send back: kept exactly, refused with a sentence, never over someone else's work."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+
+from apps.viewer.desk import Desk
+from apps.viewer.routes import data_routes
+from apps.viewer.tokens import Permit, Right, issue, new_key
+from medseg.imaging.slices import mask_for_screen
+from medseg.review.records import Verdict
+from medseg.workflows.open_study import list_studies
+
+KEY = new_key()
+
+
+class Reader:
+    """A reader at a desk over one result."""
+
+    def __init__(self, folder: Path, name: str = "jane", right: Right = "correct") -> None:
+        self.desk = Desk(folder)
+        self.transport = httpx.ASGITransport(app=Starlette(routes=data_routes(self.desk, KEY)))
+        self.study = self.desk.entries()[0].id
+        self.token = issue(KEY, Permit(self.study, name, right))
+
+    def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> httpx.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+
+        async def run() -> httpx.Response:
+            async with httpx.AsyncClient(transport=self.transport, base_url="http://viewer") as client:
+                return await client.request(
+                    method,
+                    f"/data/studies/{self.study}/{path}",
+                    content=body,
+                    headers={"Authorization": f"Bearer {self.token}", **named},
+                )
+
+        return asyncio.run(run())
+
+    @property
+    def base(self) -> str:
+        """The hash of the mask that the reader sees."""
+        return self.desk.open(self.study).mask_sha256 or ""
+
+    def labels(self) -> NDArray[np.unsignedinteger]:  # type: ignore[type-arg]
+        """The labels in display order, to draw on."""
+        label_map = self.desk.open(self.study).opened.label_map
+        assert label_map is not None
+        return mask_for_screen(label_map).copy()
+
+
+@pytest.fixture
+def reader(result_folder: Path) -> Reader:
+    return Reader(result_folder)
+
+
+def test_a_saved_mask_has_exactly_the_drawn_voxels(reader: Reader) -> None:
+    labels = reader.labels()
+    labels[2, 3, 4] = 3
+    answer = reader.send(
+        "PUT", "mask", gzip.compress(labels.tobytes()), If_Match=reader.base, X_Reason="missed%20vessel"
+    )
+    assert answer.status_code == 200
+    assert answer.json()["changed_voxels"] == 1
+    again = Desk(reader.desk.folder).open(reader.study)
+    assert again.opened.label_map is not None
+    # Display order counts to the left and back as the scan's own LPS grid does.
+    assert np.argwhere(again.opened.label_map.array == 3).tolist() == [[4, 3, 2]]
+    assert again.opened.correction is not None
+    assert (again.opened.correction.reader, again.opened.correction.reason) == ("jane", "missed vessel")
+    assert again.opened.report is not None
+    assert "vessel" in [finding.label.name for finding in again.opened.report.findings]
+    assert again.mask_sha256 == answer.json()["mask_sha256"]
+
+
+def test_the_first_mask_stays_as_it_was(reader: Reader) -> None:
+    file = next(reader.desk.folder.rglob("segmentation.nii.gz"))
+    before = file.read_bytes()
+    labels = reader.labels()
+    labels[0, 0, 0] = 1
+    reader.send("PUT", "mask", gzip.compress(labels.tobytes()), If_Match=reader.base)
+    assert file.read_bytes() == before
+
+
+def test_the_second_to_save_gets_a_conflict(reader: Reader) -> None:
+    base, labels = reader.base, reader.labels()
+    labels[0, 0, 0] = 1
+    reader.send("PUT", "mask", gzip.compress(labels.tobytes()), If_Match=base)
+    labels[0, 0, 1] = 1
+    answer = reader.send("PUT", "mask", gzip.compress(labels.tobytes()), If_Match=base)
+    assert answer.status_code == 409
+    assert "kept as a draft" in answer.text
+
+
+def test_a_conflict_with_another_process_is_found_too(result_folder: Path) -> None:
+    one, other = Reader(result_folder, "jane"), Reader(result_folder, "john")
+    base, labels = one.base, one.labels()
+    other.labels()
+    labels[0, 0, 0] = 1
+    assert one.send("PUT", "mask", gzip.compress(labels.tobytes()), If_Match=base).status_code == 200
+    answer = other.send("PUT", "mask", gzip.compress(labels.tobytes()), If_Match=base)
+    assert answer.status_code == 409
+    assert "jane saved another correction" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"not gzip", "damaged"),
+        (gzip.compress(b"\0" * 10), "another size"),
+        (gzip.compress(b"\0" * 24 * 20 * 16)[:-9], "another size"),
+        (gzip.compress(b"\0" * 50_000_000), "another size"),
+        (b"\0" * 200_000, "larger than"),
+        (gzip.compress(b"\x09" * 24 * 20 * 16), "does not name"),
+    ],
+    ids=["no gzip", "short", "cut off", "bomb", "large", "unknown label"],
+)
+@pytest.mark.parametrize("path", ["mask", "draft"])
+def test_what_is_not_a_mask_is_refused(reader: Reader, path: str, body: bytes, sentence: str) -> None:
+    answer = reader.send("PUT", path, body, If_Match=reader.base)
+    assert answer.status_code == 422
+    assert sentence in answer.text
+    assert reader.desk.reviews.verify() == 0
+
+
+def test_a_reading_permit_writes_nothing(result_folder: Path) -> None:
+    reader = Reader(result_folder, right="read")
+    for method, path in (("PUT", "mask"), ("PUT", "draft"), ("GET", "draft"), ("DELETE", "draft"), ("POST", "verdict")):
+        assert reader.send(method, path, b"{}").status_code == 403
+
+
+def test_a_draft_waits_for_its_reader(result_folder: Path) -> None:
+    reader = Reader(result_folder)
+    assert reader.send("GET", "draft").status_code == 204
+    body = gzip.compress(reader.labels().tobytes())
+    assert reader.send("PUT", "draft", body, If_Match=reader.base, X_Seconds="42").status_code == 204
+    again = Reader(result_folder).send("GET", "draft")
+    assert again.content == reader.labels().tobytes()
+    assert (again.headers["x-mask-sha256"], again.headers["x-seconds"]) == (reader.base, "42")
+    assert Reader(result_folder, "john").send("GET", "draft").status_code == 204
+    assert reader.send("DELETE", "draft").status_code == 204
+    assert reader.send("GET", "draft").status_code == 204
+
+
+def test_saving_ends_the_draft(reader: Reader) -> None:
+    labels = reader.labels()
+    labels[0, 0, 0] = 1
+    body = gzip.compress(labels.tobytes())
+    reader.send("PUT", "draft", body, If_Match=reader.base)
+    reader.send("PUT", "mask", body, If_Match=reader.base)
+    assert reader.send("GET", "draft").status_code == 204
+
+
+def test_verdicts_are_recorded(reader: Reader) -> None:
+    body = f'{{"decision": "rejected", "finding": ["lesion", 2], "mask_sha256": "{reader.base}", "reason": "vessel"}}'
+    assert reader.send("POST", "verdict", body.encode()).status_code == 204
+    body = f'{{"decision": "accepted", "mask_sha256": "{reader.base}"}}'
+    assert reader.send("POST", "verdict", body.encode()).status_code == 204
+    (entry,) = list_studies(reader.desk.folder)
+    records = [record for record in reader.desk.records(entry) if isinstance(record, Verdict)]
+    assert [(one.decision, one.finding) for one in records] == [("rejected", ("lesion", 2)), ("accepted", None)]
+    assert reader.desk.next_undecided(reader.study) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ("{", 422),
+        ('{"decision": "maybe", "mask_sha256": ""}', 422),
+        ('{"decision": "accepted", "mask_sha256": "old"}', 409),
+    ],
+)
+def test_what_is_not_a_verdict_is_refused(reader: Reader, body: str, status: int) -> None:
+    assert reader.send("POST", "verdict", body.encode()).status_code == status
