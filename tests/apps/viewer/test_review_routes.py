@@ -50,7 +50,7 @@ class Reader:
         """The hash of the mask that the reader sees."""
         return self.desk.open(self.study).mask_sha256 or ""
 
-    def labels(self) -> NDArray[np.unsignedinteger]:  # type: ignore[type-arg]
+    def labels(self) -> NDArray[np.unsignedinteger]:
         """The labels in display order, to draw on."""
         label_map = self.desk.open(self.study).opened.label_map
         assert label_map is not None

@@ -56,7 +56,7 @@ export class BrushTool {
     const { grid } = volume;
     const label = this.isErasing ? 0 : brush.label;
     const spacing = grid.spacingMm;
-    const reach = spacing.map((mm, axis) => (axis === pane.plane.depth && !brush.is3d ? 0 : brush.radiusMm / mm));
+    const reach = spacing.map((mm, axis) => (axis === pane.plane.depth && !brush.is3d ? 0 : (brush.radiusMm / mm) * ROUNDING));
     const first = centre.map((value, axis) => Math.max(0, Math.ceil(value - Math.max(reach[axis], 0.5))));
     const last = centre.map((value, axis) => Math.min(grid.shape[axis] - 1, Math.floor(value + Math.max(reach[axis], 0.499))));
     const most = brush.radiusMm ** 2 * ROUNDING;
