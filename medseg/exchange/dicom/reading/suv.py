@@ -100,6 +100,8 @@ def _split(moment: str) -> tuple[str, str]:
 def _moment(date: str, time: str) -> datetime | None:
     """The moment of a DICOM date and time, all in one and the same zone; None where one is missing or damaged."""
     clock, _, fraction = time.strip().partition(".")
+    if not clock:  # strptime would take it for midnight
+        return None
     try:
         moment = datetime.strptime(f"{date.strip()} {clock.ljust(6, '0')}", "%Y%m%d %H%M%S").replace(tzinfo=UTC)
         return moment + timedelta(seconds=float(f"0.{fraction}") if fraction else 0.0)
