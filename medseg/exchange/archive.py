@@ -22,7 +22,7 @@ MOST_FILES = 100_000
 MOST_BYTES = 8 << 30
 MOST_RATIO = 250
 """Images expand by 2 to 20; an archive that expands by more than this is a bomb ..."""
-RATIO_COUNTS_FROM_BYTES = 256 << 20
+RATIO_COUNTS_FROM_BYTES = 64 << 20
 """... unless all of it is small: a made image of constant voxels may expand a thousand times and hurts nobody."""
 
 _CHUNK_BYTES = 1 << 20

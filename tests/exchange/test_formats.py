@@ -68,11 +68,8 @@ def schema(*indices: int) -> LabelSchema:
 @pytest.mark.parametrize("labels", [(1, 2), (1, 7, 300)])
 def test_a_mask_comes_back_from_every_format(tmp_path: Path, suffix: str, labels: tuple[int, ...]) -> None:
     geometry = random_geometry(5, (6, 5, 4))
-    array = (
-        np.random.default_rng(1)
-        .choice([0, *labels], size=(6, 5, 4))
-        .astype(np.uint16 if max(labels) > 255 else np.uint8)
-    )
+    chosen = np.random.default_rng(1).choice([0, *labels], size=(6, 5, 4))
+    array = chosen.astype(np.uint16) if max(labels) > 255 else chosen.astype(np.uint8)
     mask = LabelMap(array, geometry, schema(*labels))
     write_label_map(mask, tmp_path / f"mask{suffix}")
     back = read_label_map(tmp_path / f"mask{suffix}", mask.schema)
