@@ -10,12 +10,13 @@ from contextlib import contextmanager
 
 from pydicom import config
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.sequence import Sequence
 
 from medseg.core.errors import InputError
 
 DAMAGE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, NotImplementedError, EOFError,
-          struct.error, RecursionError, MemoryError, OSError, AssertionError)  # fmt: skip
+          struct.error, BytesLengthException, RecursionError, MemoryError, OSError, AssertionError)  # fmt: skip
 """What pydicom may raise on a damaged file or element; anything else is a bug of ours."""
 
 

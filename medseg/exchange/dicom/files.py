@@ -135,4 +135,4 @@ def _reason(error: BaseException) -> str:
 
 def sop_instance(dataset: Dataset) -> str:
     """The object's own UID; empty where it has none."""
-    return str(dataset.get("SOPInstanceUID", ""))
+    return text(dataset, "SOPInstanceUID")

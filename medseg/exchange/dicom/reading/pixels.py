@@ -100,7 +100,7 @@ def _layout(dataset: FileDataset, name: str) -> PixelLayout:
 def _native(
     dataset: FileDataset, keyword: str, dtype: np.dtype[Any], name: str, wanted: list[int]
 ) -> Iterator[NDArray[Any]]:
-    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    rows, columns = whole(dataset, "Rows", name) or 0, whole(dataset, "Columns", name) or 0
     count = whole(dataset, "NumberOfFrames", name) or 1
     try:
         data = bytes(dataset[keyword].value or b"")
