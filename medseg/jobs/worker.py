@@ -1,0 +1,143 @@
+"""A worker process: claims jobs, runs them one after the other, and ends when all are settled or it is told to."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from medseg.core.errors import InputError, MedsegError
+from medseg.jobs.engine import Run
+from medseg.jobs.job import Claim
+from medseg.jobs.queue import Limits, Queue
+
+READY, FAILED = "ready", "failed"
+"""What a worker tells its engine once: that it is loaded, or the reason why it cannot be."""
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_LONGEST_WAIT_S = 0.5
+"""A worker without work looks again after this time at the latest: another may have failed a job meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOrders:
+    """All that a worker needs to begin. `start` is a pickled StartWorker: it is unpacked after the threads are set."""
+
+    queue: Path
+    limits: Limits
+    threads: int
+    start: bytes
+
+
+def worker_name(pid: int) -> str:
+    """The name of this machine's process of that number; it tells a later process of the same number apart."""
+    return f"{socket.gethostname()}:{pid}:{_started(pid)}"
+
+
+def is_gone(worker: str) -> bool:
+    """Whether a worker of this machine is dead for certain; False for those of other machines."""
+    host, _, pid = worker.rpartition(":")[0].rpartition(":")
+    return host == socket.gethostname() and pid.isdigit() and worker_name(int(pid)) != worker
+
+
+def work(orders: WorkerOrders, to_engine: Connection) -> None:
+    """Run jobs until all are settled, SIGTERM comes, or the engine dies. The body of a worker process."""
+    stop = _Stop()
+    _die_with_engine()
+    # Libraries read these when they are imported, which unpacking `start` does.
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(orders.threads)))
+    try:
+        run: Run = pickle.loads(orders.start)(orders.threads)  # noqa: S301 - written by our own engine
+    except MedsegError as error:
+        to_engine.send((FAILED, str(error)))
+        return
+    to_engine.send((READY, ""))
+    name = worker_name(os.getpid())
+    with Queue(orders.queue, orders.limits) as queue:
+        while not stop.is_set:
+            claim = queue.claim(name)
+            if claim is not None:
+                _run_one(queue, claim, run)
+                continue
+            due_s = queue.due_in_s()
+            if due_s is None:
+                return
+            time.sleep(min(max(due_s, 0.01), _LONGEST_WAIT_S))
+
+
+def _run_one(queue: Queue, claim: Claim, run: Run) -> None:
+    """Run a claimed job and record how it ended. What a job raises is its failure, never the worker's."""
+    try:
+        with _heartbeats(queue, claim):
+            result = run(claim.job)
+    except MedsegError as error:
+        queue.fail(claim, str(error))
+    except MemoryError:
+        queue.fail(claim, "the memory did not suffice (MemoryError)")
+    except Exception as error:  # noqa: BLE001 - whatever a job raises is recorded, and the others go on
+        queue.fail(claim, f"{type(error).__name__}: {error}")
+    else:
+        queue.finish(claim, result)
+
+
+@contextmanager
+def _heartbeats(queue: Queue, claim: Claim) -> Iterator[None]:
+    """Renew the claim four times a lease, in a thread of its own, while the block runs."""
+    done = threading.Event()
+
+    def beat() -> None:
+        # A connection belongs to its thread; most jobs end before the first beat, and then none is opened.
+        while not done.wait(queue.limits.lease_s / 4):
+            with suppress(InputError), Queue(queue.path, queue.limits) as own:
+                own.heartbeat(claim)
+
+    beating = threading.Thread(target=beat, daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        done.set()
+        beating.join()
+
+
+class _Stop:
+    """Set by SIGTERM. Ctrl-C reaches every process of a terminal; a worker leaves it to its engine."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        signal.signal(signal.SIGTERM, lambda *_: self._set())
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _set(self) -> None:
+        self.is_set = True
+
+
+def _die_with_engine() -> None:
+    """End this process at once when the engine is gone, killed or not, so that no job runs for nobody."""
+    engine = parent_process()
+    if engine is None:
+        return
+
+    def wait() -> None:
+        engine.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _started(pid: int) -> str:
+    """When the process began, in ticks since the machine did; empty where the system does not tell or it is gone."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if after_name[0] in "ZX" else after_name[19]

@@ -1,0 +1,321 @@
+import random
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from medseg.core.errors import InputError
+from medseg.jobs.job import Claim, Job
+from medseg.jobs.queue import Limits, Queue
+
+LIMITS = Limits(failures=3, pause_s=1.0, lease_s=60.0)
+
+
+class Clock:
+    """A clock that stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def queue(tmp_path: Path, clock: Clock) -> Iterator[Queue]:
+    with Queue(tmp_path / "below" / "queue.sqlite", LIMITS, clock) as queue:
+        yield queue
+
+
+def job(n: int) -> Job:
+    return Job(workflow="segment", arguments={"n": n})
+
+
+def claimed(queue: Queue, worker: str = "w") -> Claim:
+    claim = queue.claim(worker)
+    assert claim is not None
+    return claim
+
+
+def states(queue: Queue) -> dict[str, int]:
+    return {state: count for state, count in queue.counts().items() if count}
+
+
+class TestSubmit:
+    def test_the_same_job_twice_is_one(self, queue: Queue) -> None:
+        assert queue.submit([job(1), job(2), job(1)]) == 2
+        assert queue.submit([job(2), job(3)]) == 1
+        assert [record.job for record in queue.records()] == [job(1), job(2), job(3)]
+
+    def test_a_job_that_is_done_stays_done(self, queue: Queue) -> None:
+        queue.submit([job(1)])
+        queue.finish(claimed(queue), "result")
+        assert queue.submit([job(1)]) == 0
+        assert states(queue) == {"done": 1}
+
+    def test_all_or_none(self, queue: Queue) -> None:
+        def jobs() -> Iterator[Job]:
+            yield job(1)
+            raise KeyError
+
+        with pytest.raises(KeyError):
+            queue.submit(jobs())
+        assert queue.records() == ()
+
+    def test_jobs_survive_the_process(self, queue: Queue) -> None:
+        queue.submit([job(1)])
+        queue.close()
+        with Queue(queue.path) as again:
+            assert [record.job for record in again.records("waiting")] == [job(1)]
+
+
+class TestClaim:
+    def test_takes_jobs_in_their_order(self, queue: Queue) -> None:
+        queue.submit([job(1), job(2)])
+        assert [claimed(queue).job, claimed(queue).job] == [job(1), job(2)]
+        assert queue.claim("w") is None
+        assert states(queue) == {"running": 2}
+
+    def test_of_nothing_is_none(self, queue: Queue) -> None:
+        assert queue.claim("w") is None
+
+    def test_is_recorded(self, queue: Queue) -> None:
+        queue.submit([job(1)])
+        claimed(queue, "w7")
+        record = queue.record(job(1).id)
+        assert record is not None
+        assert (record.state, record.worker, record.starts, record.failures) == ("running", "w7", 1, 0)
+        assert queue.record("none") is None
+
+    def test_of_many_workers_at_once_gives_each_job_to_one(self, queue: Queue) -> None:
+        queue.submit(job(n) for n in range(120))
+        taken: list[str] = []
+
+        def take(name: str) -> None:
+            with Queue(queue.path, LIMITS) as own:
+                while (claim := own.claim(name)) is not None:
+                    taken.append(claim.job.id)
+                    assert own.finish(claim)
+
+        threads = [threading.Thread(target=take, args=(f"w{n}",)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(taken) == len(set(taken)) == 120
+        assert states(queue) == {"done": 120}
+
+
+class TestFinish:
+    def test_keeps_the_result(self, queue: Queue) -> None:
+        queue.submit([job(1)])
+        assert queue.finish(claimed(queue), {"seconds": 1.5, "warnings": ["ü"]})
+        (record,) = queue.records("done")
+        assert record.result == {"seconds": 1.5, "warnings": ["ü"]}
+        assert record.settled_s == 1000.0
+
+    def test_a_second_time_is_refused(self, queue: Queue) -> None:
+        queue.submit([job(1)])
+        claim = claimed(queue)
+        assert queue.finish(claim, 1)
+        assert not queue.finish(claim, 2)
+        assert not queue.fail(claim, "late")
+        assert queue.records()[0].result == 1
+
+    def test_by_a_worker_whose_lease_ended_is_refused(self, queue: Queue, clock: Clock) -> None:
+        queue.submit([job(1)])
+        late = claimed(queue, "late")
+        clock.now_s += 61
+        assert queue.claim("early") is None  # the silence counts as a failure, after which the job waits a second
+        clock.now_s += 1
+        early = claimed(queue, "early")
+        assert not queue.finish(late, "late")
+        assert not queue.heartbeat(late)
+        assert queue.finish(early, "early")
+        (record,) = queue.records()
+        assert (record.result, record.starts, record.failures) == ("early", 2, 1)
+
+    def test_forgets_the_reason_of_earlier_failures(self, queue: Queue, clock: Clock) -> None:
+        queue.submit([job(1)])
+        queue.fail(claimed(queue), "the disk was full")
+        clock.now_s += 1
+        queue.finish(claimed(queue))
+        assert queue.records()[0].reason is None
+
+
+class TestHeartbeat:
+    def test_keeps_a_claim(self, queue: Queue, clock: Clock) -> None:
+        queue.submit([job(1)])
+        claim = claimed(queue)
+        for _ in range(5):
+            clock.now_s += 59
+            assert queue.heartbeat(claim)
+            assert queue.claim("other") is None
+        assert queue.finish(claim)
+
+    def test_a_silent_worker_fails_with_its_name(self, queue: Queue, clock: Clock) -> None:
+        queue.submit([job(1)])
+        claimed(queue, "w7")
+        clock.now_s += 60.5
+        queue.claim("other")
+        assert queue.records()[0].reason == "its worker w7 fell silent for 60 s"
+
+
+class TestFail:
+    def test_waits_longer_each_time_and_is_set_aside_after_the_third(self, queue: Queue, clock: Clock) -> None:
+        queue.submit([job(1), job(2)])
+        for pause_s in (1.0, 4.0):
+            assert queue.fail(claimed(queue), "the scan has a gap")
+            if pause_s == 1.0:
+                queue.finish(claimed(queue))  # the other job goes on meanwhile
+            assert queue.due_in_s() == pause_s
+            clock.now_s += pause_s - 0.01
+            assert queue.claim("w") is None
+            clock.now_s += 0.01
+        queue.fail(claimed(queue), "the scan has a gap")
+        (record,) = queue.records("quarantined")
+        assert (record.job, record.reason, record.failures, record.starts) == (job(1), "the scan has a gap", 3, 3)
+        assert queue.due_in_s() is None
+
+    def test_a_lost_worker_counts_as_one(self, queue: Queue) -> None:
+        queue.submit([job(1), job(2)])
+        claimed(queue, "dead")
+        claimed(queue, "alive")
+        assert queue.lose_worker("dead", "killed by SIGKILL") == 1
+        dead, alive = queue.records()
+        assert (dead.state, dead.failures, dead.reason) == ("waiting", 1, "killed by SIGKILL")
+        assert alive.state == "running"
+
+    def test_released_jobs_count_as_none(self, queue: Queue) -> None:
+        queue.submit([job(1), job(2)])
+        gone, alive = claimed(queue, "gone"), claimed(queue, "alive")
+        assert queue.release(lambda worker: worker == "gone") == 1
+        assert not queue.finish(gone)
+        assert queue.finish(alive)
+        assert queue.records("waiting")[0].failures == 0
+        assert claimed(queue).job == gone.job
+
+    def test_a_retry_begins_anew(self, queue: Queue, clock: Clock) -> None:
+        queue.submit([job(1)])
+        for _ in range(3):
+            queue.fail(claimed(queue), "full")
+            clock.now_s += 100
+        assert queue.retry() == 1
+        assert queue.records()[0].failures == 0
+        assert queue.finish(claimed(queue))
+        assert queue.retry() == 0
+
+
+class TestCancel:
+    def test_takes_back_what_waits(self, queue: Queue) -> None:
+        queue.submit([job(1)])
+        assert queue.cancel(job(1).id)
+        assert queue.claim("w") is None
+        assert states(queue) == {"cancelled": 1}
+        assert queue.retry() == 1
+
+    def test_leaves_what_runs_or_is_settled(self, queue: Queue) -> None:
+        queue.submit([job(1)])
+        claim = claimed(queue)
+        assert not queue.cancel(job(1).id)
+        queue.finish(claim)
+        assert not queue.cancel(job(1).id)
+        assert not queue.cancel("none")
+
+
+class TestDue:
+    def test_of_an_empty_queue_is_none(self, queue: Queue) -> None:
+        assert queue.due_in_s() is None
+
+    def test_of_a_waiting_job_is_now(self, queue: Queue) -> None:
+        queue.submit([job(1)])
+        assert queue.due_in_s() == 0.0
+
+    def test_of_a_running_job_is_the_end_of_its_lease(self, queue: Queue, clock: Clock) -> None:
+        queue.submit([job(1)])
+        claimed(queue)
+        clock.now_s += 20
+        assert queue.due_in_s() == 40.0
+
+
+WRITER = """
+import itertools, pathlib, sys
+from medseg.jobs.job import Job
+from medseg.jobs.queue import Queue, Limits
+with Queue(pathlib.Path(sys.argv[1]), Limits(lease_s=0.001, pause_s=0.0, failures=10**6)) as queue:
+    print("open", flush=True)
+    for n in itertools.count():
+        queue.submit([Job(workflow="w", arguments={"n": [sys.argv[2], n, part]}) for part in range(3)])
+        claim = queue.claim("w")
+        if claim: queue.finish(claim, claim.job.arguments)
+"""
+
+
+def test_kill_9_leaves_whole_changes(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    moments = random.Random(2026)
+    for number in range(6):
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(number)], stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"open\n"
+        time.sleep(moments.uniform(0.0, 0.1))
+        writer.send_signal(signal.SIGKILL)
+        writer.wait()
+        writer.stdout.close()
+        with Queue(path) as queue:
+            counts = queue.counts()
+            assert sum(counts.values()) % 3 == 0  # jobs were submitted three at a time
+            for record in queue.records("done"):
+                assert record.result == record.job.arguments
+            assert counts["running"] <= 1
+    database = sqlite3.connect(path)
+    assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+
+
+class TestRefused:
+    def test_a_file_that_is_no_database(self, tmp_path: Path) -> None:
+        (tmp_path / "queue.sqlite").write_bytes(b"text" * 1000)
+        with pytest.raises(InputError, match="cannot be used: file is not a database"):
+            Queue(tmp_path / "queue.sqlite")
+
+    @pytest.mark.parametrize("statement", ["CREATE TABLE other (x)", "PRAGMA user_version = 99"])
+    def test_a_database_of_something_else(self, statement: str, tmp_path: Path) -> None:
+        database = sqlite3.connect(tmp_path / "queue.sqlite")
+        database.execute(statement)
+        database.commit()
+        database.close()
+        with pytest.raises(InputError, match="is no queue of this medseg"):
+            Queue(tmp_path / "queue.sqlite")
+
+    def test_a_folder_in_its_place(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="unable to open database file"):
+            Queue(tmp_path)
+
+    def test_a_file_in_place_of_its_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "taken").write_text("")
+        with pytest.raises(InputError, match="cannot be opened"):
+            Queue(tmp_path / "taken" / "queue.sqlite")
+
+    def test_a_disk_that_fills_up(self, tmp_path: Path) -> None:
+        writer = subprocess.run(
+            [sys.executable, "-c", WRITER, str(tmp_path / "queue.sqlite"), "0"],
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)),
+        )
+        assert "InputError: the queue" in writer.stderr
+        with Queue(tmp_path / "queue.sqlite") as queue:
+            assert sum(queue.counts().values()) % 3 == 0
