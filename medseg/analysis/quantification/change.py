@@ -141,7 +141,7 @@ def _shares(prior_numbers: NDArray[np.uint16], prior_count: int, current: Sequen
         inside = prior_numbers[lesion.box][lesion.mask]
         common[:, number] = np.bincount(inside, minlength=prior_count + 1)[1 : prior_count + 1]
     smaller = np.minimum(sizes[:, None], np.array([lesion.voxel_count for lesion in current])[None, :])
-    return np.divide(common, smaller, out=np.zeros_like(common), where=smaller > 0)
+    return np.asarray(np.divide(common, smaller, out=np.zeros_like(common), where=smaller > 0))
 
 
 def _near_pairs(

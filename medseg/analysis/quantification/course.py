@@ -80,18 +80,27 @@ def follow(visits: Sequence[Visit], changes: Sequence[Sequence[LesionChange]], *
         raise InputError("there is no lesion in the first scan to follow; start from the first scan that shows one")
     targets = choose_targets(candidates, slice_mm=slice_mm)
     others = [candidate for candidate in candidates if candidate not in targets]
-    responses = tuple(_response(tracks, targets, others, visit) for visit in range(1, len(visits)))
-    return Course(tuple(visit.when for visit in visits), tracks, tuple(target.name for target in targets), responses)
+    responses = []
+    new: set[str] = set()
+    for visit in range(1, len(visits)):
+        new |= _new_at(visit, tracks, changes[visit - 1])
+        responses.append(_response(targets, others, visit, tuple(sorted(new))))
+    return Course(
+        tuple(visit.when for visit in visits), tracks, tuple(target.name for target in targets), tuple(responses)
+    )
 
 
-def _response(
-    tracks: Sequence[Track], targets: Sequence[Target], others: Sequence[Target], visit: int
-) -> VisitResponse:
+def _new_at(visit: int, tracks: Sequence[Track], changes: Sequence[LesionChange]) -> set[str]:
+    """The lesions that were first seen at a visit, also where they merged with an older one later on."""
+    new = {(change.label, number) for change in changes if change.kind == "new" for number in change.current}
+    return {track.name for track in tracks if any((track.label, number) in new for number in track.instances[visit])}
+
+
+def _response(targets: Sequence[Target], others: Sequence[Target], visit: int, new: tuple[str, ...]) -> VisitResponse:
     target = target_response(targets, visit) if targets else None
     non_target: NonTargetResponse | None = None
     if others:
         non_target = "CR" if all(other.diameters_mm[visit] == 0 for other in others) else "non-CR/non-PD"
-    new = tuple(track.name for track in tracks if 0 < track.first_seen <= visit)
     overall, rule = overall_response(target.category if target else None, non_target, has_new_lesions=bool(new))
     return VisitResponse(visit, target, new, overall, rule)
 

@@ -46,10 +46,11 @@ def test_a_course_of_three_visits() -> None:
     steady = [change("matched", (n,), (n,)) for n in (1, 2, 3)]
     course = follow(visits, [steady, steady])
     assert course.targets == ("lesion 1", "lesion 2")
-    assert course.tracks[0].diameters_mm == (40, 25, 35)
+    assert list(course.tracks[0].diameters_mm) == [40, 25, 35]
     assert [response.overall for response in course.responses] == ["PR", "PD"]
-    assert course.responses[1].target is not None
-    assert course.responses[1].target.nadir_mm == 45
+    second = course.responses[1].target
+    assert second is not None
+    assert second.nadir_mm == 45
     assert course.dates == (date(2025, 1, 1), None, None)
 
 
@@ -67,8 +68,7 @@ def test_a_new_lesion_is_progression_whatever_the_targets_do_and_stays_so() -> N
     assert [track.first_seen for track in course.tracks] == [0, 1]
     for response in course.responses:
         assert (response.overall, response.new_lesions) == ("PD", ("lesion 2",))
-        assert response.target is not None
-        assert response.target.category == "CR"
+        assert [r.category for r in (response.target,) if r] == ["CR"]
 
 
 def test_complete_response_needs_the_non_targets_gone_too() -> None:
@@ -83,8 +83,8 @@ def test_parts_of_a_split_lesion_are_added_and_merged_ones_are_one() -> None:
         [visit(40), visit(18, 15), visit(30)], [[change("split", (1,), (1, 2))], [change("merged", (1, 2), (1,))]]
     )
     (track,) = course.tracks
-    assert track.diameters_mm == (40, 33, 30)
-    assert track.instances == ((1,), (1, 2), (1,))
+    assert list(track.diameters_mm) == [40, 33, 30]
+    assert list(track.instances) == [(1,), (1, 2), (1,)]
 
 
 def test_a_lesion_that_merges_with_a_new_one_stays_the_old_one() -> None:
@@ -93,13 +93,17 @@ def test_a_lesion_that_merges_with_a_new_one_stays_the_old_one() -> None:
         [[change("matched", (1,), (1,)), change("new", (), (2,))], [change("merged", (1, 2), (1,))]],
     )
     (track,) = course.tracks
-    assert track.diameters_mm == (40, 50, 60)
+    assert list(track.diameters_mm) == [40, 50, 60]
+    assert [response.new_lesions for response in course.responses] == [("lesion 1",), ("lesion 1",)]
+    assert [response.overall for response in course.responses] == ["PD", "PD"]
 
 
 def test_small_lesions_only_have_no_target_response() -> None:
     course = follow([visit(8), visit(9)], [[change("matched", (1,), (1,))]])
     (response,) = course.responses
-    assert (course.targets, response.target, response.overall) == ((), None, "non-CR/non-PD")
+    assert course.targets == ()
+    assert response.target is None
+    assert response.overall == "non-CR/non-PD"
 
 
 def test_what_cannot_be_followed_is_refused() -> None:
