@@ -29,15 +29,42 @@ def segment(
     ],
     model: ModelOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="The result folder.", show_default=False)],
+    series: Annotated[
+        str | None, typer.Option("--series", help="Of several DICOM series the one of this UID, number or description.")
+    ] = None,
+    phase: Annotated[
+        str | None, typer.Option("--phase", help="Of several phases of a series the one of this name.")
+    ] = None,
+    allow_gaps: Annotated[
+        bool, typer.Option("--allow-gaps", help="Fill missing DICOM slices by interpolation, with a warning.")
+    ] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Segment a scan: the mask on the scan's own grid, and a table of what was found."""
-    from medseg.workflows.segment_study import open_bundle, segment_study
+    from medseg.workflows.segment_study import Mends, open_bundle, segment_study
 
+    mends = Mends(series, phase, allow_gaps)
+    sources = named_sources(scans)
     with shown_progress() as progress:
-        report = segment_study(named_sources(scans), open_bundle(model), output, device=device, progress=progress)
+        report = segment_study(sources, open_bundle(model), output, mends=mends, device=device, progress=progress)
     print_findings(report)
     typer.echo(f"{output}: {len(report.findings)} findings in {report.duration_s:.1f} s")
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A DICOM file, a folder, or any scan.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    pixels: Annotated[bool, typer.Option("--pixels", help="Read every volume whole, not only the headers.")] = False,
+) -> None:
+    """Say what studies, series and files lie under a path, and what would be read or refused, and why."""
+    from medseg.workflows.inspect_scans import inspect_scans
+
+    inspection = inspect_scans(path, with_pixels=pixels)
+    if as_json:
+        typer.echo(inspection.model_dump_json(indent=1))
+    else:
+        header, *rows = inspection.table()
+        print_table(header, rows)
 
 
 def view(
@@ -106,4 +133,4 @@ def print_findings(report: Report) -> None:
         typer.echo(f"note: {warning}")
 
 
-COMMANDS = (segment, view, demo)
+COMMANDS = (segment, inspect, view, demo)

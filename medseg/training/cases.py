@@ -16,7 +16,8 @@ from medseg.core.atomic import whole_folder
 from medseg.core.errors import InputError
 from medseg.core.study import Case
 from medseg.core.task import Task
-from medseg.exchange.read import read_label_map, read_scan
+from medseg.exchange.read import read_label_map
+from medseg.exchange.read_channel import read_channel
 from medseg.imaging.preparation import Preparation
 
 FORMAT = 1
@@ -64,7 +65,7 @@ def prepare_cases(
 def _prepare(case: Case, task: Task, preparation: Preparation, folder: Path) -> None:
     if case.label is None:
         raise InputError(f"case {case.name} has no reference mask; only cases with one can be trained on")
-    scans = {channel.name: read_scan(case.channels[channel.name]) for channel in task.channels}
+    scans = {channel.name: read_channel(case.channels[channel.name], channel) for channel in task.channels}
     volumes = {name: scan.volume.reoriented("RAS") for name, scan in scans.items()}
     label_map = read_label_map(case.label, task.label_schema).reoriented("RAS")
     for volume in volumes.values():

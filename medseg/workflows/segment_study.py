@@ -12,13 +12,13 @@ from medseg.core.atomic import whole_folder
 from medseg.core.errors import InputError
 from medseg.core.report import ModelIdentity, Report
 from medseg.core.task import Task
-from medseg.exchange.read import read_scan
+from medseg.exchange.read_channel import read_channel
 from medseg.exchange.reports.findings_csv import write_findings_csv
-from medseg.exchange.scan import Scan
+from medseg.exchange.scan import Mends, Scan
 from medseg.exchange.write import write_label_map
 from medseg.models.bundle import ModelBundle, load_bundle
 from medseg.models.device import DeviceName, choose_device
-from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.segmenter import NetworkSegmenter, Segmenter
 from medseg.workflows.progress import Progress, silent
 
 REPORT, MASK, FINDINGS = "report.json", "segmentation.nii.gz", "findings.csv"
@@ -29,19 +29,39 @@ def segment_study(
     bundle: ModelBundle,
     output: Path,
     *,
+    mends: Mends | None = None,
     device: DeviceName = "auto",
     progress: Progress = silent,
 ) -> Report:
     """The report of one scan, after its result folder was written: report.json, segmentation.nii.gz, findings.csv.
 
-    `sources` maps the task's channels to files or folders; a task of one channel takes any single name. The folder
-    appears whole or not at all; an older result there is replaced, anything else is left alone.
-    Raises InputError when a scan cannot be used or is not of the model's modality.
+    `sources` maps the task's channels to files or folders; a task of one channel takes any single name. `mends` are
+    choices for a scan that cannot be read without one. The folder appears whole or not at all; an older result there
+    is replaced, anything else is left alone. Raises InputError when a scan cannot be used or is not what the model's
+    channels take.
+    """
+    require_result_folder(output)
+    chosen = {channel.name: mends or Mends() for channel in bundle.spec.task.channels}
+    scans = read_channels(sources, bundle.spec.task, progress, chosen)
+    segmenter = NetworkSegmenter(bundle, choose_device(device))
+    return segment_scans(scans, next(iter(sources.values())), bundle, segmenter, output, progress=progress)
+
+
+def segment_scans(
+    scans: Mapping[str, Scan],
+    source: Path,
+    bundle: ModelBundle,
+    segmenter: Segmenter,
+    output: Path,
+    *,
+    progress: Progress = silent,
+) -> Report:
+    """The report of scans that were read, by a segmenter that was made, after the result folder was written.
+
+    `source` is where the scans lie, for the report. Raises InputError as `segment_study` does.
     """
     require_result_folder(output)
     task = bundle.spec.task
-    scans = read_channels(sources, task, progress)
-    segmenter = NetworkSegmenter(bundle, choose_device(device))
     segmentation = segmenter.segment(
         {name: scan.volume for name, scan in scans.items()},
         lambda done, total: progress("Segmenting", done, total),
@@ -49,7 +69,7 @@ def segment_study(
     first = scans[task.channels[0].name]
     report = Report(
         series=first.series,
-        source=sources[next(iter(sources))].resolve(),
+        source=source.resolve(),
         source_sha256=first.sha256,
         task=task,
         model=ModelIdentity(name=bundle.name, sha256=bundle.sha256, medseg_version=__version__),
@@ -70,27 +90,28 @@ def open_bundle(folder: Path) -> ModelBundle:
     return load_bundle(folder)
 
 
-def read_channels(sources: Mapping[str, Path], task: Task, progress: Progress = silent) -> dict[str, Scan]:
-    """The scan of each channel of the task, its modality checked."""
-    names = [channel.name for channel in task.channels]
+def read_channels(
+    sources: Mapping[str, Path], task: Task, progress: Progress = silent, mends: Mapping[str, Mends] | None = None
+) -> dict[str, Scan]:
+    """The scan of each channel of the task, modality and unit checked; `mends` are the user's choices by channel."""
+    sources = named_channels(sources, tuple(channel.name for channel in task.channels))
+    scans = {}
+    for done, channel in enumerate(task.channels, start=1):
+        scans[channel.name] = read_channel(sources[channel.name], channel, (mends or {}).get(channel.name))
+        progress("Reading", done, len(task.channels))
+    return scans
+
+
+def named_channels(sources: Mapping[str, Path], names: tuple[str, ...]) -> dict[str, Path]:
+    """The sources in the order of the channels; a single one needs no name. Raises InputError where they differ."""
     if len(names) == 1 and len(sources) == 1:
-        sources = {names[0]: next(iter(sources.values()))}
+        return {names[0]: next(iter(sources.values()))}
     if sorted(sources) != sorted(names):
         raise InputError(
             f"the model takes the channels {', '.join(names)}; got {', '.join(sources)}. "
             f"Give each as NAME=PATH: {' '.join(f'{name}=...' for name in names)}"
         )
-    scans = {}
-    for done, channel in enumerate(task.channels, start=1):
-        scan = read_scan(sources[channel.name])
-        if scan.series.modality not in (channel.modality, "OT"):
-            raise InputError(
-                f"{sources[channel.name]} is a {scan.series.modality} scan; the model's task, {task.name} "
-                f"({task.title}), takes {channel.modality}. Choose a scan or a model that fits."
-            )
-        scans[channel.name] = scan
-        progress("Reading", done, len(task.channels))
-    return scans
+    return {name: sources[name] for name in names}
 
 
 def require_result_folder(folder: Path) -> None:

@@ -12,7 +12,8 @@ from medseg.core.errors import InputError
 from medseg.core.study import Case
 from medseg.core.task import Task
 from medseg.core.volume import Unit
-from medseg.exchange.read import read_label_map, read_scan
+from medseg.exchange.read import read_label_map
+from medseg.exchange.read_channel import read_channel
 
 SAMPLES_PER_CASE = 20_000
 """Foreground voxels taken from each case for the intensity statistics: every case speaks with the same weight."""
@@ -93,7 +94,7 @@ def _examine(case: Case, task: Task, samples: list[list[NDArray[np.float32]]], u
     foreground = np.flatnonzero(label_map.array)
     chosen = foreground[np.linspace(0, len(foreground) - 1, min(len(foreground), SAMPLES_PER_CASE)).round().astype(int)]
     for index, channel in enumerate(task.channels):
-        volume = read_scan(case.channels[channel.name]).volume.reoriented("RAS")
+        volume = read_channel(case.channels[channel.name], channel).volume.reoriented("RAS")
         volume.geometry.require_same(label_map.geometry, f"image and mask of case {case.name}")
         samples[index].append(volume.array.reshape(-1)[chosen].astype(np.float32))
         units[index].add(volume.unit)

@@ -1,0 +1,104 @@
+"""A training as a user runs it: what it leaves, what it refuses, and that it goes on."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from medseg.core.errors import InputError, PlanError
+from medseg.core.task import load_task
+from medseg.datasets.layouts import read_folder
+from medseg.datasets.manifest import Manifest
+from medseg.models.bundle import load_bundle
+from medseg.training.planning.plan import Plan, read_plan, write_plan
+from medseg.training.planning.rules import Budget
+from medseg.workflows.make_plan import plan_training
+from medseg.workflows.train_model import TrainedModel, train_model
+
+
+def test_the_model_finds_the_ball_and_the_run_folder_tells_all(trained: TrainedModel, ball_data: Manifest) -> None:
+    run = trained.folder.parent
+    assert trained.evaluation.summary.over_labels["dice"].mean > 0.8
+    assert {path.name for path in run.iterdir()} == {
+        *("plan.toml", "environment.json", "prepared", "checkpoint.safetensors"),
+        *("metrics.csv", "curves.png", "tensorboard", "validation.csv", "model"),
+    }
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    assert float(rows[-1]["validation_dice_sarcoma"]) > 0.8
+    with (run / "validation.csv").open() as file:
+        scored = {row["case"] for row in csv.DictReader(file)}
+    assert scored == {case.name for case in ball_data.validation(0)}
+    assert (run / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert list((run / "tensorboard").iterdir())
+    assert json.loads((run / "environment.json").read_text())["fold"] == 0
+
+
+def test_the_bundle_names_its_origin(trained: TrainedModel, ball_data: Manifest, ball_plan: Plan) -> None:
+    bundle = load_bundle(trained.folder)
+    assert bundle.sha256 == trained.bundle.sha256
+    assert bundle.spec == ball_plan.model
+    assert set(bundle.provenance.case_sha256) == {case.name for case in ball_data.training(0)}
+    assert bundle.scores is not None
+    dice = {s.label: s.mean for s in bundle.scores.scores if s.metric == "dice"}
+    assert dice["sarcoma"] == pytest.approx(trained.evaluation.summary.by_label["sarcoma"]["dice"].mean)
+
+
+def test_a_finished_run_is_not_trained_again(trained: TrainedModel, ball_data: Manifest) -> None:
+    run = trained.folder.parent
+    before = (run / "checkpoint.safetensors").stat().st_mtime_ns
+    again = train_model(ball_data, 0, run)
+    assert (run / "checkpoint.safetensors").stat().st_mtime_ns == before
+    assert again.evaluation.summary.over_labels["dice"] == trained.evaluation.summary.over_labels["dice"]
+
+
+def test_a_run_folder_keeps_to_its_plan_and_its_data(
+    trained: TrainedModel, ball_data: Manifest, ball_plan: Plan
+) -> None:
+    run = trained.folder.parent
+    other = ball_plan.model_copy(update={"training": ball_plan.training.model_copy(update={"epochs": 9})})
+    with pytest.raises(PlanError, match="holds a run with another plan"):
+        train_model(ball_data, 0, run, plan=other)
+    with pytest.raises(PlanError, match="another training data"):
+        train_model(ball_data, 1, run)
+
+
+def test_a_plan_for_another_task_is_refused(ball_data: Manifest, ball_plan: Plan, tmp_path: Path) -> None:
+    model = ball_plan.model.model_copy(update={"task": load_task("sarcoma_pet")})
+    with pytest.raises(PlanError, match=r"the plan is for the task sarcoma_pet.*is for sarcoma_mr"):
+        train_model(ball_data, 0, tmp_path / "run", plan=ball_plan.model_copy(update={"model": model}))
+
+
+def test_a_plan_is_made_from_the_data(ball_data: Manifest, tmp_path: Path) -> None:
+    plan, fingerprint = plan_training(ball_data, 0, Budget(minutes=5.0))
+    assert plan.model.preparation.spacing_mm == (2.0, 2.0, 2.5)
+    assert len(fingerprint.cases) == len(ball_data.training(0))
+    # 4/3 pi 9^3 mm^3 is 3.05 ml
+    assert fingerprint.cases[0].label_volume_ml[0] == pytest.approx(3.05, rel=0.1)
+    assert fingerprint.channels[0].mean == pytest.approx(180, abs=2)
+    write_plan(plan, tmp_path / "plan.toml")
+    assert read_plan(tmp_path / "plan.toml") == plan
+
+
+def test_a_fold_that_does_not_exist_is_refused(ball_data: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has no fold 7"):
+        train_model(ball_data, 7, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_image_and_mask_on_different_grids_name_the_millimetres(tmp_path: Path, ball_data: Manifest) -> None:
+    import nibabel as nib
+
+    for number in range(5):
+        for part in ("images", "labels"):
+            (tmp_path / part).mkdir(exist_ok=True)
+            file = nib.load(ball_data.data_folder / part / f"ball{number}.nii.gz")
+            if part == "labels" and number == 1:
+                file.affine[2, 3] += 3.0
+                file = nib.Nifti1Image(file.dataobj, file.affine)
+            nib.save(file, tmp_path / part / f"ball{number}.nii.gz")
+    data = read_folder(tmp_path, ball_data.task)
+    with pytest.raises(InputError, match=r"image and mask of case ball1 are on different grids.*3\.000 mm apart"):
+        plan_training(data, next(f for f in data.folds if "ball1" in {c.name for c in data.training(f)}), Budget())
