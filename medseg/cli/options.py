@@ -32,4 +32,6 @@ MinutesOption = Annotated[
     ),
 ]
 MemoryOption = Annotated[float, typer.Option("--memory-gb", min=0.5, help="Memory the training may use.")]
-ModelOption = Annotated[Path, typer.Option("--model", help="The model bundle: a folder.", show_default=False)]
+ModelOption = Annotated[
+    Path, typer.Option("--model", help="A model bundle: its folder, or the name of a shipped one.", show_default=False)
+]

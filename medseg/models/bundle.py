@@ -44,6 +44,8 @@ class Provenance(BaseModel):
     torch_version: str
     machine: str
     dataset: str
+    dataset_licence: str = ""
+    dataset_citation: tuple[str, ...] = ()
     plan_toml: str
     seed: int
     epochs: int

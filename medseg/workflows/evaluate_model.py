@@ -20,6 +20,7 @@ from medseg.exchange.read import read_label_map
 from medseg.models.bundle import Score, Scores, load_bundle
 from medseg.models.device import DeviceName, choose_device
 from medseg.models.segmenter import NetworkSegmenter, Segmenter
+from medseg.models.store import find_model
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.segment_study import read_channels
 
@@ -62,13 +63,13 @@ def evaluate_model(segmenter: Segmenter, task: Task, cases: Sequence[Case], prog
 
 
 def evaluate_bundle(
-    folder: Path, manifest: Manifest, fold: int | None, *, device: DeviceName = "auto", progress: Progress = silent
+    model: str | Path, manifest: Manifest, fold: int | None, *, device: DeviceName = "auto", progress: Progress = silent
 ) -> Evaluation:
     """A bundle's scores on one fold of a data set, or on its test cases.
 
     Raises StoreError for a missing or altered bundle, InputError where the data set is for another task.
     """
-    bundle = load_bundle(folder)
+    bundle = load_bundle(find_model(model))
     task = bundle.spec.task
     if task.labels != manifest.task.labels or task.channels != manifest.task.channels:
         raise InputError(

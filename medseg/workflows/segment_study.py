@@ -19,6 +19,7 @@ from medseg.exchange.write import write_label_map
 from medseg.models.bundle import ModelBundle, load_bundle
 from medseg.models.device import DeviceName, choose_device
 from medseg.models.segmenter import NetworkSegmenter, Segmenter
+from medseg.models.store import find_model
 from medseg.workflows.progress import Progress, silent
 
 REPORT, MASK, FINDINGS = "report.json", "segmentation.nii.gz", "findings.csv"
@@ -85,9 +86,9 @@ def segment_scans(
     return report
 
 
-def open_bundle(folder: Path) -> ModelBundle:
-    """The model in a bundle folder. Raises StoreError where it is missing or altered."""
-    return load_bundle(folder)
+def open_bundle(name_or_path: str | Path) -> ModelBundle:
+    """The model in a bundle folder, or a shipped one by name. Raises StoreError where it is missing or altered."""
+    return load_bundle(find_model(name_or_path))
 
 
 def read_channels(

@@ -177,6 +177,8 @@ def _provenance(plan: Plan, manifest: Manifest, cases: Sequence[PreparedCase], f
         torch_version=torch.__version__,
         machine=_machine(),
         dataset=manifest.facts.name,
+        dataset_licence=manifest.facts.licence,
+        dataset_citation=manifest.facts.citation,
         plan_toml=to_toml(plan),
         seed=plan.training.seed,
         epochs=final.progress.epochs_done,

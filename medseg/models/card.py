@@ -1,0 +1,74 @@
+"""The card of a model: what it is for, what it learned from, what it reached, what it must not be used for."""
+
+from __future__ import annotations
+
+from medseg.core.geometry import format_mm
+from medseg.core.report import NOT_FOR_DIAGNOSIS
+from medseg.models.bundle import ModelBundle
+
+SHOWN = {"dice": "Dice", "nsd": "NSD", "hd95_mm": "HD95", "volume_difference_ml": "volume difference"}
+
+
+def model_card(bundle: ModelBundle) -> str:
+    """The card as Markdown, after Mitchell et al. 2019 (Model Cards for Model Reporting)."""
+    task, origin = bundle.spec.task, bundle.provenance
+    channels = ", ".join(f"{channel.name} ({channel.modality})" for channel in task.channels)
+    labels = "\n".join(
+        f"| {label.index} | {label.name} | {label.code.meaning} ({label.code.scheme} {label.code.value})"
+        f"{', ' + label.modifier.meaning if label.modifier else ''} |"
+        for label in task.labels
+    )
+    return f"""# {bundle.name}
+
+{task.title}. {NOT_FOR_DIAGNOSIS}
+
+| | |
+|---|---|
+| takes | {channels} |
+| works at | {format_mm(bundle.spec.preparation.spacing_mm)}, windows of {_times(bundle.spec.window.patch)} voxels |
+| network | {bundle.spec.network.kind}, {sum(t.numel() for t in bundle.weights.values()) / 1e6:.1f} million parameters |
+| content hash | `{bundle.sha256}` |
+| made | {origin.created:%Y-%m-%d} by medseg {origin.medseg_version}, torch {origin.torch_version}, on {origin.machine} |
+
+## Labels
+
+| index | label | code |
+|---|---|---|
+{labels}
+
+## What it learned from
+
+{len(origin.case_sha256)} cases of the data set {origin.dataset}, each named by its hash in `provenance.json`, in
+{origin.epochs} epochs and {origin.training_s / 60:.0f} minutes, seed {origin.seed}. The plan is there too.
+Licence of the data: {origin.dataset_licence or "not stated"}.
+{"".join(f"{chr(10)}- {citation}" for citation in origin.dataset_citation)}
+
+## What it reached
+
+{_scores(bundle)}
+
+## Limits
+
+It knows scans like those it learned from: other scanners, protocols, ages, diseases and fields of view were not
+tested. Nobody has examined it for use on patients.
+"""
+
+
+def _scores(bundle: ModelBundle) -> str:
+    if bundle.scores is None:
+        return "It was not evaluated."
+    rows = "\n".join(
+        f"| {score.label} | {SHOWN[score.metric]} | {score.mean:.3f}{'' if score.unit == '1' else ' ' + score.unit} "
+        f"| {score.interval[0]:.3f} to {score.interval[1]:.3f} | {score.cases} |"
+        for score in bundle.scores.scores
+        if score.metric in SHOWN
+    )
+    return f"""On {bundle.scores.dataset}, {bundle.scores.split}; means with 95 % bootstrap intervals.
+
+| label | measure | mean | 95 % interval | cases |
+|---|---|---|---|---|
+{rows}"""
+
+
+def _times(sides: tuple[int, ...]) -> str:
+    return " x ".join(map(str, sides))

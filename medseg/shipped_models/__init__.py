@@ -1,0 +1,1 @@
+"""Trained models that come with medseg: bundles, data, no code."""

@@ -1,0 +1,27 @@
+"""A shipped model on real scans it never learned from, through the whole chain."""
+
+from pathlib import Path
+
+import pytest
+
+from medseg.core.task import load_task
+from medseg.datasets.manifest import read_manifest
+from medseg.workflows.evaluate_model import evaluate_mask
+from medseg.workflows.segment_study import MASK, open_bundle, segment_study
+
+MANIFESTS = Path(__file__).resolve().parents[2] / "data_manifests"
+
+
+@pytest.mark.real_data
+def test_the_hippocampus_of_held_out_patients(real_data: Path, tmp_path: Path) -> None:
+    bundle = open_bundle("hippocampus_mr")
+    manifest = read_manifest(MANIFESTS / "msd_task04_hippocampus", real_data)
+    cases = manifest.validation(0)[:3]
+    assert not {case.name for case in cases} & set(bundle.provenance.case_sha256)
+    for case in cases:
+        assert case.label is not None
+        report = segment_study(case.channels, bundle, tmp_path / case.name)
+        scores = evaluate_mask(tmp_path / case.name / MASK, case.label, load_task("hippocampus_mr"))
+        assert all(label.dice > 0.75 for label in scores.labels)
+        volumes = {finding.label.name: finding.value("volume") for finding in report.findings}
+        assert volumes == {label.label: pytest.approx(label.prediction_ml, rel=1e-4) for label in scores.labels}
