@@ -28,7 +28,7 @@ def model_card(bundle: ModelBundle) -> str:
 | works at | {format_mm(bundle.spec.preparation.spacing_mm)}, windows of {_times(bundle.spec.window.patch)} voxels |
 | network | {bundle.spec.network.kind}, {sum(t.numel() for t in bundle.weights.values()) / 1e6:.1f} million parameters |
 | content hash | `{bundle.sha256}` |
-| made | {origin.created:%Y-%m-%d} by medseg {origin.medseg_version}, torch {origin.torch_version}, on {origin.machine} |
+| made | {origin.created:%Y-%m-%d}, medseg {origin.medseg_version}, torch {origin.torch_version}, {origin.machine} |
 
 ## Labels
 
