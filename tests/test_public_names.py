@@ -22,7 +22,7 @@ def test_the_list_is_the_one_in_the_code_and_in_order() -> None:
 
 def test_a_wrong_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Volumes'"):
-        _ = medseg.Volumes  # type: ignore[attr-defined]
+        _ = medseg.Volumes
 
 
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:

@@ -41,7 +41,8 @@ def segment(
     device: DeviceOption = "auto",
 ) -> None:
     """Segment a scan: the mask on the scan's own grid, and a table of what was found."""
-    from medseg.workflows.segment_study import Mends, open_bundle, segment_study
+    from medseg.exchange.scan import Mends
+    from medseg.workflows.segment_study import open_bundle, segment_study
 
     mends = Mends(series, phase, allow_gaps)
     sources = named_sources(scans)

@@ -15,7 +15,7 @@ from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read_channel import read_channel
 
 GRID = Geometry.from_spacing((6, 5, 4), (2.0, 2.0, 3.0))
-CT, PET, MR = (Channel(name=name, modality=modality) for name, modality in (("C", "CT"), ("P", "PT"), ("M", "MR")))  # type: ignore[arg-type]
+CT, PET, MR = (Channel(name=name, modality=modality) for name, modality in (("C", "CT"), ("P", "PT"), ("M", "MR")))
 
 
 @pytest.fixture
