@@ -240,9 +240,14 @@ def test_two_engines_share_a_queue(make_engine: MakeEngine, tmp_path: Path) -> N
 
 
 def test_workers_die_with_their_engine(tmp_path: Path) -> None:
-    program = [sys.executable, str(Path(__file__).with_name("chaos_parent.py")), str(tmp_path), "500"]
+    program = [
+        sys.executable,
+        str(Path(__file__).with_name("chaos_parent.py")),
+        str(tmp_path),
+        "3000",
+    ]  # far more than are done before the end
     parent = subprocess.Popen(program, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 20
     workers: set[str] = set()
     while not workers and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -255,6 +260,19 @@ def test_workers_die_with_their_engine(tmp_path: Path) -> None:
     while not all(is_gone(worker) for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert all(is_gone(worker) for worker in workers)
+
+
+def test_what_a_killed_engine_left_behind_is_taken_up_at_once(make_engine: MakeEngine, tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        name = worker_name(process.pid)
+    (job,) = jobs("write", 1)
+    with Queue(tmp_path / "queue.sqlite", Limits(lease_s=3600.0)) as queue:
+        queue.submit([job])
+        assert queue.claim(name)
+    begin = time.monotonic()
+    assert make_engine().run()["done"] == 1
+    assert time.monotonic() - begin < 60
+    assert record(tmp_path, job).failures == 0
 
 
 class TestNames:

@@ -198,6 +198,23 @@ class TestFail:
         assert (dead.state, dead.failures, dead.reason) == ("waiting", 1, "killed by SIGKILL")
         assert alive.state == "running"
 
+    def test_a_change_that_breaks_in_the_middle_is_undone(self, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+        queue.submit([job(1), job(2)])
+        claimed(queue, "dead")
+        claimed(queue, "dead")
+        fail, calls = queue._fail, []
+
+        def breaks(database: sqlite3.Connection, token: str, reason: str) -> bool:
+            calls.append(token)
+            if len(calls) == 2:
+                raise KeyError
+            return fail(database, token, reason)
+
+        monkeypatch.setattr(queue, "_fail", breaks)
+        with pytest.raises(KeyError):
+            queue.lose_worker("dead", "killed")
+        assert states(queue) == {"running": 2}
+
     def test_released_jobs_count_as_none(self, queue: Queue) -> None:
         queue.submit([job(1), job(2)])
         gone, alive = claimed(queue, "gone"), claimed(queue, "alive")
@@ -319,3 +336,12 @@ class TestRefused:
         assert "InputError: the queue" in writer.stderr
         with Queue(tmp_path / "queue.sqlite") as queue:
             assert sum(queue.counts().values()) % 3 == 0
+
+
+class TestForget:
+    def test_removes_what_does_not_run(self, queue: Queue) -> None:
+        queue.submit([job(1), job(2), job(3)])
+        queue.finish(claimed(queue))
+        claimed(queue)
+        assert queue.forget([job(n).id for n in (1, 2, 3, 4)]) == 2
+        assert [record.job for record in queue.records()] == [job(2)]
