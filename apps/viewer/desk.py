@@ -6,16 +6,23 @@ import gzip
 import hashlib
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from medseg.core.errors import InputError
+from medseg.core.geometry import Shape
+from medseg.core.label_map import LabelMap
 from medseg.core.task import Window
-from medseg.imaging.slices import ScreenVolume, for_screen, mask_for_screen, percentile_window
+from medseg.imaging.slices import ScreenVolume, for_screen, mask_for_screen, percentile_window, thinned
 from medseg.review.corrections import CorrectionStore
 from medseg.review.drafts import DraftStore
-from medseg.review.records import Record, mask_sha256, review_status
+from medseg.review.marks import MarkStore
+from medseg.review.records import Correction, Record, mask_sha256, review_status
 from medseg.workflows.open_study import (
     MASK_FILE,
     REPORT_FILE,
@@ -23,6 +30,7 @@ from medseg.workflows.open_study import (
     StudyEntry,
     as_reviewed,
     list_studies,
+    measured,
     open_study,
 )
 
@@ -32,6 +40,9 @@ STUDIES_KEPT = 2
 REVIEW_FOLDER = ".medseg-review"
 """Where corrections and drafts are kept, beside the results; a leading dot keeps it out of the worklist."""
 
+MOST_VOXELS = 220_000_000
+"""What a browser tab holds with room to spare, two bytes a voxel and one for the mask; a larger scan is thinned."""
+
 _GZIP_LEVEL = 1
 
 
@@ -39,7 +50,8 @@ _GZIP_LEVEL = 1
 class StudyOnScreen:
     """An opened study with its voxels in display order; `mask_gzip` is the mask's labels (k, j, i), gzipped.
 
-    `files` changes when the files of the study do, `mask_sha256` when a correction is saved.
+    `has_findings` is false while the findings are still those of the mask before. `files` changes when the files of
+    the study do, `mask_sha256` when a correction is saved.
     """
 
     opened: OpenedStudy
@@ -50,6 +62,13 @@ class StudyOnScreen:
     mask_sha256: str | None
     bytes_per_label: int
     files: str
+    has_findings: bool = True
+
+    def model_labels(self) -> NDArray[np.unsignedinteger[Any]]:
+        """The labels (k, j, i) that the model gave, before any correction, as they are shown."""
+        if self.as_segmented.label_map is None:
+            raise InputError("this study has no mask that can be shown")
+        return _shown_labels(self.as_segmented.label_map)
 
 
 class Desk:
@@ -61,6 +80,7 @@ class Desk:
         review_folder = (folder if is_collection else folder.parent) / REVIEW_FOLDER
         self.reviews = CorrectionStore(review_folder)
         self.drafts = DraftStore(review_folder)
+        self.marks = MarkStore(review_folder)
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._open: OrderedDict[str, StudyOnScreen] = OrderedDict()
@@ -105,13 +125,23 @@ class Desk:
                 kept = self._open.get(study)
             if kept is None or kept.files != files:
                 as_segmented = open_study(entry)
-                window, screen = _first_window(as_segmented), for_screen(as_segmented.volume)
+                window, whole = _first_window(as_segmented), for_screen(as_segmented.volume)
+                screen = thinned(whole, thinning(whole.geometry.shape))
             else:
                 as_segmented, window, screen = kept.as_segmented, kept.window, kept.screen
                 if self.records(entry) == kept.opened.records:
-                    return self._keep(study, kept)
+                    return self._keep(study, _with_findings(kept))
             opened = as_reviewed(as_segmented, self.reviews)
             return self._keep(study, _on_screen(opened, as_segmented, screen, window, files))
+
+    def corrected(self, study: StudyOnScreen, label_map: LabelMap, correction: Correction, mask_gzip: bytes) -> None:
+        """Put a mask that was just saved on the screen; its findings are measured when the study is next opened."""
+        records = (*study.opened.records, correction)
+        opened = replace(study.opened, label_map=label_map, records=records, correction=correction)
+        newer = replace(
+            study, opened=opened, mask_gzip=mask_gzip, mask_sha256=correction.mask_sha256, has_findings=False
+        )
+        self._keep(study.opened.entry.id, newer)
 
     def opened(self, study: str) -> StudyOnScreen:
         """The study as it was last opened, without a look at its files, so that one reading is of one piece."""
@@ -128,6 +158,14 @@ class Desk:
         return on_screen
 
 
+def thinning(shape: Shape) -> int:
+    """Every how many-th voxel within a slice is shown so that a scan of this shape fits a browser tab; 1 for most."""
+    step = 1
+    while np.prod(shape, dtype=np.int64) / step**2 > MOST_VOXELS:
+        step += 1
+    return step
+
+
 @lru_cache(maxsize=4)
 def desk_of(folder: Path) -> Desk:
     """The one desk of a folder in this process: pages and routes share what is open."""
@@ -137,7 +175,7 @@ def desk_of(folder: Path) -> Desk:
 def _on_screen(
     opened: OpenedStudy, as_segmented: OpenedStudy, screen: ScreenVolume, window: Window, files: str
 ) -> StudyOnScreen:
-    labels = None if opened.label_map is None else mask_for_screen(opened.label_map)
+    labels = None if opened.label_map is None else _shown_labels(opened.label_map)
     return StudyOnScreen(
         opened=opened,
         as_segmented=as_segmented,
@@ -148,6 +186,17 @@ def _on_screen(
         bytes_per_label=1 if labels is None else labels.dtype.itemsize,
         files=files,
     )
+
+
+def _shown_labels(label_map: LabelMap) -> NDArray[np.unsignedinteger[Any]]:
+    step = thinning(label_map.geometry.shape)
+    return np.ascontiguousarray(mask_for_screen(label_map)[:, ::step, ::step])
+
+
+def _with_findings(study: StudyOnScreen) -> StudyOnScreen:
+    if study.has_findings:
+        return study
+    return replace(study, opened=measured(study.opened), has_findings=True)
 
 
 def _first_window(opened: OpenedStudy) -> Window:

@@ -7,21 +7,25 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from apps.viewer.desk import StudyOnScreen
+import numpy as np
+
+from apps.viewer.desk import StudyOnScreen, thinning
 from medseg.core.findings import Finding
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.study import Series
 from medseg.imaging.slices import PLANES, edges, to_screen_index
+from medseg.review.marks import Mark
 from medseg.review.records import Correction, Record, Verdict, review_status
 from medseg.workflows.open_study import StudyEntry
 
 ROUTE_ROOT = "/data"
 
 
-def study_data(on_screen: StudyOnScreen) -> dict[str, Any]:
+def study_data(on_screen: StudyOnScreen, marks: Sequence[Mark] = ()) -> dict[str, Any]:
     """The study as JSON-ready values, in the terms of the component: indices in display order, lengths in mm."""
     opened, screen = on_screen.opened, on_screen.screen
     report, series = opened.report, opened.series
+    step = thinning(opened.volume.geometry.shape)
     label_schema = report.task.label_schema if report is not None else None
     return {
         "id": opened.entry.id,
@@ -34,18 +38,23 @@ def study_data(on_screen: StudyOnScreen) -> dict[str, Any]:
         "notice": NOT_FOR_DIAGNOSIS.rstrip("."),
         "provenance": _provenance(report, opened.correction),
         "model": report.model.name if report is not None else None,
-        "warnings": list(opened.warnings),
+        "is_thinned": step > 1,
+        "warnings": [*_thinning_note(step), *opened.warnings],
         "window": {"centre": on_screen.window.centre, "width": on_screen.window.width},
         "scan": {
             "shape": list(screen.geometry.shape),
             "spacing_mm": list(screen.geometry.spacing_mm),
             "affine": screen.geometry.affine.tolist(),
+            "inverse": np.linalg.inv(screen.geometry.affine).tolist(),
             "slope": screen.slope,
             "intercept": screen.intercept,
             "unit": screen.unit,
+            "own_shape": _on_screen_shape(on_screen),
+            "step": [step, step, 1],
             "axes": list(screen.turn.axes),
             "flips": list(screen.turn.flips),
         },
+        "marks": [mark.model_dump(mode="json") for mark in marks],
         "edges": {plane: asdict(edges(screen.geometry, plane)) for plane in PLANES},
         "mask": None
         if on_screen.mask_gzip is None
@@ -93,7 +102,7 @@ def _finding(finding: Finding, on_screen: StudyOnScreen) -> dict[str, Any]:
         "colour": list(finding.label.colour),
         "is_counted": finding.label.is_counted,
         "instance": finding.instance,
-        "index": list(to_screen_index(on_screen.opened.volume.geometry, finding.index)),
+        "index": _shown_index(finding, on_screen),
         "centroid_mm": list(finding.centroid_mm),
         "measurements": [
             {
@@ -105,6 +114,30 @@ def _finding(finding: Finding, on_screen: StudyOnScreen) -> dict[str, Any]:
             for m in finding.measurements
         ],
     }
+
+
+def _shown_index(finding: Finding, on_screen: StudyOnScreen) -> list[int]:
+    """The shown voxel nearest to a finding's own, in display order."""
+    geometry = on_screen.opened.volume.geometry
+    step = thinning(geometry.shape)
+    i, j, k = to_screen_index(geometry, finding.index)
+    return [i // step, j // step, k]
+
+
+def _on_screen_shape(on_screen: StudyOnScreen) -> list[int]:
+    """The shape of the whole scan along the screen's axes i, j, k."""
+    shape = on_screen.opened.volume.geometry.shape
+    return [shape[axis] for axis in on_screen.screen.turn.axes]
+
+
+def _thinning_note(step: int) -> list[str]:
+    if step == 1:
+        return []
+    note = (
+        f"this scan is large: one in {step} pixels of each row and column is shown, at its true place and value. "
+        "Findings are measured on all voxels; the mask cannot be corrected here."
+    )
+    return [note]
 
 
 def _unit(ucum: str) -> str:

@@ -25,6 +25,7 @@ from medseg.core.task import first_problem
 from medseg.imaging.slices import mask_from_screen
 from medseg.review.corrections import ConflictError, Signature
 from medseg.review.drafts import Draft
+from medseg.review.marks import MarkList
 
 BODY_SLACK_BYTES = 64 * 1024
 """What a compressed body may be larger than the labels it holds: gzip's own bookkeeping for noise."""
@@ -47,11 +48,21 @@ class Case:
     """One request of a reader: the study with its report and mask, the permit, and the body."""
 
     def __init__(self, desk: Desk, study: StudyOnScreen, permit: Permit, request: Request, body: bytes) -> None:
-        if study.opened.report is None or study.opened.label_map is None:
-            raise InputError("this study has no mask to review; segment the scan first")
         self.desk, self.study, self.permit, self.request, self.body = desk, study, permit, request, body
-        self.report: Report = study.opened.report
-        self.mask: LabelMap = study.opened.label_map
+
+    @property
+    def report(self) -> Report:
+        """The report of the study. Raises InputError where it was not segmented."""
+        if self.study.opened.report is None:
+            raise InputError("this scan was not segmented, so there is no mask to review")
+        return self.study.opened.report
+
+    @property
+    def mask(self) -> LabelMap:
+        """The mask that is shown. Raises InputError where there is none."""
+        if self.study.opened.label_map is None:
+            raise InputError("this study has no mask to review; segment the scan first")
+        return self.study.opened.label_map
 
     @property
     def of(self) -> tuple[str, str]:
@@ -78,6 +89,7 @@ def review_routes(desk: Desk, key: str) -> list[Route]:
         route("draft", "GET", find_draft),
         route("draft", "DELETE", drop_draft),
         route("verdict", "POST", decide),
+        route("marks", "PUT", keep_marks),
     ]
 
 
@@ -93,7 +105,7 @@ def save_mask(case: Case) -> Response:
     signature = case.signature(reason, _seconds(case.request))
     saved = case.desk.reviews.correct(corrected, case.mask, *case.of, by=signature)
     case.desk.drafts.drop(*case.of, case.permit.user)
-    case.desk.open(case.study.opened.entry.id)
+    case.desk.corrected(case.study, corrected, saved, case.body)
     return JSONResponse({"mask_sha256": saved.mask_sha256, "changed_voxels": saved.changed_voxels}, headers=PRIVATE)
 
 
@@ -135,6 +147,16 @@ def decide(case: Case) -> Response:
         raise ConflictError("the mask was corrected since you looked at it; look at the newest before deciding on it")
     signature = case.signature(wanted.reason)
     case.desk.reviews.decide(wanted.mask_sha256, wanted.decision, wanted.finding, *case.of, by=signature)
+    return Response(status_code=204, headers=PRIVATE)
+
+
+def keep_marks(case: Case) -> Response:
+    """Keep the reader's measurements on the scan."""
+    try:
+        marks = MarkList.model_validate_json(case.body)
+    except ValidationError as error:
+        raise InputError(f"these are not measurements: {first_problem(error)}") from error
+    case.desk.marks.keep(marks, case.study.opened.source_sha256, case.permit.user)
     return Response(status_code=204, headers=PRIVATE)
 
 

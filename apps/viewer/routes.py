@@ -5,6 +5,7 @@ What goes wrong is answered with a sentence as plain text, which the page shows.
 
 from __future__ import annotations
 
+import gzip
 import sys
 from collections.abc import Callable
 
@@ -75,9 +76,15 @@ def scan_part(request: Request, study: StudyOnScreen, _permit: Permit) -> Respon
     return Response(body, media_type=VOXELS, headers={**PRIVATE, "Content-Encoding": "identity"})
 
 
-def mask(_request: Request, study: StudyOnScreen, _permit: Permit) -> Response:
-    """The labels (k, j, i) in display order, one or two little-endian bytes each, gzipped."""
+def mask(request: Request, study: StudyOnScreen, _permit: Permit) -> Response:
+    """The labels (k, j, i) in display order, one or two little-endian bytes each, gzipped.
+
+    The newest mask, or with `of=model` the one that the model made, to lay the two over each other.
+    """
     if study.mask_gzip is None:
         return sentence("this study has no mask that can be shown", 404)
+    if request.query_params.get("of") == "model":
+        headers = {**PRIVATE, "Content-Encoding": "gzip"}
+        return Response(gzip.compress(study.model_labels().tobytes(), 1), media_type=VOXELS, headers=headers)
     headers = {**PRIVATE, "Content-Encoding": "gzip", "X-Mask-Sha256": study.mask_sha256 or ""}
     return Response(study.mask_gzip, media_type=VOXELS, headers=headers)

@@ -128,14 +128,15 @@ def as_reviewed(opened: OpenedStudy, reviews: CorrectionStore) -> OpenedStudy:
     newest = corrections[-1]
     corrected = reviews.mask(newest, report.task.label_schema)
     label_map = LabelMap(corrected.array, opened.volume.geometry, corrected.schema)
-    findings = measure_findings(label_map, report.task, opened.volume)
-    return replace(
-        opened,
-        label_map=label_map,
-        report=report.model_copy(update={"findings": findings}),
-        records=records,
-        correction=newest,
-    )
+    return measured(replace(opened, label_map=label_map, records=records, correction=newest))
+
+
+def measured(opened: OpenedStudy) -> OpenedStudy:
+    """The study with the findings of its report measured anew on the mask it has now."""
+    if opened.report is None or opened.label_map is None:
+        return opened
+    findings = measure_findings(opened.label_map, opened.report.task, opened.volume)
+    return replace(opened, report=opened.report.model_copy(update={"findings": findings}))
 
 
 def _entries(folder: Path, root: Path, depth: int) -> Iterator[StudyEntry]:

@@ -23,6 +23,7 @@ from medseg.imaging.slices import (
     percentile_window,
     picture,
     pixel_mm,
+    thinned,
     to_screen_index,
 )
 
@@ -155,3 +156,12 @@ def test_percentile_window_spans_the_body_not_the_air() -> None:
     window = percentile_window(Volume(array, Geometry.from_spacing((20, 20, 20), (1, 1, 1))))
     assert window.centre == pytest.approx(150.0, abs=1.0)
     assert window.width == pytest.approx(98.5, abs=1.0)
+
+
+def test_a_thinned_volume_keeps_values_and_places() -> None:
+    whole = for_screen(ras_volume())
+    half = thinned(whole, 2)
+    assert half.array.shape == (6, 3, 2)
+    assert half.array[3, 2, 1] == whole.array[3, 4, 2]
+    assert np.allclose(half.geometry.world((1, 2, 3)), whole.geometry.world((2, 4, 3)))
+    assert thinned(whole, 1) is whole

@@ -22,13 +22,14 @@ def read_page() -> None:
     try:
         with st.spinner("Opening the study"):
             on_screen = settings.desk.open(study)
+        marks = settings.desk.marks.find(on_screen.opened.source_sha256, settings.reader)
     except MedsegError as error:
         st.error(f"This study cannot be shown: {error}")
         if st.button("Back to the worklist"):
             state.destination = "worklist"
         return
     token = issue(settings.signing_key, Permit(study, settings.reader, "correct"))
-    answer = reading_room.show(study_data(on_screen), token, key="reading_room")
+    answer = reading_room.show(study_data(on_screen, marks), token, key="reading_room")
     if answer.leave:
         state.destination = "worklist"
     elif answer.next:

@@ -211,3 +211,70 @@ def test_holes_islands_and_slices_between(tab: Any) -> None:
     labels = labels_in(room)
     for k in range(5, 10):
         assert np.argwhere(labels[k] == 2).tolist() == [[j, i] for j in range(4, 9) for i in range(4, 9)]
+
+
+def test_measurements_by_hand(tab: Any) -> None:
+    page, room = tab()
+    marks = """(() => {
+        const add = (kind, points) => room.marks.add({ kind, plane: "axial", depth: 2, points });
+        add("length", [[2, 4, 8], [6, 6, 8]]);
+        add("diameters", [[2, 4, 8], [8, 4, 8], [5, 2, 8], [5, 4, 8]]);
+        add("angle", [[6, 4, 8], [2, 4, 8], [2, 8, 8]]);
+        add("roi", [[2, 4, 8], [6, 8, 8]]);
+    })()"""
+    in_room(room, marks)
+    # Spacing 1 x 1.5 x 3 mm: hypot(4, 3) = 5 mm; 6 x 3 mm; a right angle.
+    texts = room.locator(".marks .name").all_inner_texts()
+    assert texts[:3] == ["Length: 5.0 mm", "Two diameters: 6.0 × 3.0 mm", "Angle: 90.0°"]
+    values = in_room(
+        room,
+        """(() => {
+            const found = [];
+            for (let i = 2; i <= 6; i += 1) for (let j = 4; j <= 8; j += 1)
+                if ((i - 4) ** 2 + (j - 6) ** 2 <= 4) found.push(room.volume.value([i, j, 8]));
+            return found;
+        })()""",
+    )
+    assert texts[3].startswith(f"Ellipse: {np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} HU")
+    in_room(room, "room.review.marksSent")
+    page.keyboard.press("Delete")
+    deadline = time.monotonic() + 10
+    while room.locator(".marks .name").count() != 3:
+        assert time.monotonic() < deadline
+    room.evaluate("async (host) => { await host.room.review.marksSent; }")
+    _, again = tab()
+    assert again.locator(".marks .name").all_inner_texts() == texts[:3]
+
+
+def test_a_length_is_drawn_by_dragging(tab: Any) -> None:
+    page, room = tab()
+    page.keyboard.press("6")
+    box = room.locator(".pane-axial").bounding_box()
+    page.mouse.move(box["x"] + 200, box["y"] + 300)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 300, box["y"] + 300, steps=4)
+    page.mouse.up()
+    length_mm = 100 / in_room(room, "room.panes[0].view.pixelsPerMm")
+    assert room.locator(".marks .name").inner_text() == f"Length: {length_mm:.1f} mm"
+
+
+def test_the_third_dimension_is_drawn(tab: Any) -> None:
+    page, room = tab()
+    page.keyboard.press("v")
+    seen = in_room(
+        room,
+        """(() => {
+            const { pane3d } = room;
+            pane3d.show(true);
+            if (!pane3d.gl) return null;
+            const { gl, canvas } = pane3d;
+            const pixels = new Uint8Array(canvas.width * canvas.height * 4);
+            gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+            let bright = 0;
+            for (let n = 0; n < pixels.length; n += 4) if (pixels[n] > 20) bright += 1;
+            return bright / (pixels.length / 4);
+        })()""",
+    )
+    if seen is None:
+        pytest.skip("this chromium has no WebGL2")
+    assert 0.02 < seen < 0.9

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from starlette.applications import Starlette
 
 from apps.viewer.desk import Desk
+from apps.viewer.page_data import study_data
 from apps.viewer.routes import data_routes
 from apps.viewer.tokens import Permit, Right, issue, new_key
 from medseg.imaging.slices import mask_for_screen
@@ -180,3 +181,26 @@ def test_verdicts_are_recorded(reader: Reader) -> None:
 )
 def test_what_is_not_a_verdict_is_refused(reader: Reader, body: str, status: int) -> None:
     assert reader.send("POST", "verdict", body.encode()).status_code == status
+
+
+def test_measurements_are_kept(reader: Reader) -> None:
+    body = b'{"marks": [{"kind": "length", "plane": "axial", "points_mm": [[0, 0, 0], [3, 4, 0]]}]}'
+    assert reader.send("PUT", "marks", body).status_code == 204
+    source = reader.desk.open(reader.study).opened.source_sha256
+    assert [mark.kind for mark in reader.desk.marks.find(source, "jane")] == ["length"]
+    answer = reader.send("PUT", "marks", b'{"marks": [{"kind": "length", "plane": "axial", "points_mm": []}]}')
+    assert answer.status_code == 422
+    assert "not measurements" in answer.text
+
+
+def test_a_large_scan_is_thinned(result_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.viewer.desk.MOST_VOXELS", 24 * 20 * 16 // 3)
+    reader = Reader(result_folder)
+    study = reader.desk.open(reader.study)
+    assert study.screen.array.shape == (16, 10, 12)
+    data = study_data(study)
+    assert data["is_thinned"]
+    assert "one in 2 pixels" in data["warnings"][0]
+    assert data["findings"][0]["index"] == [5 // 2, 5 // 2, 10]
+    assert reader.send("GET", "mask").content == reader.labels()[:, ::2, ::2].tobytes()
+    assert reader.send("PUT", "mask", gzip.compress(reader.labels()[:, ::2, ::2].tobytes())).status_code == 422

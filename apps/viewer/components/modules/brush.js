@@ -47,7 +47,7 @@ export class BrushTool {
       this.dab(pane, from.map((value, axis) => value + ((to[axis] - value) * n) / steps));
     }
     this.last = to;
-    this.room.changed();
+    this.room.changed("mask");
   }
 
   dab(pane, centre) {

@@ -10,6 +10,7 @@ const SWITCHES = [
   ["isSmooth", "Smooth picture (s)", "M1 11c3 0 3-6 7-6s4 6 7 6"],
 ];
 const BACK = "M10 2L4 8l6 6";
+const CUBE = "M8 1.500l6 3.300v6.400l-6 3.300-6-3.300V4.800zM8 8l6-3.200M8 8L2 4.800M8 8v6.500";
 const QUESTION = "M5.500 6a2.500 2.500 0 1 1 3.500 2.300c-.7.3-1 .8-1 1.700M8 12.800v.4";
 const RESET = "M3 8a5 5 0 1 1 1.500 3.500M3 12V8.500h3.500";
 
@@ -35,6 +36,7 @@ export function buildHeader(room) {
       "div",
       { class: "tools", role: "toolbar", "aria-label": "Display" },
       ...room.switchButtons.map(([, made]) => made),
+      iconButton(CUBE, "Three-dimensional view (v)", () => room.toggle3d(), { "data-action": "3d" }),
       iconButton(RESET, "Reset zoom and position (r)", () => room.resetViews()),
     ),
     element("span", { class: "gap" }),

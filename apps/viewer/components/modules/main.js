@@ -29,13 +29,14 @@ export function mount(component, assets) {
 
 // A voxel in display order, as the index (i, j, k) of the scan's own grid.
 function withOwnIndex(study) {
-  const { axes, flips, shape } = study.scan;
+  const { axes, flips, own_shape: shape, step } = study.scan;
   return {
     ...study,
     toOwn: (index) => {
       const own = [0, 0, 0];
       axes.forEach((axis, n) => {
-        own[axis] = flips[n] ? shape[n] - 1 - index[n] : index[n];
+        const whole = index[n] * step[n];
+        own[axis] = flips[n] ? shape[n] - 1 - whole : whole;
       });
       return own;
     },

@@ -10,7 +10,7 @@ export async function load(room) {
   room.setProgress(0);
   const arrived = (share) => {
     room.setProgress(share);
-    room.changed();
+    room.changed("volume");
     room.host.dataset.first = study.id;
   };
   try {
@@ -33,8 +33,15 @@ export async function loadStoredMask(room) {
   room.mask = labels;
   room.maskSha256 = sha256;
   room.edit.reset();
-  room.changed();
+  room.changed("mask");
   room.panel.update();
+}
+
+// The model's own mask, to lay over a corrected one.
+export async function loadModelMask(room) {
+  const { study } = room;
+  const load = () => loadMask(study.base, () => room.token, room.volume.grid, study.mask.bytes_per_label, room.loading.signal, "?of=model");
+  return (await again(room, load)).labels;
 }
 
 // Once more with a fresh permit where the one that was sent is refused.

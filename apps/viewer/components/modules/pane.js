@@ -15,7 +15,7 @@ export class Pane {
     this.canvas = element("canvas", { class: "picture" });
     this.host = element("div", { class: `pane pane-${planeName}`, tabindex: "0", role: "application", "data-plane": planeName });
     this.host.append(this.canvas);
-    this.isStale = true;
+    this.rendered = {};
     this.renderMs = 0;
     this.observer = new ResizeObserver(() => this.resized());
     this.observer.observe(this.host);
@@ -36,7 +36,8 @@ export class Pane {
     this.image = new ImageData(this.picture.columns, this.picture.rows);
     this.words = new Uint32Array(this.image.data.buffer);
     this.sheet = new OffscreenCanvas(this.picture.columns, this.picture.rows);
-    this.isStale = true;
+    this.rendered = {};
+    this.modelEdgesOf = null;
   }
 
   resized() {
@@ -49,25 +50,30 @@ export class Pane {
     this.room.redraw();
   }
 
-  // Cut and colour the current slice into `image`; skipped while nothing it depends on has changed.
+  // Cut and colour the current slice into `image`; what nothing has changed in is not done again.
   renderPicture() {
     const { room } = this;
-    const state = `${this.slice}|${room.pictureVersion}|${room.slab.mode}|${room.slab.thicknessMm}`;
-    if (!this.isStale && state === this.rendered) return;
     const started = performance.now();
-    cutSlab(this.grid, room.volume.data, this.planeName, this.slice, room.slab, this.stored, this.buffer);
     const mask = room.isMaskShown ? room.mask : null;
-    if (mask !== null) {
-      if (this.labels === null || this.labels.BYTES_PER_ELEMENT !== mask.BYTES_PER_ELEMENT) {
-        this.labels = new mask.constructor(this.stored.length);
-      }
+    const cutOf = `${this.slice}|${room.versions.volume}|${room.slab.mode}|${room.slab.thicknessMm}`;
+    const maskOf = mask === null ? "none" : `${this.slice}|${room.versions.mask}`;
+    const edgesOf = `${maskOf}|${room.hasOutline}|${[...room.hidden]}`;
+    const paintedOf = `${cutOf}|${maskOf}|${room.versions.tables}`;
+    if (paintedOf === this.rendered.painted && edgesOf === this.rendered.edges) return;
+    if (cutOf !== this.rendered.cut) cutSlab(this.grid, room.volume.data, this.planeName, this.slice, room.slab, this.stored, this.buffer);
+    if (maskOf !== this.rendered.mask && mask !== null) {
+      if (this.labels?.BYTES_PER_ELEMENT !== mask.BYTES_PER_ELEMENT) this.labels = new mask.constructor(this.stored.length);
       cut(this.grid, mask, this.planeName, this.slice, this.labels);
     }
-    paint(this.words, this.stored, mask === null ? null : this.labels, room.greys, room.tables);
-    this.sheet.getContext("2d").putImageData(this.image, 0, 0);
-    this.edges = mask !== null && room.hasOutline ? outlines(this.labels, this.picture.rows, this.picture.columns, room.hidden) : new Map();
-    this.rendered = state;
-    this.isStale = false;
+    if (edgesOf !== this.rendered.edges) {
+      const { rows, columns } = this.picture;
+      this.edges = mask !== null && room.hasOutline ? outlines(this.labels, rows, columns, room.hidden) : new Map();
+    }
+    if (paintedOf !== this.rendered.painted) {
+      paint(this.words, this.stored, mask === null ? null : this.labels, room.greys, room.tables);
+      this.sheet.getContext("2d").putImageData(this.image, 0, 0);
+    }
+    this.rendered = { cut: cutOf, mask: maskOf, edges: edgesOf, painted: paintedOf };
     this.renderMs = performance.now() - started;
   }
 
@@ -83,19 +89,34 @@ export class Pane {
     context.imageSmoothingQuality = "medium";
     const { left, top, columnPixels, rowPixels } = this.view;
     context.drawImage(this.sheet, left, top, this.picture.columns * columnPixels, this.picture.rows * rowPixels);
-    this.drawOutlines(context);
+    this.strokeEdges(context, this.edges, (label) => this.room.colourOf(label));
+    this.drawModelOutlines(context);
     this.room.drawOver(context, this);
     drawFurniture(context, this);
     const { slices } = this.picture;
     this.host.setAttribute("aria-label", `${this.planeName} plane, slice ${this.slice + 1} of ${slices}`);
   }
 
-  drawOutlines(context) {
+  // Where the model drew its borders, white and dashed.
+  drawModelOutlines(context) {
+    const { room } = this;
+    if (!room.isModelMaskShown || room.modelMask === null) return;
+    if (this.modelEdgesOf !== this.slice) {
+      const labels = cut(this.grid, room.modelMask, this.planeName, this.slice, new room.modelMask.constructor(this.stored.length));
+      this.modelEdges = outlines(labels, this.picture.rows, this.picture.columns, room.hidden);
+      this.modelEdgesOf = this.slice;
+    }
+    context.setLineDash([5, 4]);
+    this.strokeEdges(context, this.modelEdges, () => [255, 255, 255]);
+    context.setLineDash([]);
+  }
+
+  strokeEdges(context, edgesByLabel, colourOf) {
     const { left, top, columnPixels, rowPixels } = this.view;
     context.lineWidth = 1.25;
     context.lineCap = "square";
-    for (const [label, edges] of this.edges) {
-      const [r, g, b] = this.room.colourOf(label);
+    for (const [label, edges] of edgesByLabel) {
+      const [r, g, b] = colourOf(label);
       context.strokeStyle = `rgb(${r} ${g} ${b})`;
       context.beginPath();
       for (let n = 0; n < edges.length; n += 4) {

@@ -132,6 +132,14 @@ export class Review {
     this.say("");
   }
 
+  // Measurements as they are now, one sending after another.
+  keepMarks(marks) {
+    this.marksSent = (this.marksSent ?? Promise.resolve())
+      .then(() => this.send("marks", "PUT", JSON.stringify({ marks }), { "Content-Type": "application/json" }))
+      .catch((error) => this.room.say(`The measurement could not be kept: ${error.message}`));
+    return this.marksSent;
+  }
+
   async decide(decision, finding, reason) {
     const { room } = this;
     if (room.edit.isDirty) {

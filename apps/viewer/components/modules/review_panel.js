@@ -13,6 +13,7 @@ export const REVIEW_KEYS = [
   { group: "Correct", shown: "f", keys: ["f"], words: "fill holes of the label", run: (room) => room.panel.fillHoles() },
   { group: "Correct", shown: "p", keys: ["p"], words: "interpolate between drawn slices", run: (room) => room.panel.interpolate() },
   { group: "Correct", shown: "k, Shift + k", keys: ["k", "K"], words: "remove or keep only the piece under the cross-hair", run: (room, key) => room.panel.islands(key === "K") },
+  { group: "Correct", shown: "Shift + o", keys: ["O"], words: "the model's own outline, dashed", run: (room) => room.toggleModelMask() },
   { group: "Correct", shown: "Ctrl + z, Ctrl + y", keys: ["z", "Z", "y"], isCommand: true, words: "undo, redo", run: (room, key) => (key === "z" ? room.edit.undo() : room.edit.redo()) },
   { group: "Sign off", shown: "Ctrl + s", keys: ["s"], isCommand: true, words: "save the correction", run: (room) => room.panel.save() },
   { group: "Sign off", shown: "y, u", keys: ["y", "u"], words: "accept, reject the chosen finding", run: (room, key) => room.panel.decideFinding(key === "y" ? "accepted" : "rejected") },
@@ -130,7 +131,6 @@ export class ReviewPanel {
     }
     const changed = room.edit.fill(...found);
     room.say(changed === 0 ? "There was nothing to change." : "");
-    room.changed();
   }
 
   save() {

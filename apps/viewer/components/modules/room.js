@@ -1,28 +1,28 @@
 // The reading room: one study, its panes, and everything a reader can do with them. Parts call the room; the room redraws.
 
+import { Cine } from "./cine.js";
 import { element, replaceChildren } from "./dom.js";
 import { helpDialog } from "./help.js";
 import { buildHeader, buildStatus } from "./frame.js";
 import { press } from "./keys.js";
 import { colourTables, greyTable } from "./paint.js";
 import { Pane } from "./pane.js";
+import { Pane3d } from "./pane3d.js";
 import { listen } from "./pointer.js";
 import { SidePanel } from "./side_panel.js";
-import { BrushTool } from "./brush.js";
+import { MarksPanel } from "./marks_panel.js";
 import { MaskEdit } from "./mask_edit.js";
-import { load, loadStoredMask } from "./opening.js";
+import { load, loadModelMask, loadStoredMask } from "./opening.js";
 import { cornerTexts, readOut } from "./read_out.js";
 import { Review } from "./review.js";
 import { REVIEW_KEYS, ReviewPanel } from "./review_panel.js";
-import { CrosshairTool, PanTool, WindowTool } from "./tools.js";
+import { makeTools } from "./toolbox.js";
 import { Grid, PLANES, Volume } from "./volume.js";
 import { presets } from "./windows.js";
 
-const CINE_MS = 80;
+const IDLE_MS = 400;
 const SLABS = ["none", "mip", "minip", "mean"];
 const TOKEN_WAIT_MS = 15_000;
-const BRUSH = "M13.500 2.500L7 9M7 9c-2-1-4 .5-4 2.500 0 1.200-.7 2-1.500 2.500 3 .8 6.500-.5 6.500-3C8 10 7.500 9.300 7 9z";
-const ERASER = "M6 13.500h8M2.500 9.500l6-6.500 4.500 4-6 6.500H5z";
 
 export class Room {
   constructor(host, page) {
@@ -30,14 +30,11 @@ export class Room {
     this.edit = new MaskEdit(this);
     this.review = new Review(this);
     this.panel = new ReviewPanel(this);
+    this.marks = new MarksPanel(this);
+    this.pane3d = new Pane3d(this);
+    this.cine = new Cine(this);
     this.brush = { label: 1, radiusMm: 5, is3d: false, isLimited: false, limits: [0, 0], isOnBackground: false, isOneLabel: false };
-    this.tools = {
-      crosshair: new CrosshairTool(),
-      window: new WindowTool(),
-      pan: new PanTool(),
-      brush: new BrushTool(this, "brush", "Brush", "b", BRUSH, false),
-      erase: new BrushTool(this, "erase", "Eraser", "e", ERASER, true),
-    };
+    this.tools = makeTools(this);
     this.tool = this.tools.crosshair;
     this.isOpen = false;
     this.isSmooth = true;
@@ -48,7 +45,7 @@ export class Room {
     this.areCornersShown = true;
     this.opacity = 0.25;
     this.slab = { mode: "none", thicknessMm: 0 };
-    this.pictureVersion = 0;
+    this.versions = { volume: 0, mask: 0, tables: 0 };
     this.maximised = null;
     this.presets = [];
     this.tokenWaiters = [];
@@ -57,7 +54,7 @@ export class Room {
     this.side = new SidePanel(this);
     this.header = element("header", { class: "top" });
     this.status = element("footer", { class: "status" });
-    this.grid = element("main", { class: "panes" }, ...this.panes.map((pane) => pane.host));
+    this.grid = element("main", { class: "panes" }, ...this.panes.map((pane) => pane.host), this.pane3d.host);
     this.message = element("div", { class: "message", role: "alert", hidden: true });
     this.host = element("div", { class: "room", tabindex: "-1" }, this.header, this.grid, this.side.host, this.status, this.message);
     this.host.room = this;
@@ -89,12 +86,14 @@ export class Room {
     this.study = study;
     this.hidden = new Set();
     this.mask = null;
+    this.modelMask = null;
+    this.isModelMaskShown = false;
     this.maskSha256 = study.mask?.sha256 ?? null;
     this.chosenFinding = null;
     this.loading = new AbortController();
     this.edit.reset();
     this.review.reset();
-    const grid = new Grid(study.scan.shape, study.scan.spacing_mm, study.scan.affine);
+    const grid = new Grid(study.scan.shape, study.scan.spacing_mm, study.scan.affine, study.scan.inverse);
     this.volume = new Volume(grid, study.scan.slope, study.scan.intercept, study.scan.unit);
     this.presets = presets(study.scan.unit, study.window);
     this.window = { centre: study.window.centre, width: study.window.width };
@@ -103,6 +102,8 @@ export class Room {
     this.cursor = grid.shape.map((n) => Math.floor(n / 2));
     this.colours = new Map(study.labels.map((label) => [label.index, label]));
     for (const pane of this.panes) pane.prepare(grid);
+    this.marks.open(study.marks, grid);
+    this.toggle3d(false);
     this.moreKeys = study.mask ? REVIEW_KEYS : [];
     this.isOpen = true;
     this.showStudy();
@@ -116,6 +117,7 @@ export class Room {
     buildHeader(this);
     buildStatus(this);
     this.side.open(this.study);
+    this.marks.update();
     this.retable();
     this.setTool(this.tool.name);
     this.setProgress(this.progress ?? 1);
@@ -131,6 +133,10 @@ export class Room {
   }
 
   mayEdit() {
+    if (this.study.is_thinned) {
+      this.say("This scan is shown with fewer pixels than it has, so its mask cannot be corrected here.");
+      return false;
+    }
     if (this.mask !== null && this.host.dataset.loaded) return true;
     this.say(this.study.mask ? "The mask is still loading." : "There is no mask to correct: segment the scan first.");
     return false;
@@ -139,7 +145,7 @@ export class Room {
   // The mask has changed under the reader's hand.
   edited() {
     this.review.edited();
-    this.changed();
+    this.changed("mask");
   }
 
   setProgress(share) {
@@ -250,7 +256,7 @@ export class Room {
     this.tables = colourTables(this.study.labels, this.opacity, this.hidden);
     this.side.update();
     this.updateTools();
-    this.changed();
+    this.changed("tables");
   }
 
   // --- panes --------------------------------------------------------------------------------------------------------
@@ -310,25 +316,34 @@ export class Room {
 
   space() {
     if (this.tool.space) this.tool.space(this.active);
-    else this.toggleCine();
+    else this.cine.toggle();
   }
 
-  toggleCine() {
-    if (this.cine) {
-      clearInterval(this.cine);
-      this.cine = null;
-      return;
+  // The outline of the model's own mask, dashed, over what it was corrected to.
+  async toggleModelMask() {
+    if (!this.study.mask) return;
+    this.isModelMaskShown = !this.isModelMaskShown;
+    if (this.isModelMaskShown && this.modelMask === null) {
+      try {
+        this.modelMask = await loadModelMask(this);
+      } catch (error) {
+        this.say(`The model's mask could not be loaded: ${error.message}`);
+      }
     }
-    this.cine = setInterval(() => {
-      const last = this.volume.grid.shape[this.active.plane.depth] - 1;
-      this.step(this.active.slice === last ? -Infinity : 1);
-    }, CINE_MS);
+    this.redraw();
+  }
+
+  toggle3d(isShown = !this.pane3d.isShown) {
+    this.grid.classList.toggle("with-3d", isShown);
+    this.pane3d.show(isShown && this.isOpen);
+    this.redraw();
   }
 
   // --- drawing ------------------------------------------------------------------------------------------------------
 
-  changed() {
-    this.pictureVersion += 1;
+  // Voxels, labels or lookup tables have changed, and with them the pictures.
+  changed(what) {
+    this.versions[what] += 1;
     this.redraw();
   }
 
@@ -343,6 +358,12 @@ export class Room {
   drawNow() {
     const started = performance.now();
     for (const pane of this.panes) pane.draw();
+    const of3d = `${Object.values(this.versions)}|${this.opacity}`;
+    if (this.pane3d.isShown && of3d !== this.drawn3d) {
+      clearTimeout(this.timer3d);
+      this.timer3d = setTimeout(() => this.pane3d.show(true), IDLE_MS);
+    }
+    this.drawn3d = of3d;
     this.drawMs = performance.now() - started;
     this.readOut();
   }
@@ -374,7 +395,7 @@ export class Room {
 
   escape() {
     this.say("");
-    if (this.cine) this.toggleCine();
+    if (this.cine.isPlaying) this.cine.stop();
     else if (this.maximised !== null) this.maximise(null);
     else this.setTool("crosshair");
   }
@@ -386,7 +407,7 @@ export class Room {
   close() {
     this.loading?.abort();
     if (this.study && this.edit.isDirty) this.review.keepDraft();
-    if (this.cine) this.toggleCine();
+    this.cine.stop();
     this.isOpen = false;
     this.hover = null;
     this.say("");
@@ -398,6 +419,7 @@ export class Room {
     this.close();
     window.removeEventListener("keydown", this.onkey);
     for (const pane of this.panes) pane.destroy();
+    this.pane3d.destroy();
     replaceChildren(this.host);
     this.host.remove();
   }

@@ -13,7 +13,7 @@ export class SidePanel {
   // Build everything anew for a study.
   open(study) {
     this.rows = [];
-    replaceChildren(this.host, this.warnings(study), this.findings(study), this.labels(study), study.mask ? this.room.panel.open() : null, this.windows(study));
+    replaceChildren(this.host, this.warnings(study), this.findings(study), this.room.marks.host, this.labels(study), study.mask ? this.room.panel.open() : null, this.windows(study));
     this.update();
   }
 

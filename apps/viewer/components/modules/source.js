@@ -43,8 +43,8 @@ export async function loadScan(base, token, volume, start, onPart, signal) {
 }
 
 // The mask as labels in display order, with the hash of what is stored.
-export async function loadMask(base, token, grid, bytesPerLabel, signal) {
-  const response = await get(`${base}/mask`, token, signal);
+export async function loadMask(base, token, grid, bytesPerLabel, signal, query = "") {
+  const response = await get(`${base}/mask${query}`, token, signal);
   const buffer = await response.arrayBuffer();
   const labels = bytesPerLabel === 1 ? new Uint8Array(buffer) : new Uint16Array(buffer);
   if (labels.length !== grid.count) throw new Error("the mask arrived incomplete; reload the page");

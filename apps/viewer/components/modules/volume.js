@@ -10,10 +10,11 @@ export const PLANES = {
 export const NOT_LOADED = -32768;
 
 export class Grid {
-  constructor(shape, spacingMm, affine) {
+  constructor(shape, spacingMm, affine, inverse) {
     this.shape = shape;
     this.spacingMm = spacingMm;
     this.affine = affine;
+    this.inverse = inverse;
     this.strides = [1, shape[0], shape[0] * shape[1]];
     this.count = shape[0] * shape[1] * shape[2];
   }
@@ -33,6 +34,11 @@ export class Grid {
   // World position in RAS+ mm.
   world([i, j, k]) {
     return this.affine.slice(0, 3).map((row) => row[0] * i + row[1] * j + row[2] * k + row[3]);
+  }
+
+  // Voxel position (fractional) of a world position in RAS+ mm.
+  fromWorld([x, y, z]) {
+    return this.inverse.slice(0, 3).map((row) => row[0] * x + row[1] * y + row[2] * z + row[3]);
   }
 
   // Rows, columns and pixel size in mm of a plane's pictures.

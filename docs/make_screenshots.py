@@ -1,0 +1,90 @@
+"""Take the pictures of the viewer that README and docs show.
+
+    python docs/make_screenshots.py RESULTS [--output docs/images]
+
+RESULTS is a folder of results, such as the one that `make demo` leaves. Needs chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+)
+SIZE = {"width": 1440, "height": 900}
+START_TIMEOUT_S = 120.0
+LONG_MS = 120_000
+
+
+@contextmanager
+def viewer(folder: Path) -> Iterator[str]:
+    """The address of a viewer over a folder, while the block runs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "apps.viewer", str(folder), "--port", str(port), "--no-browser"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def take(page: Page, url: str, output: Path) -> None:
+    """Write worklist.png, viewer.png, viewer_3d.png and viewer_keys.png."""
+    page.goto(url, timeout=LONG_MS)
+    page.wait_for_selector(".worklist .jump", timeout=LONG_MS)
+    page.screenshot(path=output / "worklist.png")
+    page.locator(".worklist .jump").first.click()
+    page.wait_for_selector(".room[data-loaded]", timeout=LONG_MS)
+    page.locator(".room").evaluate("(host) => host.room.drawNow()")
+    page.mouse.move(2, 2)
+    page.screenshot(path=output / "viewer.png")
+    page.keyboard.press("v")
+    page.locator(".room").evaluate("(host) => { host.room.drawNow(); host.room.pane3d.show(true); }")
+    page.screenshot(path=output / "viewer_3d.png", timeout=LONG_MS)
+    page.keyboard.press("?")
+    page.wait_for_selector(".help[open]")
+    page.screenshot(path=output / "viewer_keys.png", timeout=LONG_MS)
+
+
+def main() -> None:
+    """Serve the folder, open it in chromium, write the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent / "images")
+    arguments = parser.parse_args()
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        raise SystemExit("no chromium on this machine: apt-get install chromium")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with viewer(arguments.results) as url, sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        take(browser.new_page(viewport=SIZE), url, arguments.output)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
