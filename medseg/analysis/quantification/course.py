@@ -3,64 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
 
 from medseg.analysis.quantification.change import LesionChange, Visit
-from medseg.analysis.quantification.response import (
-    NonTargetResponse,
-    OverallResponse,
-    Response,
-    Target,
-    choose_targets,
-    overall_response,
-    target_response,
-)
+from medseg.analysis.quantification.response import Target, choose_targets, overall_response, target_response
+from medseg.core.course import Course, NonTargetResponse, Track, VisitResponse
 from medseg.core.errors import InputError
-
-
-@dataclass(frozen=True, slots=True)
-class Track:
-    """One lesion over all visits: its volume in ml and longest axial diameter in mm at each, 0 where it is not there.
-
-    Lesions that merge or split are one track, with the sums of their parts, so that the disease's total stays right.
-    `instances` are the instance numbers at each visit.
-    """
-
-    name: str
-    label: str
-    volumes_ml: tuple[float, ...]
-    diameters_mm: tuple[float, ...]
-    instances: tuple[tuple[int, ...], ...]
-
-    @property
-    def first_seen(self) -> int:
-        """The visit at which the lesion is first there; 0 is the baseline."""
-        return next(n for n, numbers in enumerate(self.instances) if numbers)
-
-
-@dataclass(frozen=True, slots=True)
-class VisitResponse:
-    """The response at one visit: of the target lesions, which lesions are new, and overall with its rule.
-
-    `target` is None where no lesion was measurable at the baseline.
-    """
-
-    visit: int
-    target: Response | None
-    new_lesions: tuple[str, ...]
-    overall: OverallResponse
-    rule: str
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """All lesions over all visits, the names of the target ones, and the response at each visit after the baseline."""
-
-    dates: tuple[date | None, ...]
-    tracks: tuple[Track, ...]
-    targets: tuple[str, ...]
-    responses: tuple[VisitResponse, ...]
 
 
 def follow(visits: Sequence[Visit], changes: Sequence[Sequence[LesionChange]], *, slice_mm: float = 5.0) -> Course:

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from medseg.core.course import NonTargetResponse, OverallResponse, Response, TargetResponse
 from medseg.core.errors import InputError
-
-TargetResponse = Literal["CR", "PR", "SD", "PD", "NE"]
-NonTargetResponse = Literal["CR", "non-CR/non-PD", "PD", "NE"]
-OverallResponse = Literal["CR", "PR", "SD", "PD", "NE", "non-CR/non-PD"]
 
 PARTIAL_PERCENT = -30.0
 PROGRESS_PERCENT = 20.0
@@ -41,31 +37,6 @@ class Target:
     organ: str
     diameters_mm: tuple[float | None, ...]
     is_node: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A response with the rule that decided it, in words, and the sums of diameters in mm that it was decided on.
-
-    `nadir_mm` is the smallest sum before this time point, the baseline's included. Sums are None where a target could
-    not be evaluated.
-    """
-
-    category: TargetResponse
-    rule: str
-    baseline_mm: float
-    nadir_mm: float
-    sum_mm: float | None
-
-    @property
-    def from_baseline_percent(self) -> float | None:
-        """Change of the sum from the baseline in percent."""
-        return None if self.sum_mm is None else _percent(self.sum_mm, self.baseline_mm)
-
-    @property
-    def from_nadir_percent(self) -> float | None:
-        """Change of the sum from the nadir in percent; None where the nadir is 0."""
-        return None if self.sum_mm is None or self.nadir_mm == 0 else _percent(self.sum_mm, self.nadir_mm)
 
 
 def is_measurable(diameter_mm: float, *, is_node: bool = False, slice_mm: float = 5.0) -> bool:

@@ -3,15 +3,13 @@
 import pytest
 
 from medseg.analysis.quantification.response import (
-    NonTargetResponse,
-    OverallResponse,
     Target,
-    TargetResponse,
     choose_targets,
     is_measurable,
     overall_response,
     target_response,
 )
+from medseg.core.course import NonTargetResponse, OverallResponse, TargetResponse
 from medseg.core.errors import InputError
 
 

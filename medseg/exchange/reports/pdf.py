@@ -1,0 +1,232 @@
+"""The report of one scan on a page for people: key slices with outlines, the findings, the model, the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from medseg.core.atomic import whole_file
+from medseg.core.findings import Finding, FindingFlag, Measurement
+from medseg.core.label_map import LabelMap
+from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
+from medseg.core.volume import Volume
+from medseg.exchange.reports.page import A4_INCHES, heading, paragraph, printable, rule, table, write
+from medseg.imaging import slices
+
+MOST_ROWS = 14
+"""Findings that fit in the table; the rest are counted, and stand in the CSV file."""
+
+MOST_MEASUREMENTS = 8
+MOST_NOTES = 5
+
+FLAG_WORDS: dict[FindingFlag, str] = {
+    "touches_border": "may go on beyond the scan",
+    "too_small_for_spacing": "too small for the voxels to be measured well",
+    "low_contrast": "hardly differs from its surroundings",
+    "split_from_neighbour": "parted from its neighbour by rule",
+}
+
+SHORT_NAMES = {
+    "volume": "volume",
+    "longest_axial_diameter": "longest",
+    "perpendicular_axial_diameter": "across",
+    "maximum_3d_diameter": "3-D",
+    "mean_probability": "probability",
+    "mean_intensity": "mean",
+    "maximum_intensity": "max",
+    "suv_peak": "peak",
+    "total_lesion_glycolysis": "TLG",
+}
+"""What the table shows of a finding, in order of importance; all else stands in the CSV file."""
+
+PRINTED_UNITS = {"[hnsf'U]": "HU", "g/ml{SUVbw}": "SUV", "[arb'U]": "", "1": ""}
+"""UCUM units as people write them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One picture: a plane through a voxel of the scan in display order, and what it shows."""
+
+    plane: slices.PlaneName
+    index: tuple[int, int, int]
+    title: str
+
+
+def write_report_pdf(report: Report, volume: Volume, label_map: LabelMap, path: Path) -> None:
+    """One A4 page of a report with its scan and mask; it appears whole or not at all.
+
+    The three planes go through the first counted finding, or the first of all, or the middle of the scan where nothing
+    was found; below are axial slices of the next ones. The same report gives the same bytes.
+    Raises GeometryError where scan and mask are on different grids, InputError where the page cannot be written.
+    """
+    label_map.geometry.require_same(volume.geometry, "the mask and the scan of the report")
+    figure = Figure(figsize=A4_INCHES)
+    _header(figure, report)
+    _pictures(figure, report, volume, label_map)
+    bottom = _table(figure, report.findings)
+    _notes(figure, report, bottom)
+    metadata = {
+        "Title": f"medseg: {report.task.title}",
+        "Creator": f"medseg {report.model.medseg_version}",
+        "CreationDate": report.created,
+    }
+    with whole_file(path) as unfinished:
+        figure.savefig(unfinished, format="pdf", metadata=metadata)
+
+
+def _header(figure: Figure, report: Report) -> None:
+    study, series = report.series.study, report.series
+    who = " · ".join(
+        part for part in (study.patient_name.replace("^", " ").strip(), study.patient_id, study.date) if part
+    )
+    what = " · ".join(
+        part for part in (series.modality, study.description, series.description, series.body_part) if part
+    )
+    model = f"model {report.model.name} ({report.model.sha256[:12]}), medseg {report.model.medseg_version}"
+    made = f"made {report.created:%Y-%m-%d %H:%M} UTC in {report.duration_s:.0f} s"
+    heading(figure, report.task.title, (who or "patient not named in the scan", what), (model, made))
+
+
+def _pictures(figure: Figure, report: Report, volume: Volume, label_map: LabelMap) -> None:
+    screen, labels = slices.for_screen(volume), slices.mask_for_screen(label_map)
+    window = report.task.window or slices.percentile_window(volume)
+    for number, view in enumerate(_views(report.findings, volume)):
+        row, column = divmod(number, 3)
+        axes = figure.add_axes((0.06 + 0.296 * column, 0.69 - 0.235 * row, 0.285, 0.205))
+        depth = {"axial": 2, "coronal": 1, "sagittal": 0}[view.plane]
+        picture = slices.grey(screen.values(view.plane, view.index[depth]), window)
+        height_mm, width_mm = slices.pixel_mm(screen.geometry, view.plane)
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, aspect=height_mm / width_mm, interpolation="nearest")
+        shown = slices.picture(labels, view.plane, view.index[depth])
+        for label in label_map.schema.labels:
+            if (shown == label.index).any():
+                colour = tuple(part / 255 for part in label.colour)
+                axes.contour(shown == label.index, levels=[0.5], colors=[colour], linewidths=0.9)
+        _frame(axes, view, slices.edges(screen.geometry, view.plane))
+
+
+def _views(findings: Sequence[Finding], volume: Volume) -> list[_View]:
+    """The three planes through the first finding, then axial slices of the next three."""
+    counted = [finding for finding in findings if finding.label.is_counted]
+    first = counted or list(findings)
+    middle = tuple(n // 2 for n in volume.geometry.shape)
+    target = first[0].index if first else (middle[0], middle[1], middle[2])
+    name = _name(first[0]) if first else "middle of the scan"
+    index = slices.to_screen_index(volume.geometry, target)
+    views = [_View(plane, index, f"{name}, {plane}") for plane in slices.PLANES]
+    for finding in counted[1:4]:
+        place = slices.to_screen_index(volume.geometry, finding.index)
+        views.append(_View("axial", place, f"{_name(finding)}, axial"))
+    return views
+
+
+def _frame(axes: Axes, view: _View, edges: slices.Edges) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_facecolor("black")
+    axes.set_title(printable(view.title), fontsize=7.5, pad=3, parse_math=False)
+    for x, y, letters in (
+        (0.02, 0.5, edges.left),
+        (0.98, 0.5, edges.right),
+        (0.5, 0.98, edges.top),
+        (0.5, 0.02, edges.bottom),
+    ):
+        align = {0.02: "left", 0.98: "right"}.get(x, "center")
+        rise = {0.02: "bottom", 0.98: "top"}.get(y, "center")
+        axes.text(x, y, letters, transform=axes.transAxes, color="#ffd54f", fontsize=7, ha=align, va=rise)
+
+
+def _table(figure: Figure, findings: Sequence[Finding]) -> float:
+    """The findings, one a row; returns how far down the page they reach (0 to 1)."""
+    counted = sum(finding.label.is_counted for finding in findings)
+    top = 0.655 if counted < 2 else 0.43
+    if not findings:
+        write(figure, 0.06, top - 0.01, "Nothing was found.", size=10, weight="bold")
+        return top - 0.03
+    present = {measured.name for finding in findings for measured in finding.measurements}
+    names = [name for name in SHORT_NAMES if name in present][:MOST_MEASUREMENTS]
+    units = {m.name: m.unit for finding in findings for m in finding.measurements}
+    headings = ["finding", *(_heading(name, units[name]) for name in names), "centre R A S mm"]
+    rows = [
+        [
+            _name(finding),
+            *(_cell(finding, name) for name in names),
+            " ".join(f"{round(x)}" for x in finding.centroid_mm),
+        ]
+        for finding in findings[:MOST_ROWS]
+    ]
+    colours = [_dark([part / 255 for part in finding.label.colour]) for finding in findings[:MOST_ROWS]]
+    bottom = table(figure, headings, rows, top, colours=colours) - 0.015
+    if len(findings) > MOST_ROWS:
+        more = len(findings) - MOST_ROWS
+        write(
+            figure, 0.06, bottom, f"and {more} more {'finding' if more == 1 else 'findings'}: see findings.csv", size=8
+        )
+        bottom -= 0.015
+    return bottom
+
+
+def _notes(figure: Figure, report: Report, top: float) -> None:
+    """What to beware of: flags of findings, warnings about the scan, and the limits of the method."""
+    flagged = [
+        f"{_name(finding)}: {', '.join(FLAG_WORDS[flag] for flag in finding.flags)}"
+        for finding in report.findings[:MOST_ROWS]
+        if finding.flags
+    ]
+    y = top
+    for title, lines in (("Beware", [*flagged, *report.warnings]), ("Limits", list(report.limitations))):
+        if not lines:
+            continue
+        write(figure, 0.06, y, title, size=8.5, weight="bold")
+        shown = lines if len(lines) <= MOST_NOTES else [*lines[:MOST_NOTES], f"and {len(lines) - MOST_NOTES} more"]
+        y -= 0.0135
+        for line in shown:
+            y = paragraph(figure, 0.075, y, line)
+        y -= 0.008
+    rule(figure, 0.045)
+    write(
+        figure,
+        0.06,
+        0.032,
+        f"{NOT_FOR_DIAGNOSIS} Outlines and numbers were made by a program and not checked.",
+        size=7.5,
+    )
+    write(figure, 0.94, 0.032, f"scan {report.source_sha256[:12]}", size=7.5, color="0.35", ha="right")
+
+
+def _name(finding: Finding) -> str:
+    name = finding.label.name.replace("_", " ")
+    return f"{name} {finding.instance}" if finding.label.is_counted else name
+
+
+def _heading(name: str, unit: str) -> str:
+    printed = PRINTED_UNITS.get(unit, unit)
+    return f"{SHORT_NAMES[name]} {printed}".strip()
+
+
+def _cell(finding: Finding, name: str) -> str:
+    measured = next((m for m in finding.measurements if m.name == name), None)
+    if measured is None:
+        return ""
+    return f"{_number(measured.value)} ({_interval(measured)})" if measured.interval else _number(measured.value)
+
+
+def _interval(measured: Measurement) -> str:
+    low, high = measured.interval or (measured.value, measured.value)
+    return f"{_number(low)}–{_number(high)}"
+
+
+def _number(value: float) -> str:
+    """Three digits that count, and no more."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _dark(colour: Sequence[float]) -> tuple[float, ...]:
+    """A label's colour, dark enough to be read on white."""
+    return tuple(0.6 * part for part in colour)
