@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 VIEW ?= 1
 DEMO ?= demo
-MINUTES ?= 5
+MINUTES ?= 6
 
 .PHONY: demo test check tests browser bench clean
 

@@ -16,6 +16,18 @@ from medseg.core.errors import InputError
 if TYPE_CHECKING:
     from medseg.core.report import Report
 
+SHOWN_MEASUREMENTS = {
+    "volume": "volume",
+    "longest_axial_diameter": "longest",
+    "perpendicular_axial_diameter": "across",
+    "mean_intensity": "mean",
+    "suv_maximum": "SUVmax",
+}
+"""Measurements in the table on the terminal, with their headings; findings.csv and report.json hold all."""
+
+UNITS_FOR_PEOPLE = {"[hnsf'U]": "HU", "g/ml{SUVbw}": "SUV", "[arb'U]": "", "1": ""}
+"""UCUM units as they are spoken."""
+
 
 def segment(
     scans: Annotated[
@@ -84,7 +96,7 @@ def view(
 
 def demo(
     output: Annotated[Path, typer.Argument(help="Where data, run and results go.")] = Path("demo"),
-    minutes: Annotated[float, typer.Option(min=0.2, help="How long to train.")] = 5.0,
+    minutes: Annotated[float, typer.Option(min=0.2, help="How long to train.")] = 6.0,
     open_viewer: Annotated[
         bool, typer.Option("--view/--no-view", help="Whether to open the viewer at the end.")
     ] = True,
@@ -119,17 +131,18 @@ def named_sources(scans: list[str]) -> dict[str, Path]:
 
 
 def print_findings(report: Report) -> None:
-    """The findings, a row each: where, how large, how bright; then what to beware of."""
-    names = list(dict.fromkeys(m.name for finding in report.findings for m in finding.measurements))
+    """The findings, a row each, with the measurements people look at first; then what to beware of."""
     units = {m.name: m.unit for finding in report.findings for m in finding.measurements}
+    shown = {name: title for name, title in SHOWN_MEASUREMENTS.items() if name in units}
     rows = []
     for finding in report.findings:
-        values = [finding.value(name) for name in names]
+        values = [finding.value(name) for name in shown]
         place = ", ".join(f"{length:.0f}" for length in finding.centroid_mm)
-        shown = ["" if value is None else f"{value:.2f}" for value in values]
-        rows.append((f"{finding.label.name.replace('_', ' ')} {finding.instance}", *shown, place))
-    header = ("finding", *(f"{name.replace('_', ' ')} {units[name]}" for name in names), "centre x, y, z mm")
-    print_table(header, rows, f"{report.task.title}, by model {report.model.name} {report.model.sha256[:12]}")
+        cells = ["" if value is None else f"{value:.2f}" for value in values]
+        rows.append((f"{finding.label.name.replace('_', ' ')} {finding.instance}", *cells, place))
+    header = [f"{title} {UNITS_FOR_PEOPLE.get(units[name], units[name])}".strip() for name, title in shown.items()]
+    title = f"{report.task.title}; model {report.model.name} ({report.model.sha256[:12]})"
+    print_table(("finding", *header, "centre x, y, z mm"), rows, title)
     for warning in (*report.warnings, *report.limitations):
         typer.echo(f"note: {warning}")
 
