@@ -197,6 +197,15 @@ class Queue:
             )
             return changed.rowcount == 1
 
+    def forget(self, job_ids: Iterable[str]) -> int:
+        """Remove jobs that do not run; how many there were."""
+        with self._change() as database:
+            before = database.total_changes
+            database.executemany(
+                "DELETE FROM jobs WHERE id = ? AND state != 'running'", [(job_id,) for job_id in job_ids]
+            )
+            return database.total_changes - before
+
     def record(self, job_id: str) -> JobRecord | None:
         """What is known of a job, None when it is not there."""
         rows = self._rows(_SELECT + "WHERE id = ?", (job_id,))
