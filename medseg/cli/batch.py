@@ -1,0 +1,90 @@
+"""`medseg batch`: segment many scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medseg.cli.console import print_table, shown_progress
+from medseg.cli.options import DeviceOption, ModelOption, RootOption
+
+if TYPE_CHECKING:
+    from medseg.workflows.find_scans import FoundScans
+    from medseg.workflows.process_batch import BatchSummary
+
+SOME_FAILED = 3
+"""Exit code of a batch that went through and left some scans aside."""
+
+
+def batch(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT",
+            help="A folder of DICOM and NIfTI scans, a manifest folder, or a list of paths (.txt, .csv).",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The folder of results.", show_default=False)],
+    model: ModelOption,
+    root: RootOption = None,
+    device: DeviceOption = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes.  [default: 1]", show_default=False)] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each.  [default: cores / workers]", show_default=False)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first scans.", show_default=False)] = None,
+    only_failed: Annotated[bool, typer.Option("--only-failed", help="Try again what was set aside.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+) -> None:
+    """Segment many scans; a batch that was cut off goes on where it stopped. Exit code 3 where some scans failed."""
+    from medseg.jobs.local_engine import LocalEngineConfig
+    from medseg.workflows.process_batch import BatchOptions, plan_batch, process_batch
+    from medseg.workflows.segment_study import open_bundle
+
+    with shown_progress() as progress:
+        if dry_run:
+            found = plan_batch(source, open_bundle(model), output, data_root=root, progress=progress)
+        else:
+            engine = LocalEngineConfig(workers=workers, threads=threads)
+            options = BatchOptions(engine=engine, device=device, limit=limit, only_failed=only_failed)
+            summary = process_batch(source, model, output, options, data_root=root, progress=progress)
+    if dry_run:
+        print_plan(found, limit)
+        return
+    print_summary(summary, output)
+    if summary.has_failures:
+        raise typer.Exit(SOME_FAILED)
+
+
+def print_plan(found: FoundScans, limit: int | None) -> None:
+    """What would be segmented, and what would not and why."""
+    print_table(
+        ("scan", "source"),
+        [(scan.name, ", ".join(map(str, scan.sources.values()))) for scan in found.scans[:limit]],
+        "would be segmented",
+    )
+    for passed in found.passed_over:
+        typer.echo(f"passed over: {passed.path}: {passed.reason}")
+
+
+def print_summary(summary: BatchSummary, output: Path) -> None:
+    """How many scans ended how, then each that was set aside with its reason."""
+    counts = [(state, str(count)) for state, count in summary.states.items() if count]
+    print_table(
+        ("scans", str(sum(summary.states.values()))),
+        [
+            *counts,
+            ("begun in this run", str(summary.submitted)),
+            ("files or series passed over", str(summary.passed_over)),
+            ("seconds", f"{summary.duration_s:.1f}"),
+        ],
+    )
+    for record in summary.failures:
+        typer.echo(f"set aside: {record.job.arguments.get('name')}: {record.reason}")
+    typer.echo(f"{output}: what became of every file is in manifest.jsonl")
+
+
+COMMANDS = (batch,)

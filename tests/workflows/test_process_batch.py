@@ -1,0 +1,173 @@
+"""A batch from files to results, with real worker processes; each start of one loads torch, so there are few."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from medseg.cli import app
+from medseg.core.errors import InputError, StoreError
+from medseg.core.geometry import Geometry
+from medseg.core.report import Report
+from medseg.core.study import Series, Study
+from medseg.core.volume import Volume
+from medseg.exchange.dicom.write_series import write_series
+from medseg.exchange.nifti import write_nifti
+from medseg.jobs.queue import Limits
+from medseg.models.bundle import Provenance, save_bundle
+from medseg.models.spec import ModelSpec
+from medseg.workflows.process_batch import BatchOptions, SegmentScans, process_batch
+
+GRID = Geometry.from_spacing((16, 14, 12), (1.0, 1.0, 1.0))
+OPTIONS = BatchOptions(limits=Limits(pause_s=0.01))
+
+
+@pytest.fixture
+def model(tmp_path: Path, spec: ModelSpec, weights: dict[str, torch.Tensor], provenance: Provenance) -> Path:
+    save_bundle(tmp_path / "model", spec, weights, provenance, None)
+    return tmp_path / "model"
+
+
+def write_scan(path: Path, seed: int) -> None:
+    voxels = np.random.default_rng(seed).normal(size=GRID.shape).astype(np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_nifti(voxels, GRID, path)
+
+
+def manifest(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (output / "manifest.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_mixed_folder_is_segmented_and_every_file_accounted_for(tmp_path: Path, model: Path) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    write_scan(source / "a.nii.gz", 1)
+    write_scan(source / "sub" / "b.nii.gz", 2)
+    (source / "broken.nii.gz").write_bytes((source / "a.nii.gz").read_bytes()[:500])
+    (source / "notes.txt").write_text("not a scan")
+    voxels = np.arange(GRID.shape[0] * GRID.shape[1] * GRID.shape[2], dtype=np.int16).reshape(GRID.shape)
+    write_series(Volume(voxels, GRID), source / "dicom", Series(Study("P1"), "MR", description="T1"))
+    write_series(Volume(voxels, GRID), source / "ct", Series(Study("P2"), "CT"))
+
+    summary = process_batch(source, model, output, OPTIONS)
+    assert (summary.states["done"], summary.states["quarantined"], summary.submitted) == (3, 1, 4)
+    assert summary.has_failures
+    lines = manifest(output)
+    by_name = {line["name"]: line for line in lines if "name" in line}
+    assert by_name["broken"]["state"] == "quarantined"
+    assert "broken.nii.gz" in by_name["broken"]["reason"]
+    passed = {Path(line["path"]).name for line in lines if line["state"] == "passed over"}
+    assert passed == {"notes.txt", "ct"}
+    for name, line in by_name.items():
+        if name != "broken":
+            report = Report.model_validate_json((output / line["output"] / "report.json").read_text())
+            assert report.source_sha256 == line["scan_sha256"]
+            assert (output / line["output"] / "segmentation.nii.gz").is_file()
+            assert line["seconds"] > 0
+            assert line["peak_memory_mb"] is None or line["peak_memory_mb"] > 10
+
+    # mended, and begun again: only the mended one is done, and nothing is left of its failure
+    write_scan(source / "broken.nii.gz", 3)
+    before = {name: (output / "results" / name / "report.json").stat().st_mtime_ns for name in ("a", "sub_b")}
+    summary = process_batch(source, model, output, OPTIONS)
+    assert (summary.states["done"], summary.states["quarantined"], summary.submitted) == (4, 0, 1)
+    assert before == {name: (output / "results" / name / "report.json").stat().st_mtime_ns for name in before}
+
+    # a third time there is nothing to do, and the command says so with exit code 0
+    said = CliRunner().invoke(app, ["batch", str(source), str(output), "--model", str(model)])
+    assert said.exit_code == 0, said.output
+    assert "manifest.jsonl" in said.output
+
+
+def test_what_was_set_aside_is_tried_again_when_asked_for(tmp_path: Path, model: Path) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    (source).mkdir()
+    (source / "a.nii.gz").write_bytes(b"no scan yet")
+    assert process_batch(source, model, output, OPTIONS).has_failures
+    write_scan(source / "a.nii.gz", 1)
+    retried = process_batch(source, model, output, BatchOptions(only_failed=True, limits=Limits(pause_s=0.01)))
+    assert (retried.states["done"], retried.submitted, retried.has_failures) == (1, 1, False)
+
+
+def test_a_batch_that_was_killed_goes_on(tmp_path: Path, model: Path) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    for number in range(12):
+        write_scan(source / f"s{number}.nii.gz", number)
+    command = [sys.executable, "-m", "apps.batch.process_folder", str(source), str(output), str(model)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    batch = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not list(output.glob("results/*/report.json")) and time.monotonic() < deadline and batch.poll() is None:
+        time.sleep(0.01)
+    batch.send_signal(signal.SIGKILL)
+    batch.wait()
+    first = {path: path.stat().st_mtime_ns for path in output.glob("results/*/report.json")}
+    assert first
+    assert subprocess.run(command, env=environment, stderr=subprocess.DEVNULL).returncode == 0
+    lines = manifest(output)
+    assert [line["state"] for line in lines] == ["done"] * 12
+    assert len(list(output.glob("results/*/segmentation.nii.gz"))) == 12
+    again = [path for path, written in first.items() if path.stat().st_mtime_ns != written]
+    assert len(again) <= 1, "at most the one whose end was not recorded yet is done again"
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path, model: Path) -> None:
+    write_scan(tmp_path / "in" / "a.nii.gz", 1)
+    command = ["batch", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(model), "--dry-run"]
+    said = CliRunner().invoke(app, command)
+    assert said.exit_code == 0, said.output
+    assert "a.nii.gz" in said.output
+    assert not (tmp_path / "out").exists()
+
+
+class TestRefused:
+    def test_a_folder_without_scans(self, tmp_path: Path, model: Path) -> None:
+        (tmp_path / "in").mkdir()
+        (tmp_path / "in" / "notes.txt").write_text("x")
+        with pytest.raises(InputError, match=r"no scan for this model.*notes\.txt: it is not DICOM"):
+            process_batch(tmp_path / "in", model, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+
+    def test_results_of_another_model(self, tmp_path: Path, model: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "batch.json").write_text('{"model_sha256": "0123"}')
+        with pytest.raises(InputError, match="holds a batch of another model"):
+            process_batch(tmp_path, model, tmp_path / "out")
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}"])
+    def test_a_note_of_the_model_that_cannot_be_read(self, text: str, tmp_path: Path, model: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "batch.json").write_text(text)
+        with pytest.raises(InputError, match="cannot be read"):
+            process_batch(tmp_path, model, tmp_path / "out")
+
+    def test_a_folder_of_other_files(self, tmp_path: Path, model: Path) -> None:
+        with pytest.raises(InputError, match="holds other files"):
+            process_batch(tmp_path, model, tmp_path)
+
+    def test_a_file_as_output(self, tmp_path: Path, model: Path) -> None:
+        (tmp_path / "out").write_text("")
+        with pytest.raises(InputError, match="is a file"):
+            process_batch(tmp_path, model, tmp_path / "out")
+
+    def test_to_try_again_what_was_never_begun(self, tmp_path: Path, model: Path) -> None:
+        with pytest.raises(InputError, match="no batch in"):
+            process_batch(tmp_path, model, tmp_path / "out", BatchOptions(only_failed=True))
+
+    def test_a_model_that_changes_while_the_batch_runs(self, tmp_path: Path, model: Path) -> None:
+        start = SegmentScans(model, "0" * 64, tmp_path, "cpu")
+        with pytest.raises(StoreError, match="was changed while the batch ran"):
+            start(1)
+
+    def test_an_altered_model(self, tmp_path: Path, model: Path) -> None:
+        (model / "spec.toml").write_text((model / "spec.toml").read_text() + "\n# altered")
+        with pytest.raises(StoreError):
+            process_batch(tmp_path, model, tmp_path / "out")
