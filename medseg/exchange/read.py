@@ -14,7 +14,9 @@ from medseg.core.errors import InputError
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import LabelSchema
 from medseg.exchange import archive, itk_formats, nifti
+from medseg.exchange.dicom.contents import objects_of
 from medseg.exchange.dicom.files import is_dicom
+from medseg.exchange.dicom.seg import read_segmentation
 from medseg.exchange.dicom.series import read_dicom
 from medseg.exchange.scan import AffineChoice, Mends, Scan
 
@@ -48,10 +50,14 @@ def read_scan(
 
 
 def read_label_map(path: Path, schema: LabelSchema, *, affine: AffineChoice | None = None) -> LabelMap:
-    """The mask in a file, its values named by the schema.
+    """The mask in an image file or a DICOM segmentation, its values or segments named by the schema, on its own grid.
 
     Raises InputError where it cannot be read or holds a value that the schema does not name.
     """
+    path = Path(path)
+    segmentations = objects_of(path, "segmentation") if path.is_dir() or (path.is_file() and is_dicom(path)) else ()
+    if len(segmentations) == 1:
+        return read_segmentation(segmentations[0]).label_map(schema)
     scan = read_scan(path, affine=affine)
     try:
         return LabelMap.from_numbers(scan.volume.array, scan.volume.geometry, schema)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from dicom_cases import TWELVE
+from dicom_makers import TWELVE
 from dicom_oracle import (
     Encoder,
     compress,

@@ -7,68 +7,22 @@ and only then are pixels read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medseg.core.errors import InputError
 from medseg.core.study import Modality, Series, Study
 from medseg.core.volume import Volume
-from medseg.exchange.dicom.elements import lenient, text
-from medseg.exchange.dicom.files import find_files, is_dicom, read_dataset
+from medseg.exchange.dicom.contents import FolderContents, SeriesFiles, contents_of
+from medseg.exchange.dicom.elements import lenient
 from medseg.exchange.dicom.reading.duplicates import without_duplicates
-from medseg.exchange.dicom.reading.grid import stack
-from medseg.exchange.dicom.reading.image_file import Frame, ImageFile, image_file
-from medseg.exchange.dicom.reading.kinds import kind_of
+from medseg.exchange.dicom.reading.grid import Stack, stack
+from medseg.exchange.dicom.reading.image_file import Frame, ImageFile
 from medseg.exchange.dicom.reading.phases import Phase, phases, reason_to_set_aside, set_aside
 from medseg.exchange.dicom.reading.values import real_values
 from medseg.exchange.scan import Mends, Scan, scan_of
 
 _MODALITIES: dict[str, Modality] = {"CT": "CT", "MR": "MR", "PT": "PT"}
-
-
-@dataclass(slots=True)
-class SeriesFiles:
-    """The images of one series as they lie in a folder."""
-
-    uid: str
-    images: list[ImageFile] = field(default_factory=list)
-
-    @property
-    def number(self) -> str:
-        """SeriesNumber as text."""
-        return self.images[0].said("SeriesNumber")
-
-    @property
-    def description(self) -> str:
-        """SeriesDescription."""
-        return self.images[0].said("SeriesDescription")
-
-    @property
-    def modality(self) -> str:
-        """DICOM's own modality, which may be any."""
-        return self.images[0].said("Modality")
-
-    @property
-    def label(self) -> str:
-        """The series for people: modality, number, description, count, UID."""
-        count = sum(image.frame_count for image in self.images)
-        said = f"{self.modality or '?'} series {self.number or '?'}"
-        about = f' "{self.description}"' if self.description else ""
-        return f"{said}{about}, {count} image{'s'[: count > 1]} ({self.uid})"
-
-    def is_called(self, wanted: str) -> bool:
-        """Whether the UID, the number or the description is the wanted one."""
-        return wanted in (self.uid, self.number, self.description)
-
-
-@dataclass(slots=True)
-class FolderContents:
-    """What a file or folder holds: series of images, and what was passed over and why."""
-
-    path: Path
-    series: list[SeriesFiles] = field(default_factory=list)
-    passed_over: list[tuple[Path, str]] = field(default_factory=list)
-    damaged: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def read_dicom(path: Path, mends: Mends) -> Scan:
@@ -85,29 +39,6 @@ def read_dicom(path: Path, mends: Mends) -> Scan:
     return replace(scan, warnings=(*warnings, *damaged, *scan.warnings))
 
 
-def contents_of(path: Path) -> FolderContents:
-    """The series of images in a file or folder, by their UIDs, and what else is there."""
-    contents = FolderContents(path)
-    by_uid: dict[str, SeriesFiles] = {}
-    for file in find_files(path):
-        if not is_dicom(file):
-            contents.passed_over.append((file, "it is not DICOM"))
-            continue
-        try:
-            header = read_dataset(file)
-        except InputError as error:
-            contents.damaged.append((file, str(error)))
-            continue
-        kind = kind_of(header)
-        if kind != "image":
-            contents.passed_over.append((file, f"it is a {kind}"))
-            continue
-        uid = text(header, "SeriesInstanceUID")
-        by_uid.setdefault(uid, SeriesFiles(uid)).images.append(image_file(file, header))
-    contents.series = sorted(by_uid.values(), key=lambda series: (len(series.number), series.number, series.uid))
-    return contents
-
-
 def read_series(series: SeriesFiles, mends: Mends) -> Scan:
     """The volume of one series, or of its chosen phase. Raises InputError as `read_dicom` does."""
     try:
@@ -116,20 +47,45 @@ def read_series(series: SeriesFiles, mends: Mends) -> Scan:
         raise type(error)(f"{series.label} is not read: {error}") from error
 
 
-def _read_series(series: SeriesFiles, mends: Mends) -> Scan:
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """One phase of a series on its grid, as its headers give it; no pixel has been read."""
+
+    stack: Stack
+    phase: Phase
+    modality: Modality
+    warnings: tuple[str, ...]
+
+
+def arrange(series: SeriesFiles, mends: Mends) -> Arranged:
+    """The chosen phase of a series on its grid. Raises InputError where the headers make no volume."""
+    frames, warnings = usable_frames(series)
+    phase = _choose_phase(phases(frames), mends)
+    stacked = stack(list(phase.frames), allow_gaps=mends.allow_gaps)
+    modality = _MODALITIES.get(series.modality, "OT")
+    return Arranged(stacked, phase, modality, (*warnings, *stacked.warnings))
+
+
+def usable_frames(series: SeriesFiles) -> tuple[list[Frame], list[str]]:
+    """The frames of a series that may make volumes, and what was left out of it.
+
+    Raises InputError where images lack their place or belong to two patients, studies or frames of reference.
+    """
     images, warnings = set_aside(series.images)
     _require_one_patient(images)
     for image in images:
         if image.problem:
             raise InputError(image.problem)
     frames, twins = without_duplicates([frame for image in images for frame in image.frames])
-    phase = _choose_phase(phases(frames), mends)
-    stacked = stack(list(phase.frames), allow_gaps=mends.allow_gaps)
-    modality = _MODALITIES.get(series.modality, "OT")
-    values = real_values(stacked, modality, allow_gaps=mends.allow_gaps)
-    volume = Volume(values.array, stacked.geometry, values.unit)
-    noun = _series_noun(stacked.frames, modality, phase)
-    return scan_of(volume, noun, (*warnings, *twins, *stacked.warnings, *values.warnings))
+    return frames, [*warnings, *twins]
+
+
+def _read_series(series: SeriesFiles, mends: Mends) -> Scan:
+    arranged = arrange(series, mends)
+    values = real_values(arranged.stack, arranged.modality, allow_gaps=mends.allow_gaps)
+    volume = Volume(values.array, arranged.stack.geometry, values.unit)
+    noun = _series_noun(arranged.stack.frames, arranged.modality, arranged.phase)
+    return scan_of(volume, noun, (*arranged.warnings, *values.warnings))
 
 
 def _choose_series(contents: FolderContents, mends: Mends) -> tuple[SeriesFiles, list[str]]:

@@ -24,7 +24,7 @@ from medseg.exchange.dicom.reading.image_file import Frame
 MOST_BYTES = 4 << 30
 """The largest volume that is read, in stored bytes."""
 
-_NATIVE = (
+NATIVE_SYNTAXES = (
     "", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2",
 )  # fmt: skip
 _FLOATS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
@@ -68,7 +68,7 @@ def _frames_of(dataset: FileDataset, path: Path, wanted: list[int], decoder: Dec
         raise InputError(f"{name} holds no pixel data: it is truncated, or its pixels were left out. Send it again.")
     layout = _layout(dataset, name)
     syntax = transfer_syntax(dataset)
-    if syntax in _NATIVE:
+    if syntax in NATIVE_SYNTAXES:
         for words in _native(dataset, "PixelData", np.dtype(f"u{layout.bits_allocated // 8}"), name, wanted):
             yield stored_values(words, layout)
     elif syntax in DECODED:
