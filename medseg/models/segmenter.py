@@ -12,6 +12,7 @@ import torch
 from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
 from medseg.core.volume import Volume
+from medseg.imaging.refinement import refine
 from medseg.models.bundle import ModelBundle
 from medseg.models.sliding_window import Progress, sweep
 from medseg.models.weights import set_weights
@@ -19,7 +20,7 @@ from medseg.models.weights import set_weights
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
-    """A mask on the scan's own grid, and how long the network took."""
+    """A mask on the scan's own grid, and how long it took to make."""
 
     label_map: LabelMap
     duration_s: float
@@ -62,5 +63,6 @@ class NetworkSegmenter:
             device=self._device,
             progress=progress,
         )
+        scores = refine(scores, prepared.array, prepared.geometry.spacing_mm, self._spec.refinement, self._device)
         label_map = prepared.restore(scores, self._spec.task.label_schema)
         return Segmentation(label_map, time.perf_counter() - begin)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from medseg.core.errors import PlanError
 from medseg.core.task import Task, first_problem
 from medseg.imaging.preparation import Preparation
+from medseg.imaging.refinement import RefinementConfig, highest_class
 from medseg.models.networks.unet3d import Triple, UNet3DConfig
 
 NetworkConfig = UNet3DConfig
@@ -32,7 +33,7 @@ class SlidingWindow(BaseModel):
 
 
 class ModelSpec(BaseModel):
-    """The task, how scans are prepared, the network, and how it is swept over a scan."""
+    """The task, how scans are prepared, the network, how it is swept over a scan, and what is done to its answer."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,6 +41,8 @@ class ModelSpec(BaseModel):
     preparation: Preparation
     network: NetworkConfig
     window: SlidingWindow
+    refinement: tuple[RefinementConfig, ...] = ()
+    """Done in this order to the class probabilities on the prepared grid."""
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
@@ -54,6 +57,12 @@ class ModelSpec(BaseModel):
                 raise ValueError(
                     f"a patch of {self.window.patch} cannot pass a network that divides by {self.network.divisor}; "
                     f"the nearest patch that can is {tuple(whole)}"
+                )
+        for step in self.refinement:
+            if highest_class(step) > len(self.task.labels):
+                raise ValueError(
+                    f"the refinement {step.kind} names class {highest_class(step)}, "
+                    f"the task has labels 1 to {len(self.task.labels)}"
                 )
         return self
 

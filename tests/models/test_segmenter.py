@@ -1,16 +1,24 @@
 """A network behind the Segmenter protocol: the mask lands on the scan's own grid."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from medseg.core.errors import InputError, StoreError
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
+from medseg.imaging.components import connected_components
+from medseg.imaging.crf.grid import GridCRF
+from medseg.imaging.islands import KeepLargest
+from medseg.imaging.refinement import RefinementConfig
 from medseg.models.bundle import ModelBundle, Provenance
 from medseg.models.device import choose_device
 from medseg.models.segmenter import NetworkSegmenter
-from medseg.models.spec import ModelSpec
+from medseg.models.spec import ModelSpec, from_toml, to_toml
 
 CPU = torch.device("cpu")
 
@@ -54,3 +62,24 @@ def test_a_missing_gpu_is_a_sentence() -> None:
     assert choose_device("auto") == CPU
     with pytest.raises(InputError, match="no CUDA GPU"):
         choose_device("cuda")
+
+
+def test_the_refinement_of_the_spec_is_done_before_the_mask_is_made(
+    spec: ModelSpec, weights: dict[str, torch.Tensor], provenance: Provenance
+) -> None:
+    def mask_of(refinement: tuple[RefinementConfig, ...]) -> NDArray[np.unsignedinteger[Any]]:
+        refined = from_toml(ModelSpec, to_toml(spec.model_copy(update={"refinement": refinement})), "a test")
+        assert refined.refinement == refinement
+        bundle = ModelBundle("m", "0", refined, weights, provenance, None)
+        return NetworkSegmenter(bundle, CPU).segment({"MR": scan("LPS")}).label_map.array
+
+    assert len(connected_components(mask_of(()) > 0)) > 1
+    assert len(connected_components(mask_of((KeepLargest(together=True),)) > 0)) == 1
+    smoothed = mask_of((GridCRF(strength_mm=0.3),))
+    assert not np.array_equal(smoothed, mask_of(()))
+
+
+def test_a_refinement_of_a_class_that_the_task_lacks_is_refused(spec: ModelSpec) -> None:
+    values = {**spec.model_dump(), "refinement": [{"kind": "keep_largest", "classes": [3]}]}
+    with pytest.raises(ValidationError, match="names class 3, the task has labels 1 to 2"):
+        ModelSpec.model_validate(values)
