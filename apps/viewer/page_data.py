@@ -67,7 +67,13 @@ def study_data(on_screen: StudyOnScreen, marks: Sequence[Mark] = ()) -> dict[str
         "labels": []
         if label_schema is None
         else [
-            {"index": label.index, "name": label.name, "colour": list(label.colour), "is_counted": label.is_counted}
+            {
+                "index": label.index,
+                "name": label.name,
+                "colour": list(label.colour),
+                "is_counted": label.is_counted,
+                "kind": label.kind,
+            }
             for label in label_schema.labels
         ],
         "findings": []

@@ -6,6 +6,8 @@ import { FRAGMENT, VERTEX } from "./shaders.js";
 
 const MOST_VOXELS = 192;
 const TURN_PER_PIXEL = 0.008;
+// How much of what lies behind a surface it hides, of 255: lesions are seen through the organ they are in.
+const SOLIDITY = { organ: 24, vessel: 110, lesion: 235, blockage: 235 };
 const MOVING_SCALE = 0.4;
 
 export class Pane3d {
@@ -123,7 +125,7 @@ export class Pane3d {
   colours() {
     const { gl, room } = this;
     const bytes = new Uint8Array(256 * 4);
-    room.study.labels.forEach((label, n) => bytes.set([...label.colour, room.isMaskShown && !room.hidden.has(label.index) ? 255 : 0], (n + 1) * 4));
+    room.study.labels.forEach((label, n) => bytes.set([...label.colour, room.isMaskShown && !room.hidden.has(label.index) ? SOLIDITY[label.kind] : 0], (n + 1) * 4));
     gl.activeTexture(gl.TEXTURE2);
     gl.bindTexture(gl.TEXTURE_2D, this.textures.colours);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, 256, 1, 0, gl.RGBA, gl.UNSIGNED_BYTE, bytes);

@@ -26,8 +26,12 @@ vec4 labelColour(vec3 at) {
   return texture(colours, vec2((floor(label + 0.5) + 0.5) / 256.0, 0.5));
 }
 
-float filled(vec3 at) {
-  return labelColour(at).a > 0.5 ? 1.0 : 0.0;
+float labelAt(vec3 at) {
+  return floor(texture(labels, at).r * 255.0 + 0.5);
+}
+
+float same(vec3 at, float label) {
+  return abs(labelAt(at) - label) < 0.5 ? 1.0 : 0.0;
 }
 
 void main() {
@@ -57,16 +61,17 @@ void main() {
     vec3 at = origin + way * along;
     brightest = max(brightest, texture(scan, at).r);
     vec4 found = labelColour(at);
-    if (found.a > 0.5 && cover < 0.95) {
+    if (found.a > 0.02 && cover < 0.97) {
       vec3 h = 1.5 / shape;
+      float label = labelAt(at);
       vec3 slope = vec3(
-        filled(at + vec3(h.x, 0.0, 0.0)) - filled(at - vec3(h.x, 0.0, 0.0)),
-        filled(at + vec3(0.0, h.y, 0.0)) - filled(at - vec3(0.0, h.y, 0.0)),
-        filled(at + vec3(0.0, 0.0, h.z)) - filled(at - vec3(0.0, 0.0, h.z)));
+        same(at + vec3(h.x, 0.0, 0.0), label) - same(at - vec3(h.x, 0.0, 0.0), label),
+        same(at + vec3(0.0, h.y, 0.0), label) - same(at - vec3(0.0, h.y, 0.0), label),
+        same(at + vec3(0.0, 0.0, h.z), label) - same(at - vec3(0.0, 0.0, h.z), label));
       float length2 = dot(slope, slope);
       if (length2 > 0.0) {
         float light = 0.35 + 0.65 * abs(dot(normalize(slope), normalize(forward)));
-        float share = (1.0 - cover) * 0.45;
+        float share = (1.0 - cover) * found.a;
         lit += found.rgb * light * share;
         cover += share;
       }
