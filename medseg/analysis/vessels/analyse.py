@@ -1,0 +1,211 @@
+"""From a vessel map to the graded list of blockages: the whole chain in one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+from skimage.filters import apply_hysteresis_threshold
+
+from medseg.analysis.vessels.assessability import LEAST_CONTRAST_TO_NOISE, why_not
+from medseg.analysis.vessels.blockage_mask import blockage_mask
+from medseg.analysis.vessels.bridging import bridge_gaps
+from medseg.analysis.vessels.grading import study_cad_rads
+from medseg.analysis.vessels.levels import SoftMap, contrast_to_noise
+from medseg.analysis.vessels.lumen import Lumens, measure_lumens
+from medseg.analysis.vessels.report import Blockage, BranchReport, Confidence, Kind, Source, VesselReport
+from medseg.analysis.vessels.skeleton import skeleton_graph
+from medseg.analysis.vessels.stenosis import CLOSED_LENGTH_MM, CLOSED_MM, Dip, find_dips
+from medseg.analysis.vessels.tree import VesselTree, tree_of
+from medseg.analysis.vessels.uncertainty import percent_interval
+from medseg.core.errors import InputError
+from medseg.core.volume import Volume
+
+SURE, LIKELY = 0.5, 0.25
+"""A vessel is where the map is above SURE, and goes on from there while it is above LIKELY."""
+
+LEAST_PIECE_MM3 = 6.0
+LEAST_SOFT_SHARE = 0.02
+"""A map is soft where at least this share of its vessel voxels lies strictly between 0 and 1."""
+
+LEAST_PERCENT = 20.0
+"""Shallower dips are not listed. CAD-RADS names 25 % and more; the margin is what the measurement may miss."""
+
+CONFIDENT_LENGTH_MM, CONFIDENT_DIAMETER_MM, CONFIDENT_FORK_MM = 3.0, 2.0, 5.0
+"""On real, healthy vessels, false blockages are short, thin, or beside a fork."""
+
+
+@dataclass(frozen=True)
+class VesselAnalysis:
+    """The report, and what it was made from: the tree, the lumens, and the mask (i, j, k) of the blockages.
+
+    The mask holds each blockage's number over its length: the lumen that is left and the lumen that is lost.
+    """
+
+    report: VesselReport
+    tree: VesselTree
+    lumens: Lumens
+    blockages: NDArray[np.uint16]
+
+
+def analyse_vessels(
+    vessel: Volume,
+    image: Volume | None = None,
+    *,
+    point_spread_mm: float | None = None,
+    prefer_image: bool = False,
+) -> VesselAnalysis:
+    """The vessels of a scan: tree, lumen and blockages.
+
+    `vessel` is a map of probabilities 0 to 1, or a hard mask of 0 and 1. Calibres come from the probabilities; from
+    the `image` where the map is hard or `prefer_image` is set; from a hard mask alone only roughly, and every blockage
+    is then for review. Without `point_spread_mm` the blur is estimated from the wide vessels.
+
+    An empty or unusable map gives a report that says why; it invents no percentage. Raises InputError when the map is
+    not between 0 and 1, GeometryError when map and image are on different grids.
+    """
+    soft = np.asarray(vessel.array, dtype=np.float32)
+    if soft.size and (not np.isfinite(soft).all() or soft.min() < 0 or soft.max() > 1):
+        raise InputError(
+            f"a vessel map holds probabilities between 0 and 1, got {soft.min():g} to {soft.max():g}. "
+            "Give a mask of one label, or divide by the label's number."
+        )
+    if image is not None:
+        image.geometry.require_same(vessel.geometry, "the image and the vessel map")
+    source = _source(soft, image, prefer_image)
+    mask = _mask(soft)
+    graph = skeleton_graph(mask, vessel.geometry, LEAST_PIECE_MM3)
+    bridge_gaps(graph)
+    tree = tree_of(graph, min(vessel.geometry.spacing_mm))
+    if not tree.branches:
+        return _nothing(source, tree, soft.shape, "there is no vessel in the map: it is empty, or holds only specks")
+    measured = SoftMap(soft, vessel.geometry)
+    if source == "image" and image is not None:
+        measured = SoftMap(np.asarray(image.array, dtype=np.float32), vessel.geometry, is_image=True)
+        ratio = contrast_to_noise(tree, measured)
+        if ratio < LEAST_CONTRAST_TO_NOISE:
+            why = f"the image has no contrast: the vessels stand out by {ratio:.1f} standard deviations of its noise"
+            return _nothing(source, tree, soft.shape, why)
+    lumens = measure_lumens(tree, measured, point_spread_mm)
+    return _reported(source, vessel, tree, lumens)
+
+
+def _source(soft: NDArray[np.float32], image: Volume | None, prefer_image: bool) -> Source:
+    if image is not None and prefer_image:
+        return "image"
+    is_vessel = soft > 0
+    between = int((is_vessel & (soft < 1)).sum())
+    if between > LEAST_SOFT_SHARE * max(int(is_vessel.sum()), 1):
+        return "probabilities"
+    return "image" if image is not None else "mask"
+
+
+def _mask(soft: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where vessel is, on the map's grid; only the box around it is searched."""
+    boxes = find_objects((soft > LIKELY).astype(np.uint8))
+    mask = np.zeros(soft.shape, dtype=bool)
+    if boxes and boxes[0] is not None:
+        mask[boxes[0]] = apply_hysteresis_threshold(soft[boxes[0]], LIKELY, SURE)
+    return mask
+
+
+def _nothing(source: Source, tree: VesselTree, shape: tuple[int, ...], why: str) -> VesselAnalysis:
+    report = VesselReport(source=source, not_assessable=why)
+    return VesselAnalysis(report, tree, Lumens((), 0.0, None), np.zeros(shape, dtype=np.uint16))
+
+
+def _reported(source: Source, vessel: Volume, tree: VesselTree, lumens: Lumens) -> VesselAnalysis:
+    branches = tuple(_branch_report(tree, lumens, index, vessel) for index in range(len(tree.branches)))
+    assessable = {branch.index for branch in branches if branch.not_assessable is None}
+    dips = [
+        dip for dip in find_dips(tree, lumens.profiles) if 100 * dip.depth >= LEAST_PERCENT and dip.branch in assessable
+    ]
+    dips.sort(key=lambda dip: -dip.depth)
+    blockages = tuple(_blockage(number, dip, source, lumens) for number, dip in enumerate(dips, start=1))
+    warnings = []
+    if source == "mask":
+        warnings.append(
+            "calibres were taken from a hard mask: a narrow lumen looks narrower than it is. Give the image."
+        )
+    skipped = len(branches) - len(assessable)
+    if skipped:
+        warnings.append(f"{skipped} of {len(branches)} branches could not be assessed")
+    report = VesselReport(
+        source=source,
+        branches=branches,
+        blockages=blockages,
+        cad_rads=study_cad_rads([blockage.cad_rads for blockage in blockages]) if assessable else "N",
+        point_spread_mm=lumens.point_spread_mm,
+        calcium_ml=None if lumens.calcium is None else float(lumens.calcium.sum()) * vessel.geometry.voxel_volume_ml,
+        not_assessable=None if assessable else "no branch could be assessed: " + str(branches[0].not_assessable),
+        warnings=tuple(warnings),
+    )
+    return VesselAnalysis(report, tree, lumens, blockage_mask(dips, lumens, vessel.geometry))
+
+
+def _branch_report(tree: VesselTree, lumens: Lumens, index: int, vessel: Volume) -> BranchReport:
+    branch, lumen = tree.branches[index], lumens.profiles[index]
+    return BranchReport(
+        index=index,
+        parent=branch.parent,
+        generation=branch.generation,
+        length_mm=branch.length_mm,
+        tortuosity=branch.tortuosity if np.isfinite(branch.tortuosity) else None,
+        mean_diameter_mm=2 * float(lumen.radius_mm.mean()),
+        minimal_diameter_mm=2 * float(lumen.radius_mm.min()),
+        not_assessable=why_not(branch, lumen, vessel.geometry),
+    )
+
+
+def _blockage(number: int, dip: Dip, source: Source, lumens: Lumens) -> Blockage:
+    lumen = lumens.profiles[dip.branch]
+    x, y, z = (float(np.interp(dip.position_mm, lumen.arc_mm, lumen.points_mm[:, axis])) for axis in range(3))
+    confidence, reasons = _confidence(dip, source)
+    kind = _kind(dip)
+    return Blockage(
+        number=number,
+        branch=dip.branch,
+        kind=kind,
+        centre_mm=(x, y, z),
+        position_mm=dip.position_mm,
+        start_mm=dip.start_mm,
+        stop_mm=dip.stop_mm,
+        minimal_diameter_mm=2 * dip.radius_mm if kind != "occlusion" else 0.0,
+        reference_diameter_mm=2 * dip.reference_mm,
+        before_diameter_mm=None if dip.before_mm is None else 2 * dip.before_mm,
+        after_diameter_mm=None if dip.after_mm is None else 2 * dip.after_mm,
+        diameter_percent=100.0 if kind == "occlusion" else 100 * dip.depth,
+        interval=percent_interval(dip, source, lumens.point_spread_mm),
+        gap_mm=dip.gap_mm,
+        is_calcified=dip.is_calcified,
+        narrowings=dip.dips,
+        fork_mm=dip.fork_mm,
+        confidence=confidence,
+        reasons=reasons,
+    )
+
+
+def _kind(dip: Dip) -> Kind:
+    """A long closed stretch is an occlusion; a short one may be a lumen too tight to see."""
+    if dip.radius_mm >= CLOSED_MM:
+        return "stenosis"
+    return "occlusion" if dip.closed_mm >= CLOSED_LENGTH_MM else "subtotal or occluded"
+
+
+def _confidence(dip: Dip, source: Source) -> tuple[Confidence, tuple[str, ...]]:
+    reasons = []
+    if source == "mask":
+        reasons.append("measured on a hard mask")
+    if dip.length_mm < CONFIDENT_LENGTH_MM:
+        reasons.append(f"short ({dip.length_mm:.1f} mm)")
+    if 2 * dip.reference_mm < CONFIDENT_DIAMETER_MM:
+        reasons.append(f"in a thin vessel ({2 * dip.reference_mm:.1f} mm)")
+    if dip.fork_mm is not None and dip.fork_mm < CONFIDENT_FORK_MM:
+        reasons.append(f"beside a fork ({dip.fork_mm:.1f} mm)")
+    if dip.gap_mm > 0:
+        reasons.append(f"across a gap of {dip.gap_mm:.1f} mm in the vessel map")
+    if source == "image" and dip.is_calcified:
+        reasons.append("calcified: the lumen beside calcium is hard to see")
+    return ("review" if reasons else "confident"), tuple(reasons)

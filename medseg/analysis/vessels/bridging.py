@@ -1,0 +1,181 @@
+"""Bridges over gaps: an occlusion splits the mask, and what is not bridged is never looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from medseg.analysis.vessels.skeleton import Edge, Points, VesselGraph
+
+MOST_GAP_MM = 22.0
+"""Longer gaps are not bridged: the way between the ends would be a guess."""
+
+END_COSINE = 0.5
+"""Both vessels must point at each other within 60 degrees."""
+
+BODY_COSINE = 0.6
+BODY_GAP_MM = 20.0
+"""A vessel that hangs from the side of another is met by its own direction alone, so less is allowed."""
+
+DIRECTION_MM = 4.0
+"""Over which length of a vessel's end its direction is taken."""
+
+WIDTH_MM = 10.0
+"""Over which length its width is taken."""
+
+STEP_MM = 0.5
+
+
+@dataclass(frozen=True)
+class _End:
+    """A loose end: where it is, where it points to, and how wide the vessel is there."""
+
+    edge: int
+    node: int
+    point_mm: Points
+    direction: Points
+    radius_mm: float
+    piece: int
+
+
+def bridge_gaps(graph: VesselGraph) -> int:
+    """Lay bridges between loose ends that face each other, then from ends to the side of vessels of other pieces.
+
+    Changes the graph; gives the number of bridges.
+    """
+    laid = 0
+    while (pair := _best_pair(_ends(graph))) is not None:
+        one, two = pair
+        bridge = _curve(one.point_mm, one.direction, two.point_mm, -two.direction)
+        _add_bridge(graph, one, two.node, bridge, two.radius_mm)
+        graph.join(one.node)
+        graph.join(two.node)
+        laid += 1
+    while (landing := _best_landing(graph)) is not None:
+        end, number, at = landing
+        node = _split(graph, number, at)
+        meeting = next(
+            edge.points_mm[0] if edge.start == node else edge.points_mm[-1]
+            for edge in graph.edges.values()
+            if node in (edge.start, edge.stop)
+        )
+        gap = meeting - end.point_mm
+        bridge = _curve(end.point_mm, end.direction, meeting, gap / np.linalg.norm(gap))
+        _add_bridge(graph, end, node, bridge, end.radius_mm)
+        graph.join(end.node)
+        laid += 1
+    return laid
+
+
+def _ends(graph: VesselGraph) -> list[_End]:
+    pieces = _pieces(graph)
+    found = []
+    for number, node in graph.ends():
+        edge = graph.edges[number]
+        outward = edge if edge.stop == node else edge.reversed()
+        arc_back = np.cumsum(np.linalg.norm(np.diff(outward.points_mm[::-1], axis=0), axis=1))
+        back = min(int(np.searchsorted(arc_back, DIRECTION_MM)) + 1, len(outward.points_mm) - 1)
+        if back < 1:
+            continue
+        step = outward.points_mm[-1] - outward.points_mm[-1 - back]
+        length = float(np.linalg.norm(step))
+        if length > 0:
+            # a vessel that ends in a lesion tapers off: its width is what it was before
+            wide = min(int(np.searchsorted(arc_back, WIDTH_MM)) + 1, len(outward.points_mm) - 1)
+            width = float(np.percentile(outward.radii_mm[-1 - wide :], 80))
+            found.append(_End(number, node, outward.points_mm[-1], step / length, width, pieces[number]))
+    return found
+
+
+def _pieces(graph: VesselGraph) -> dict[int, int]:
+    """Which connected piece each edge belongs to."""
+    if not graph.edges:
+        return {}
+    starts = [edge.start for edge in graph.edges.values()]
+    stops = [edge.stop for edge in graph.edges.values()]
+    size = max(*starts, *stops) + 1
+    links = coo_array((np.ones(len(starts)), (starts, stops)), shape=(size, size))
+    _, piece = connected_components(links, directed=False)
+    return {number: int(piece[edge.start]) for number, edge in graph.edges.items()}
+
+
+def _best_pair(ends: list[_End]) -> tuple[_End, _End] | None:
+    """The cheapest pair of ends that face each other; short, straight, of like width."""
+    best: tuple[float, _End, _End] | None = None
+    for at, one in enumerate(ends):
+        for two in ends[at + 1 :]:
+            if one.edge == two.edge:
+                continue
+            gap = two.point_mm - one.point_mm
+            length = float(np.linalg.norm(gap))
+            most = min(MOST_GAP_MM, 10.0 * max(one.radius_mm, two.radius_mm))
+            if not 0 < length <= most or not 0.4 <= one.radius_mm / two.radius_mm <= 2.5:
+                continue
+            ahead = float(one.direction @ gap) / length
+            back = -float(two.direction @ gap) / length
+            if min(ahead, back) < END_COSINE or (one.piece == two.piece and min(ahead, back) < 0.8):
+                continue
+            cost = length * (3.0 - ahead - back)
+            if best is None or cost < best[0]:
+                best = (cost, one, two)
+    return best[1:] if best else None
+
+
+def _best_landing(graph: VesselGraph) -> tuple[_End, int, int] | None:
+    """The cheapest way from a loose end to the side of a vessel of another piece: (end, edge, point on it)."""
+    best: tuple[float, _End, int, int] | None = None
+    pieces = _pieces(graph)
+    for end in _ends(graph):
+        for number, edge in graph.edges.items():
+            if pieces[number] == end.piece:
+                continue
+            gaps = edge.points_mm - end.point_mm
+            lengths = np.linalg.norm(gaps, axis=1)
+            cosines = gaps @ end.direction / np.maximum(lengths, 1e-9)
+            room = lengths - edge.radii_mm
+            fits = (room <= min(BODY_GAP_MM, 12 * end.radius_mm)) & (cosines >= BODY_COSINE)
+            fits &= edge.radii_mm >= 0.4 * end.radius_mm
+            if not fits.any():
+                continue
+            costs = np.where(fits, lengths * (2.0 - cosines), np.inf)
+            at = int(np.argmin(costs))
+            if best is None or costs[at] < best[0]:
+                best = (float(costs[at]), end, number, at)
+    return best[1:] if best else None
+
+
+def _split(graph: VesselGraph, number: int, at: int) -> int:
+    """Make a node at a point of an edge; gives the node, which is an old one where the point is an edge's end."""
+    edge = graph.edges[number]
+    if at == 0:
+        return edge.start
+    if at == len(edge.points_mm) - 1:
+        return edge.stop
+    del graph.edges[number]
+    node = graph.new_node()
+    head, tail = slice(0, at + 1), slice(at, None)
+    graph.add(Edge(edge.start, node, edge.points_mm[head], edge.radii_mm[head], edge.is_gap[head]))
+    graph.add(Edge(node, edge.stop, edge.points_mm[tail], edge.radii_mm[tail], edge.is_gap[tail]))
+    return node
+
+
+def _add_bridge(graph: VesselGraph, end: _End, node: int, points: Points, far_radius_mm: float) -> None:
+    radii = np.linspace(end.radius_mm, far_radius_mm, len(points))
+    is_gap = np.ones(len(points), dtype=bool)
+    is_gap[[0, -1]] = False
+    graph.add(Edge(end.node, node, points, radii, is_gap))
+
+
+def _curve(start: Points, leaving: Points, stop: Points, arriving: Points) -> Points:
+    """A smooth curve (n, 3) from a point to a point with these directions at its ends (cubic Hermite)."""
+    length = float(np.linalg.norm(stop - start))
+    t = np.linspace(0.0, 1.0, max(3, round(length / STEP_MM) + 1))[:, None]
+    return np.asarray(
+        (2 * t**3 - 3 * t**2 + 1) * start
+        + (t**3 - 2 * t**2 + t) * length * leaving
+        + (3 * t**2 - 2 * t**3) * stop
+        + (t**3 - t**2) * length * arriving
+    )

@@ -1,0 +1,114 @@
+"""Calcified plaque: found by its brightness, measured, and taken out of an image so that the lumen shows.
+
+Calcium blooms: blurred, it shines into the lumen beside it. What a patch of its brightness and shape would look like
+under the scanner's blur is subtracted; what stays is lumen and soft plaque.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, find_objects, gaussian_filter, generate_binary_structure
+from scipy.ndimage import label as connected_pieces
+from scipy.spatial import cKDTree
+
+from medseg.analysis.vessels.sections import Points
+from medseg.core.geometry import Geometry
+
+MOST_ML = 0.5
+"""A larger bright piece is bone or a chamber that touches the vessel, and is left alone."""
+
+QUIET_VOXELS = 0.8
+"""Smoothing before the search: calcium spans several voxels, noise does not."""
+
+LEAST_VOXELS = 8
+"""Smaller bright specks are noise."""
+
+
+@dataclass(frozen=True)
+class Walls:
+    """Points (n, 3) in mm along all vessels, and at each how far away the wall may be, the levels of tissue and of
+    lumen, and the value above which a voxel must hold calcium, all (n,).
+    """
+
+    points_mm: Points
+    reach_mm: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    calcium: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CalciumFree:
+    """The image (i, j, k) without its calcium, where calcium was, and its volume in ml."""
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    volume_ml: float
+
+
+def without_calcium(
+    image: NDArray[np.float32],
+    geometry: Geometry,
+    walls: Walls,
+    blur_mm: float,
+) -> CalciumFree:
+    """The image with the calcium of the vessels taken out; `blur_mm` is the point spread."""
+    cleaned = image.copy()
+    mask = np.zeros(image.shape, dtype=bool)
+    bright, at = _bright_near(image, geometry, walls)
+    pieces, count = connected_pieces(bright, generate_binary_structure(3, 3))
+    sigma = np.array([np.hypot(blur_mm, np.sqrt(1 / 12) * spacing) / spacing for spacing in geometry.spacing_mm])
+    margin = np.ceil(3 * sigma).astype(int) + 1
+    for number, box in enumerate(find_objects(pieces, count), start=1):
+        wide = tuple(
+            slice(max(0, part.start - edge), min(size, part.stop + edge))
+            for part, edge, size in zip(box, margin, image.shape, strict=True)
+        )
+        seeds = pieces[wide] == number
+        if seeds.sum() < LEAST_VOXELS or seeds.sum() * geometry.voxel_volume_ml > MOST_ML:
+            continue
+        low, high, calcium = (
+            float(np.median(level[at[wide][seeds]])) for level in (walls.low, walls.high, walls.calcium)
+        )
+        peak = float(np.percentile(image[wide][seeds], 95))
+        # beside the lumen a patch ends half-way between its brightness and the lumen's
+        body = (image[wide] > max(calcium, 0.5 * (peak + high))) & binary_dilation(seeds)
+        if not body.any():
+            continue
+        spread = gaussian_filter(body.astype(np.float32), sigma, mode="constant", truncate=3.0)
+        brightness = float((image[wide][body] - low).sum() / spread[body].sum())
+        cleaned[wide] = np.maximum(cleaned[wide] - brightness * spread, np.minimum(cleaned[wide], low))
+        mask[wide] |= body
+    return CalciumFree(cleaned, mask, float(mask.sum()) * geometry.voxel_volume_ml)
+
+
+def _bright_near(
+    image: NDArray[np.float32], geometry: Geometry, walls: Walls
+) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """Where the image (i, j, k), smoothed a little, is brighter than the lumen of the vessel that it is near to, and
+    which of the walls' points is the nearest there.
+    """
+    bright = np.zeros(image.shape, dtype=bool)
+    nearest = np.zeros(image.shape, dtype=np.int32)
+    most = float(walls.reach_mm.max()) / np.asarray(geometry.spacing_mm) + 2
+    index = geometry.index(walls.points_mm)
+    first = np.maximum(np.floor(index.min(axis=0) - most), 0).astype(int)
+    last = np.minimum(np.ceil(index.max(axis=0) + most) + 1, image.shape).astype(int)
+    box = tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+    quiet = gaussian_filter(image[box], QUIET_VOXELS, truncate=2.5)
+    candidates = np.argwhere(quiet > float(walls.calcium.min()))
+    if len(candidates):
+        finder = cKDTree(walls.points_mm)
+        distance, at = finder.query(
+            geometry.world(candidates + first), distance_upper_bound=float(walls.reach_mm.max())
+        )
+        found = np.isfinite(distance)
+        candidates, distance, at = candidates[found], distance[found], at[found]
+        is_calcium = (distance <= walls.reach_mm[at]) & (quiet[tuple(candidates.T)] > walls.calcium[at])
+        where = tuple((candidates[is_calcium] + first).T)
+        bright[where] = True
+        nearest[where] = at[is_calcium]
+    return bright, nearest

@@ -1,0 +1,113 @@
+"""What is said about the vessels of one scan: branches, blockages with grade and interval, and what cannot be said."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from medseg.analysis.vessels.grading import CadRads, Nascet, area_percent, cad_rads, nascet, nascet_percent
+
+Source = Literal["probabilities", "image", "mask"]
+Kind = Literal["stenosis", "subtotal or occluded", "occlusion"]
+Confidence = Literal["confident", "review"]
+Point = tuple[float, float, float]
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Blockage(_Said):
+    """One blockage of one branch; lengths in mm, places along the branch from its start, positions in RAS+ mm.
+
+    `reference_diameter_mm` is the healthy diameter at the tightest place, between the levels before and after it;
+    `interval` the 95 % interval of the percentage. Blockages to look at twice are for "review", and say why.
+    """
+
+    number: int = Field(ge=1)
+    branch: int
+    kind: Kind
+    centre_mm: Point
+    position_mm: float
+    start_mm: float
+    stop_mm: float
+    minimal_diameter_mm: float
+    reference_diameter_mm: float
+    before_diameter_mm: float | None
+    after_diameter_mm: float | None
+    diameter_percent: float = Field(ge=0, le=100)
+    interval: tuple[float, float]
+    gap_mm: float
+    is_calcified: bool
+    narrowings: int
+    fork_mm: float | None
+    confidence: Confidence
+    reasons: tuple[str, ...]
+
+    @property
+    def length_mm(self) -> float:
+        return self.stop_mm - self.start_mm
+
+    @property
+    def area_percent(self) -> float:
+        """Lost area in percent, for a round lumen."""
+        return area_percent(self.diameter_percent)
+
+    @property
+    def cad_rads(self) -> CadRads:
+        return cad_rads(self.diameter_percent, is_occluded=self.kind == "occlusion")
+
+    @property
+    def nascet_percent(self) -> float | None:
+        """Percent of the normal diameter beyond the lesion; None where there is none to measure."""
+        if self.after_diameter_mm is None:
+            return None
+        return nascet_percent(self.minimal_diameter_mm, self.after_diameter_mm)
+
+    @property
+    def nascet(self) -> Nascet | None:
+        percent = self.nascet_percent
+        return None if percent is None else nascet(percent, is_occluded=self.kind == "occlusion")
+
+
+class BranchReport(_Said):
+    """One branch: where it hangs, its length and diameters in mm, and why it cannot be assessed, where it cannot."""
+
+    index: int
+    parent: int | None
+    generation: int
+    length_mm: float
+    tortuosity: float | None
+    mean_diameter_mm: float
+    minimal_diameter_mm: float
+    not_assessable: str | None = None
+
+
+class VesselReport(_Said):
+    """The vessels of one scan. `not_assessable` says why nothing could be measured, where nothing could.
+
+    `cad_rads` is the category of the worst confident or reviewed blockage; N where nothing could be assessed.
+    """
+
+    source: Source
+    branches: tuple[BranchReport, ...] = ()
+    blockages: tuple[Blockage, ...] = ()
+    cad_rads: CadRads = "N"
+    point_spread_mm: float | None = None
+    calcium_ml: float | None = None
+    not_assessable: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def confident(self) -> tuple[Blockage, ...]:
+        return tuple(blockage for blockage in self.blockages if blockage.confidence == "confident")
+
+    @property
+    def length_mm(self) -> float:
+        """Length of all assessable branches."""
+        return sum(branch.length_mm for branch in self.branches if branch.not_assessable is None)
+
+    def on_branch(self, index: int) -> tuple[Blockage, ...]:
+        """The blockages of one branch."""
+        return tuple(blockage for blockage in self.blockages if blockage.branch == index)

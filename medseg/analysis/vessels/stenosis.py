@@ -1,0 +1,236 @@
+"""Blockages of a branch: where its lumen is narrower than the healthy vessel before and after it.
+
+A narrowing recovers. A step down that does not recover is a side branch or a taper, and the tail of a loose end is the
+end; neither is counted. The healthy radius at a blockage is taken between the levels before and after it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d, median_filter
+
+from medseg.analysis.vessels.lumen import LumenProfile
+from medseg.analysis.vessels.tree import VesselBranch, VesselTree
+
+LEAST_DEPTH = 0.17
+"""Shallower dips of the diameter are irregularity, not disease: CAD-RADS starts to name a stenosis at 25 %."""
+
+EDGE_DEPTH = 0.07
+"""Where a blockage begins and ends."""
+
+LEAST_LENGTH_MM = 1.5
+"""A shorter dip is noise: plaque is longer, and the blur would spread it further."""
+
+WINDOW_MM = 24.0
+"""How far to look for the recovery before and after: longer than a lesion of 20 mm."""
+
+SHOULDER_MM = 6.0
+"""Over which length next to a blockage the healthy level is taken."""
+
+SHOULDER_PERCENTILE = 60.0
+ONE_LESION_DIAMETERS = 3.0
+"""Dips less than this many reference diameters apart are one lesion (the rule of the SYNTAX score)."""
+
+CLOSED_MM = 0.18
+"""A fitted radius below this is no lumen: nothing narrower can be told from none under a clinical blur."""
+
+CLOSED_LENGTH_MM = 1.5
+"""A shorter closed stretch may as well be a very tight lumen: it is called 'subtotal or occluded'."""
+
+
+@dataclass(frozen=True)
+class Dip:
+    """A stretch of a branch (in mm along the lumen) below its healthy level, and how deep it is at its tightest.
+
+    `before_mm` and `after_mm` are the healthy radii on both sides, None where there is no vessel to take one from.
+    """
+
+    branch: int
+    start_mm: float
+    stop_mm: float
+    position_mm: float
+    radius_mm: float
+    reference_mm: float
+    before_mm: float | None
+    after_mm: float | None
+    closed_mm: float
+    gap_mm: float
+    misfit: float
+    is_calcified: bool
+    fork_mm: float | None
+    dips: int = 1
+
+    @property
+    def depth(self) -> float:
+        """Lost share of the diameter, 0 to 1."""
+        return float(np.clip(1 - self.radius_mm / self.reference_mm, 0.0, 1.0))
+
+    @property
+    def length_mm(self) -> float:
+        return self.stop_mm - self.start_mm
+
+
+@dataclass(frozen=True)
+class _Lumen:
+    """A branch's trusted samples, and the levels its neighbours suggest beyond its two ends."""
+
+    branch: int
+    arc_mm: NDArray[np.float64]
+    radius_mm: NDArray[np.float64]
+    is_gap: NDArray[np.bool_]
+    misfit: NDArray[np.float64]
+    is_calcified: NDArray[np.bool_]
+    before_mm: float | None
+    after_mm: float | None
+    start_fork_mm: float | None
+    stop_fork_mm: float | None
+
+
+def find_dips(tree: VesselTree, profiles: tuple[LumenProfile, ...]) -> tuple[Dip, ...]:
+    """The dips of every branch that recover on both sides, nearby ones made one, in the order of the branches."""
+    found: list[Dip] = []
+    for branch in tree.branches:
+        lumen = _trusted(tree, profiles, branch)
+        if lumen is not None:
+            found += _merged(lumen, _dips(lumen))
+    return tuple(found)
+
+
+def _trusted(tree: VesselTree, profiles: tuple[LumenProfile, ...], branch: VesselBranch) -> _Lumen | None:
+    """The samples of a branch outside its forks, where a section would cut two vessels; None where few are left."""
+    profile = profiles[branch.index]
+    arc = profile.arc_mm
+    children = tree.children(branch.index)
+    siblings = [other for other in tree.branches if other.start_node == branch.start_node]
+    has_start_fork = branch.parent is not None or len(siblings) > 1
+    first = 0.0
+    if branch.parent is not None:
+        parent = profiles[branch.parent]
+        first = 1.05 * _end_level(parent)
+    elif has_start_fork:
+        first = 1.05 * float(np.median(profile.radius_mm))
+    has_stop_fork = not tree.is_loose(branch.stop_node)
+    last = arc[-1] - (0.8 * _end_level(profile) if has_stop_fork else 0.0)
+    keep = (arc >= first) & (arc <= last)
+    if keep.sum() < 5:
+        return None
+    smooth = median_filter(profile.radius_mm, size=3, mode="nearest")
+    levels = [_start_level(profiles[child], _end_level(profile)) for child in children]
+    after = max((level for level in levels if level is not None), default=None)
+    return _Lumen(
+        branch.index,
+        arc[keep],
+        smooth[keep],
+        branch.is_gap[keep],
+        profile.misfit[keep],
+        profile.has_calcium[keep],
+        _level(smooth[keep][arc[keep] <= first + 15.0]) if has_start_fork else None,
+        after,
+        0.0 if has_start_fork else None,
+        float(arc[-1]) if has_stop_fork else None,
+    )
+
+
+def _level(radii: NDArray[np.float64], percentile: float = 80.0) -> float | None:
+    return float(np.percentile(radii, percentile)) if len(radii) >= 3 else None
+
+
+def _end_level(profile: LumenProfile) -> float:
+    """The healthy radius towards a branch's end, its last millimetre (the fork) left out."""
+    arc = profile.arc_mm
+    tail = profile.radius_mm[(arc >= arc[-1] - 12.0) & (arc <= arc[-1] - 1.0)]
+    return float(np.percentile(tail, 75)) if len(tail) else float(np.median(profile.radius_mm))
+
+
+def _start_level(profile: LumenProfile, fork_mm: float) -> float | None:
+    """The healthy radius of a child behind the fork."""
+    arc = profile.arc_mm
+    return _level(profile.radius_mm[(arc >= 1.2 * fork_mm) & (arc <= 1.2 * fork_mm + 10.0)])
+
+
+def _dips(lumen: _Lumen) -> list[Dip]:
+    """Stretches below the lower of the highest levels before and after: what lies in a valley."""
+    radius = lumen.radius_mm
+    step = float(np.median(np.diff(lumen.arc_mm)))
+    window = max(3, round(WINDOW_MM / step))
+    padded = np.concatenate([np.full(window, lumen.before_mm or 0.0), radius, np.full(window, lumen.after_mm or 0.0)])
+    # a trailing maximum looks back `window` samples, a leading one ahead
+    behind = maximum_filter1d(padded, window + 1, origin=window // 2, mode="nearest")[window:-window]
+    ahead = maximum_filter1d(padded, window + 1, origin=-((window + 1) // 2), mode="nearest")[window:-window]
+    level = np.minimum(behind, ahead)
+    depth = 1 - radius / np.maximum(level, 1e-6)
+    dips = []
+    for start, stop in _runs(depth > EDGE_DEPTH):
+        if depth[start:stop].max() >= LEAST_DEPTH and (stop - start) * step >= LEAST_LENGTH_MM:
+            dip = _measured(lumen, start, stop)
+            if dip is not None and dip.depth >= LEAST_DEPTH:
+                dips.append(dip)
+    return dips
+
+
+def _runs(inside: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Half-open index ranges of the stretches that are true."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
+    return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+
+
+def _measured(lumen: _Lumen, start: int, stop: int, dips: int = 1) -> Dip | None:
+    """A dip from sample to sample with its reference; None where neither side shows a healthy vessel."""
+    arc, radius = lumen.arc_mm, lumen.radius_mm
+    before = _level(radius[(arc < arc[start]) & (arc >= arc[start] - SHOULDER_MM)], SHOULDER_PERCENTILE)
+    after = _level(radius[(arc > arc[stop - 1]) & (arc <= arc[stop - 1] + SHOULDER_MM)], SHOULDER_PERCENTILE)
+    tightest = start + int(np.argmin(radius[start:stop]))
+    reference = _reference(lumen, before, after, arc[start], arc[stop - 1], arc[tightest])
+    if reference is None:
+        return None
+    inside = slice(start, stop)
+    step = float(np.median(np.diff(arc)))
+    forks = [abs(float(arc[tightest]) - fork) for fork in (lumen.start_fork_mm, lumen.stop_fork_mm) if fork is not None]
+    return Dip(
+        branch=lumen.branch,
+        start_mm=float(arc[start]),
+        stop_mm=float(arc[stop - 1]),
+        position_mm=float(arc[tightest]),
+        radius_mm=float(radius[tightest]),
+        reference_mm=reference,
+        before_mm=before,
+        after_mm=after,
+        closed_mm=float((radius[inside] < CLOSED_MM).sum()) * step,
+        gap_mm=float(lumen.is_gap[inside].sum()) * step,
+        misfit=float(np.median(lumen.misfit[inside])),
+        is_calcified=bool(lumen.is_calcified[inside].mean() > 0.15),
+        fork_mm=min(forks) if forks else None,
+        dips=dips,
+    )
+
+
+def _reference(
+    lumen: _Lumen, before: float | None, after: float | None, start_mm: float, stop_mm: float, at_mm: float
+) -> float | None:
+    """The healthy radius at a place in a dip: on the line between the levels of both sides, or that of the one side."""
+    if before is not None and after is not None:
+        share = (at_mm - start_mm + SHOULDER_MM / 2) / (stop_mm - start_mm + SHOULDER_MM)
+        return (1 - share) * before + share * after
+    if before is not None:
+        return before if lumen.after_mm is None else max(lumen.after_mm, 0.95 * before)
+    return after
+
+
+def _merged(lumen: _Lumen, dips: list[Dip]) -> list[Dip]:
+    """Dips with those closer than the SYNTAX distance made one, measured anew against the outer levels."""
+    merged: list[Dip] = []
+    for dip in dips:
+        last = merged[-1] if merged else None
+        # a dip's edge is where 7 % are lost: its soft ends reach about a seventh of its length further
+        slack = 0.15 * (dip.length_mm + last.length_mm) if last else 0.0
+        if last is None or dip.start_mm - last.stop_mm - slack >= ONE_LESION_DIAMETERS * 2 * dip.reference_mm:
+            merged.append(dip)
+            continue
+        start = int(np.searchsorted(lumen.arc_mm, last.start_mm))
+        stop = int(np.searchsorted(lumen.arc_mm, dip.stop_mm)) + 1
+        together = _measured(lumen, start, stop, last.dips + dip.dips)
+        merged[-1] = together if together is not None else max(last, dip, key=lambda dip: dip.depth)
+    return merged
