@@ -9,6 +9,7 @@ and again. Prints when each kill came and compares every tensor of the final che
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import random
 import signal
@@ -23,6 +24,8 @@ from safetensors.torch import load_file
 
 from medseg.training.planning.plan import read_plan, write_plan
 
+EPOCHS, STEPS = 40, 3
+
 
 def command(folder: Path, run: str) -> list[str]:
     medseg = [sys.executable, "-m", "medseg.cli"]
@@ -30,13 +33,35 @@ def command(folder: Path, run: str) -> list[str]:
 
 
 def prepare(folder: Path) -> None:
-    """Made data, and a plan of three short epochs that is repeatable."""
+    """Made data, and a plan of many short epochs that is repeatable."""
     medseg = [sys.executable, "-m", "medseg.cli"]
     subprocess.run([*medseg, "data", "phantoms", str(folder / "data"), "--cases", "10", "--held-out", "0"], check=True)
     subprocess.run([*medseg, "plan", str(folder / "data"), "--output", str(folder / "plan.toml")], check=True)
     plan = read_plan(folder / "plan.toml")
-    training = plan.training.model_copy(update={"deterministic": True, "epochs": 6, "steps_per_epoch": 10})
+    training = plan.training.model_copy(update={"deterministic": True, "epochs": EPOCHS, "steps_per_epoch": STEPS})
     write_plan(plan.model_copy(update={"training": training}), folder / "plan.toml")
+
+
+def seconds_an_epoch(run: Path) -> float:
+    """From the log of a finished run."""
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return float(rows[-1]["elapsed_s"]) / len(rows)
+
+
+def kill_once(folder: Path, after_first_step_s: float) -> None:
+    """Start the training, wait until it trains, and kill it so many seconds later."""
+    process = subprocess.Popen(command(folder, "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("Training:"):
+            break
+    time.sleep(after_first_step_s)
+    if process.poll() is not None:
+        raise SystemExit("the run ended before it could be killed: give it more epochs")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
 
 
 def main() -> int:
@@ -47,23 +72,16 @@ def main() -> int:
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="medseg-kills-"))
     prepare(folder)
-    begin = time.monotonic()
     subprocess.run(command(folder, "undisturbed"), check=True, capture_output=True)
-    whole_s = time.monotonic() - begin
-    print(f"undisturbed: {whole_s:.0f} s", flush=True)
+    epoch_s = seconds_an_epoch(folder / "undisturbed")
+    print(f"undisturbed: {EPOCHS} epochs of {epoch_s:.1f} s", flush=True)
     moments = random.Random(options.seed)
-    for kill in range(options.kills):
-        process = subprocess.Popen(command(folder, "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        after_s = moments.uniform(0.1, 0.5) * whole_s
-        try:
-            process.wait(after_s)
-            print(f"kill {kill + 1}: the run had ended by itself before {after_s:.1f} s", flush=True)
-        except subprocess.TimeoutExpired:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-            metrics = folder / "killed/metrics.csv"
-            epochs = len(metrics.read_text().splitlines()) - 1 if metrics.exists() else 0
-            print(f"kill {kill + 1}: after {after_s:.1f} s, {epochs} epochs done", flush=True)
+    for kill in range(1, options.kills + 1):
+        after_s = moments.uniform(0, 3 * epoch_s)
+        kill_once(folder, after_s)
+        metrics = folder / "killed/metrics.csv"
+        epochs = len(metrics.read_text().splitlines()) - 1 if metrics.exists() else 0
+        print(f"kill {kill}: {after_s:.1f} s after the first step, {epochs} epochs done so far", flush=True)
     subprocess.run(command(folder, "killed"), check=True, capture_output=True)
     same = True
     for name in ("checkpoint.safetensors", "model/weights.safetensors"):

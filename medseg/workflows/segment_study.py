@@ -45,7 +45,8 @@ def segment_study(
     chosen = {channel.name: mends or Mends() for channel in bundle.spec.task.channels}
     scans = read_channels(sources, bundle.spec.task, progress, chosen)
     segmenter = NetworkSegmenter(bundle, choose_device(device))
-    return segment_scans(scans, next(iter(sources.values())), bundle, segmenter, output, progress=progress)
+    first = named_channels(sources, tuple(chosen))[next(iter(chosen))]
+    return segment_scans(scans, first, bundle, segmenter, output, progress=progress)
 
 
 def segment_scans(
@@ -59,7 +60,7 @@ def segment_scans(
 ) -> Report:
     """The report of scans that were read, by a segmenter that was made, after the result folder was written.
 
-    `source` is where the scans lie, for the report. Raises InputError as `segment_study` does.
+    `source` is where the first channel's scan lies, for the report. Raises InputError as `segment_study` does.
     """
     require_result_folder(output)
     task = bundle.spec.task
