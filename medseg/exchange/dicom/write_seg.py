@@ -163,6 +163,9 @@ def _segmentation(
     )
     dataset.SeriesDescription = f"medseg {made.model.name}"[:64]
     _set_moment(dataset, made.created)
+    organization = uid_from("dimensions", dataset.SOPInstanceUID)
+    for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
+        item.DimensionOrganizationUID = organization
     return dataset
 
 
@@ -220,6 +223,9 @@ def _set_moment(dataset: Any, created: datetime) -> None:
         if f"{kind}Date" in dataset or kind == "Content":
             setattr(dataset, f"{kind}Date", date)
             setattr(dataset, f"{kind}Time", time)
+    for item in dataset.get("ContributingEquipmentSequence", []):
+        if "ContributionDateTime" in item:
+            item.ContributionDateTime = f"{date}{time}"
 
 
 def _short(value: float) -> float:
