@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.transforms import Bbox
 
 from medseg.core.report import NOT_FOR_DIAGNOSIS
 
@@ -64,7 +65,7 @@ def table(
     lengths = [2 + max(len(row[n]) for row in [list(headings), *texts]) for n in range(len(headings))]
     widths = [length / sum(lengths) for length in lengths]
     drawn = axes.table(
-        cellText=texts, colLabels=list(headings), colWidths=widths, cellLoc="right", colLoc="right", bbox=(0, 0, 1, 1)
+        cellText=texts, colLabels=list(headings), colWidths=widths, cellLoc="right", colLoc="right", bbox=Bbox.unit()
     )
     drawn.auto_set_font_size(False)
     size = min(7.5, 7.5 * 128 / sum(lengths))
