@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -44,7 +45,8 @@ class Reader:
                     headers={"Authorization": f"Bearer {self.token}", **named},
                 )
 
-        return asyncio.run(run())
+        with ThreadPoolExecutor(1) as thread:  # the browser tests leave an event loop running in the main thread
+            return thread.submit(asyncio.run, run()).result()
 
     @property
     def base(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -40,7 +41,8 @@ class Client:
             async with httpx.AsyncClient(transport=self.transport, base_url="http://viewer") as client:
                 return await client.get(path, headers=headers)
 
-        return asyncio.run(send())
+        with ThreadPoolExecutor(1) as thread:  # the browser tests leave an event loop running in the main thread
+            return thread.submit(asyncio.run, send()).result()
 
 
 class Office:
