@@ -211,6 +211,77 @@ def test_a_rerun_of_the_page_sends_no_voxels(page: Any, served: Any) -> None:
     assert [url for url in asked if "/data/studies/" in url] == []
 
 
+def picture_of(room: Any, plane: str) -> NDArray[np.uint8]:
+    """The pixels of the slice that a pane shows now, as RGBA in one row."""
+    pane = f"room.panes.find((one) => one.planeName === '{plane}')"
+    return np.array(in_room(room, f"Array.from({pane}.image.data)"), np.uint8)
+
+
+@pytest.mark.parametrize(("plane", "depth", "slices"), [("axial", 2, 16), ("coronal", 1, 20), ("sagittal", 0, 24)])
+def test_the_slider_is_the_slice(page: Any, served: Any, plane: str, depth: int, slices: int) -> None:
+    room = read(page, served, "lps")
+    slider = page.get_by_role("slider", name=f"{plane.capitalize()} slice", exact=True)
+    index = f"room.cursor[{depth}]"
+    start = in_room(room, index)
+    assert slider.get_attribute("aria-valuetext") == f"{start + 1} of {slices}"
+
+    room.locator(f".pane-{plane}").hover()
+    page.mouse.wheel(0, -100)
+    assert in_room(room, index) == start + 1
+    assert slider.input_value() == str(start + 2)
+    assert slider.get_attribute("aria-valuetext") == f"{start + 2} of {slices}"
+
+    before = in_room(room, "[...room.cursor]")
+    picture_before = picture_of(room, plane)
+    slider.fill("3")
+    assert in_room(room, "[...room.cursor]") == [2 if axis == depth else at for axis, at in enumerate(before)]
+    assert not np.array_equal(picture_of(room, plane), picture_before)
+
+    box = slider.bounding_box()
+    middle = box["x"] + box["width"] / 2
+    page.mouse.move(middle, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    assert abs(in_room(room, index) - slices / 2) <= 1
+    page.mouse.move(middle, box["y"] + 1, steps=4)
+    assert in_room(room, index) == slices - 1
+    page.mouse.up()
+    page.mouse.move(5, 5)
+    assert in_room(room, index) == slices - 1
+
+
+def test_keys_on_the_slider_are_the_keys_of_its_pane(page: Any, served: Any) -> None:
+    room = read(page, served, "lps")
+    slider = page.get_by_role("slider", name="Coronal slice", exact=True)
+    slider.focus()
+    page.keyboard.press("Home")
+    assert in_room(room, "[room.active.planeName, room.cursor[1]]") == ["coronal", 0]
+    for key, expected in (("ArrowUp", 1), ("ArrowRight", 2), ("PageUp", 12), ("ArrowDown", 11), ("ArrowLeft", 10)):
+        page.keyboard.press(key)
+        assert in_room(room, "room.cursor[1]") == expected, key
+        assert slider.input_value() == str(expected + 1), key
+
+    # The wheel makes the axial pane the active one; a key on the coronal slider still means the coronal pane.
+    box = room.locator(".pane-axial").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.wheel(0, -100)
+    assert in_room(room, "room.active.planeName") == "axial"
+    axial = in_room(room, "room.cursor[2]")
+    page.keyboard.press("ArrowUp")
+    assert in_room(room, "room.cursor.slice(1)") == [11, axial]
+    page.keyboard.press("m")
+    assert in_room(room, "room.isMaskShown") is False
+
+
+def test_the_slider_stands_beside_the_picture(page: Any, served: Any) -> None:
+    """Letters, texts and scale bar are drawn on the canvas, which ends where the slider begins."""
+    room = read(page, served, "lps")
+    for plane in PLANES:
+        canvas = room.locator(f".pane-{plane} .picture").bounding_box()
+        slider = room.locator(f".pane-{plane} .slice-slider").bounding_box()
+        assert canvas["x"] + canvas["width"] <= slider["x"] + 0.5
+        assert in_room(room, f"room.panes.find((one) => one.planeName === '{plane}').width") <= canvas["width"] + 0.5
+
+
 def test_back_to_the_worklist_on_a_key(page: Any, served: Any) -> None:
     read(page, served, "lps")
     page.keyboard.press("q")

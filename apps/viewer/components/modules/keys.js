@@ -11,7 +11,7 @@ export const KEYS = [
   { group: "Tools", shown: "h", keys: [], words: "move the picture" },
   { group: "Tools", shown: "6 7 8 9", keys: [], words: "length, two diameters, angle, ellipse" },
   { group: "Tools", shown: "Delete", keys: ["Delete"], words: "remove the last measurement", run: (room) => room.marks.removeLast() },
-  { group: "Slices", shown: "↑ ↓ or wheel", keys: ["ArrowUp", "ArrowDown"], words: "one slice", run: (room, key) => room.step(key === "ArrowUp" ? 1 : -1) },
+  { group: "Slices", shown: "↑ ↓, wheel, slider", keys: ["ArrowUp", "ArrowDown"], words: "one slice", run: (room, key) => room.step(key === "ArrowUp" ? 1 : -1) },
   { group: "Slices", shown: "Page ↑ ↓", keys: ["PageUp", "PageDown"], words: `${PAGE} slices`, run: (room, key) => room.step(key === "PageUp" ? PAGE : -PAGE) },
   { group: "Slices", shown: "Home, End", keys: ["Home", "End"], words: "first and last slice", run: (room, key) => room.step(key === "End" ? Infinity : -Infinity) },
   { group: "Slices", shown: "Shift + arrows", keys: [], words: "move the cross-hair by a voxel" },
@@ -47,7 +47,7 @@ export function press(room, event, more = []) {
   if (isTyping && event.key !== "Escape") return false;
   if (target?.tagName === "BUTTON" && (event.key === "Enter" || event.key === " ")) return false;
   if (target?.type === "checkbox" && event.key === " ") return false;
-  if (target?.type === "range" && event.key.startsWith("Arrow")) return false;
+  if (target?.type === "range" && !target.matches(".slice-slider") && event.key.startsWith("Arrow")) return false;
   if (event.shiftKey && event.key.startsWith("Arrow")) {
     room.nudge(event.key, event.ctrlKey || event.metaKey ? PAGE : 1);
     return true;

@@ -3,6 +3,7 @@
 import { element } from "./dom.js";
 import { drawFurniture } from "./furniture.js";
 import { outlines, paint } from "./paint.js";
+import { sliceSlider } from "./slice_slider.js";
 import { ViewTransform } from "./view_transform.js";
 import { cut, cutSlab, PLANES } from "./volume.js";
 
@@ -14,7 +15,8 @@ export class Pane {
     this.view = new ViewTransform();
     this.canvas = element("canvas", { class: "picture" });
     this.host = element("div", { class: `pane pane-${planeName}`, tabindex: "0", role: "application", "data-plane": planeName });
-    this.host.append(this.canvas);
+    this.slider = sliceSlider(this);
+    this.host.append(this.canvas, this.slider.host);
     this.rendered = {};
     this.renderMs = 0;
     this.observer = new ResizeObserver(() => this.resized());
@@ -42,8 +44,8 @@ export class Pane {
 
   resized() {
     const ratio = window.devicePixelRatio || 1;
-    this.width = this.host.clientWidth;
-    this.height = this.host.clientHeight;
+    this.width = this.canvas.clientWidth;
+    this.height = this.canvas.clientHeight;
     this.canvas.width = Math.max(1, Math.round(this.width * ratio));
     this.canvas.height = Math.max(1, Math.round(this.height * ratio));
     this.ratio = ratio;
@@ -93,8 +95,8 @@ export class Pane {
     this.drawModelOutlines(context);
     this.room.drawOver(context, this);
     drawFurniture(context, this);
-    const { slices } = this.picture;
-    this.host.setAttribute("aria-label", `${this.planeName} plane, slice ${this.slice + 1} of ${slices}`);
+    this.slider.show();
+    this.host.setAttribute("aria-label", `${this.planeName} plane, slice ${this.slice + 1} of ${this.picture.slices}`);
   }
 
   // Where the model drew its borders, white and dashed.
