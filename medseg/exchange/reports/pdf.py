@@ -17,11 +17,11 @@ from medseg.core.volume import Volume
 from medseg.exchange.reports.page import A4_INCHES, heading, paragraph, printable, rule, table, write
 from medseg.imaging import slices
 
-MOST_ROWS = 14
+MOST_ROWS = 11
 """Findings that fit in the table; the rest are counted, and stand in the CSV file."""
 
 MOST_MEASUREMENTS = 8
-MOST_NOTES = 5
+MOST_NOTES = 4
 
 FLAG_WORDS: dict[FindingFlag, str] = {
     "touches_border": "may go on beyond the scan",
