@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from medseg.training.losses.targets import label_masks, label_probabilities
 
 
 class DiceLoss(nn.Module):
@@ -22,8 +23,8 @@ class DiceLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """A scalar from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k)."""
-        probabilities = logits.float().softmax(dim=1)[:, 1:]
-        truth = F.one_hot(target, logits.shape[1]).movedim(-1, 1)[:, 1:].to(probabilities.dtype)
+        probabilities = label_probabilities(logits, target)
+        truth = label_masks(target, logits.shape[1]).to(probabilities.dtype)
         over = (0, 2, 3, 4)
         overlap = (probabilities * truth).sum(over)
         total = probabilities.sum(over) + truth.sum(over)

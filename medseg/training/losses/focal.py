@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from medseg.training.losses.targets import IGNORED, mean_of_known
 
 
 class FocalLoss(nn.Module):
@@ -18,9 +21,10 @@ class FocalLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """A scalar from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k)."""
-        cross_entropy = F.cross_entropy(logits.float(), target, reduction="none")
-        miss = 1 - (-cross_entropy).exp()
-        return (miss**self.gamma * cross_entropy).mean()
+        cross_entropy = F.cross_entropy(logits.float(), target, reduction="none", ignore_index=IGNORED)
+        # Kept above 0, where a power below 1 has no finite slope.
+        miss = (1 - (-cross_entropy).exp()).clamp_min(torch.finfo(torch.float32).eps)
+        return mean_of_known(miss**self.gamma * cross_entropy, target)
 
 
 class FocalConfig(BaseModel):

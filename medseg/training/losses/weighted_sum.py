@@ -8,10 +8,15 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor, nn
 
+from medseg.training.losses.boundary import BoundaryConfig
+from medseg.training.losses.centreline_dice import CentrelineDiceConfig
+from medseg.training.losses.cross_entropy import CrossEntropyConfig
 from medseg.training.losses.dice import DiceConfig
 from medseg.training.losses.focal import FocalConfig
 
-LossConfig = Annotated[DiceConfig | FocalConfig, Field(discriminator="kind")]
+LossConfig = Annotated[
+    DiceConfig | FocalConfig | CrossEntropyConfig | CentrelineDiceConfig | BoundaryConfig, Field(discriminator="kind")
+]
 
 COARSER_HEAD = 0.5
 """Each coarser head of deep supervision weighs this much of the next finer one (Isensee et al. 2021)."""
@@ -20,7 +25,7 @@ COARSER_HEAD = 0.5
 class WeightedSum(nn.Module):
     """The weighted sum of several losses, averaged over the heads of deep supervision."""
 
-    def __init__(self, terms: Sequence[DiceConfig | FocalConfig]) -> None:
+    def __init__(self, terms: Sequence[LossConfig]) -> None:
         super().__init__()
         self.weights = [term.weight for term in terms]
         self.losses = nn.ModuleList(term.build() for term in terms)

@@ -1,23 +1,53 @@
 """Each loss against MONAI's, by hand on a voxel, and the contract of all."""
 
 import math
+from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from monai.losses import DiceLoss as MonaiDice
 from monai.losses import FocalLoss as MonaiFocal
+from monai.losses.cldice import soft_skel
+from scipy import ndimage
 
+from medseg.core.errors import PlanError
+from medseg.training.losses.boundary import BoundaryConfig, signed_distance_mm
+from medseg.training.losses.centreline_dice import CentrelineDiceConfig, soft_skeleton
+from medseg.training.losses.cross_entropy import CrossEntropyConfig
 from medseg.training.losses.dice import DiceConfig
 from medseg.training.losses.focal import FocalConfig
-from medseg.training.losses.weighted_sum import WeightedSum
+from medseg.training.losses.targets import IGNORED
+from medseg.training.losses.weighted_sum import LossConfig, WeightedSum
 
-CONFIGS = [DiceConfig(), FocalConfig(), FocalConfig(gamma=0.0)]
+CONFIGS: list[LossConfig] = [
+    DiceConfig(),
+    FocalConfig(),
+    FocalConfig(gamma=0.0),
+    FocalConfig(gamma=0.5),
+    CrossEntropyConfig(),
+    CrossEntropyConfig(class_weights=(0.5, 1.0, 3.0)),
+    CentrelineDiceConfig(smooth=1e-3),
+    BoundaryConfig(),
+    BoundaryConfig(spacing_mm=(3.0, 1.0, 0.5)),
+]
+each_config = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
 SHAPE = (2, 3, 4, 5, 6)
 
 
 def drawn(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(SHAPE, generator=generator), torch.randint(0, 3, (2, 4, 5, 6), generator=generator)
+
+
+def certain(classes: torch.Tensor, count: int = 3) -> torch.Tensor:
+    """Scores that leave no doubt of the classes (batch, i, j, k)."""
+    return torch.nn.functional.one_hot(classes, count).movedim(-1, 1) * 60.0
+
+
+def test_every_loss_of_the_union_is_under_contract() -> None:
+    union, _ = get_args(LossConfig)
+    assert {type(config) for config in CONFIGS} == set(get_args(union))
 
 
 def test_dice_is_monais_batch_dice() -> None:
@@ -49,24 +79,91 @@ def test_dice_of_four_voxels_by_hand() -> None:
     assert float(DiceConfig().build()(logits, target)) == pytest.approx(1 / 3, abs=1e-4)
 
 
-def test_a_label_nobody_has_and_nobody_predicts_costs_nothing() -> None:
-    logits = torch.zeros(1, 2, 2, 2, 2)
-    logits[:, 0] = 60.0
-    assert float(DiceConfig().build()(logits, torch.zeros(1, 2, 2, 2, dtype=torch.long))) == pytest.approx(0, abs=1e-4)
+def test_cross_entropy_of_two_voxels_by_hand() -> None:
+    logits = torch.tensor([[0.0, 0.0], [math.log(3.0), 0.0]]).view(1, 2, 2, 1, 1)  # class by voxel
+    target = torch.tensor([0, 1]).view(1, 2, 1, 1)  # probabilities of the truth: 1/4 and 1/2
+    assert float(CrossEntropyConfig().build()(logits, target)) == pytest.approx((math.log(4) + math.log(2)) / 2)
+    weighted = CrossEntropyConfig(class_weights=(1.0, 3.0)).build()
+    assert float(weighted(logits, target)) == pytest.approx((math.log(4) + 3 * math.log(2)) / 4)
 
 
-@pytest.mark.parametrize("config", CONFIGS)
-def test_the_truth_costs_nothing_and_its_opposite_much(config: DiceConfig | FocalConfig) -> None:
-    _, target = drawn()
-    right = torch.nn.functional.one_hot(target, 3).movedim(-1, 1) * 60.0
-    loss = config.build()
-    assert float(loss(right, target)) < 1e-4
-    assert float(loss(right.roll(1, dims=1), target)) > 0.9
-
-
-@pytest.mark.parametrize("config", CONFIGS)
-def test_the_gradient_is_finite_for_sure_and_wrong_scores(config: DiceConfig | FocalConfig) -> None:
+def test_class_weights_are_one_for_each_class() -> None:
     logits, target = drawn()
+    with pytest.raises(PlanError, match="cross_entropy has 2 class weights, the network scores 3 classes"):
+        CrossEntropyConfig(class_weights=(1.0, 2.0)).build()(logits, target)
+
+
+@pytest.mark.parametrize("iterations", [0, 1, 3])
+def test_the_skeleton_is_monais(iterations: int) -> None:
+    masks = torch.rand(2, 2, 7, 8, 9, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(soft_skeleton(masks, iterations), soft_skel(masks, iterations))
+
+
+def test_the_skeleton_of_a_square_rod_is_its_axis() -> None:
+    rod = torch.zeros(1, 1, 9, 9, 12)
+    rod[:, :, 3:6, 3:6] = 1
+    skeleton = soft_skeleton(rod, 3)[0, 0]
+    assert skeleton[4, 4].tolist() == [1] * 12
+    assert skeleton[:, :, 6].sum() == 1
+
+
+def test_centreline_dice_of_a_broken_tube_by_hand() -> None:
+    target = torch.zeros(1, 5, 5, 8, dtype=torch.long)
+    target[:, 2, 2] = 1  # a tube of 8 voxels, its own skeleton
+    found = target.clone()
+    found[:, 2, 2, 4:6] = 0  # 6 of them found, and nothing wrong: precision 1, sensitivity 6 / 8
+    loss = CentrelineDiceConfig(smooth=1e-6).build()(certain(found, 2), target)
+    assert float(loss) == pytest.approx(1 - 2 * 0.75 / 1.75, abs=1e-4)
+
+
+def test_centreline_dice_does_not_see_how_wide_a_tube_is() -> None:
+    target = torch.zeros(1, 9, 9, 12, dtype=torch.long)
+    target[:, 3:6, 3:6] = 1
+    thin = torch.zeros_like(target)
+    thin[:, 4, 4] = 1
+    assert float(CentrelineDiceConfig().build()(certain(thin, 2), target)) == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 1.0, 0.5)])
+def test_the_signed_distance_is_scipys(spacing: tuple[float, float, float]) -> None:
+    masks = torch.rand(2, 2, 5, 6, 7, generator=torch.Generator().manual_seed(0)) < 0.2
+    signed = signed_distance_mm(masks, spacing)
+    for mask, mine in zip(masks.reshape(4, 5, 6, 7).numpy(), signed.reshape(4, 5, 6, 7).numpy(), strict=True):
+        outside = ndimage.distance_transform_edt(~mask, sampling=spacing)
+        inside = ndimage.distance_transform_edt(mask, sampling=spacing)
+        np.testing.assert_allclose(mine, outside - inside, rtol=1e-5)
+
+
+def test_a_label_without_a_surface_in_the_patch_has_no_distance() -> None:
+    masks = torch.stack([torch.zeros(2, 2, 2), torch.ones(2, 2, 2)])[None].bool()
+    assert signed_distance_mm(masks, (1.0, 1.0, 1.0)).abs().max() == 0
+
+
+def test_boundary_of_five_voxels_by_hand() -> None:
+    target = torch.tensor([1, 1, 0, 0, 0]).view(1, 1, 1, 5)  # distances -2, -1, 1, 2, 3 voxels
+    found = torch.tensor([0, 1, 1, 0, 1]).view(1, 1, 1, 5)  # wrong: the first, third and fifth
+    loss = BoundaryConfig(spacing_mm=(9.0, 9.0, 0.5)).build()(certain(found, 2), target)
+    assert float(loss) == pytest.approx((2 + 1 + 3) * 0.5 / 5)
+
+
+@each_config
+def test_a_label_nobody_has_and_nobody_predicts_costs_nothing(config: LossConfig) -> None:
+    target = torch.zeros(1, 2, 2, 2, dtype=torch.long)
+    assert float(config.build()(certain(target), target)) == pytest.approx(0, abs=1e-4)
+
+
+@each_config
+def test_the_truth_costs_nothing_and_its_opposite_much(config: LossConfig) -> None:
+    _, target = drawn()
+    loss = config.build()
+    assert float(loss(certain(target), target)) < 1e-4
+    assert float(loss(certain(target).roll(1, dims=1), target)) > 0.3
+
+
+@each_config
+def test_the_gradient_is_finite_for_sure_and_wrong_scores(config: LossConfig) -> None:
+    logits, target = drawn()
+    target[0, 0] = IGNORED
     logits = (logits * 1e4).requires_grad_()
     loss = config.build()(logits, target)
     loss.backward()
@@ -75,13 +172,59 @@ def test_the_gradient_is_finite_for_sure_and_wrong_scores(config: DiceConfig | F
     assert logits.grad.isfinite().all()
 
 
+@each_config
+def test_one_step_against_the_gradient_lowers_the_loss(config: LossConfig) -> None:
+    logits, target = drawn()
+    logits.requires_grad_()
+    before = config.build()(logits, target)
+    before.backward()
+    assert logits.grad is not None
+    step = 0.1 * logits.grad / logits.grad.norm()
+    assert config.build()(logits.detach() - step, target) < before
+
+
+@each_config
+def test_what_is_said_of_an_ignored_voxel_changes_nothing(config: LossConfig) -> None:
+    logits, target = drawn()
+    target[:, 2, 2] = IGNORED
+    logits.requires_grad_()
+    loss = config.build()(logits, target)
+    loss.backward()
+    assert logits.grad is not None
+    assert logits.grad[:, :, 2, 2].abs().max() == 0
+    otherwise = logits.detach().clone()
+    otherwise[:, :, 2, 2] = 9 * torch.randn(2, 3, 6)
+    torch.testing.assert_close(config.build()(otherwise, target), loss.detach())
+
+
+@each_config
+def test_a_batch_that_nobody_has_judged_costs_no_more_than_nothing(config: LossConfig) -> None:
+    logits, target = drawn()
+    logits.requires_grad_()
+    loss = config.build()(logits, torch.full_like(target, IGNORED))
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-5)
+    assert logits.grad is not None
+    assert logits.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("config", [CONFIGS[0], CONFIGS[1], CONFIGS[5]], ids=lambda config: config.kind)
+def test_ignored_voxels_might_as_well_be_cut_off(config: LossConfig) -> None:
+    logits, target = drawn()
+    partly = target.clone()
+    partly[..., 4:] = IGNORED
+    expected = config.build()(logits[..., :4], target[..., :4])
+    torch.testing.assert_close(config.build()(logits, partly), expected)
+
+
 def test_heads_are_averaged_with_the_finest_first() -> None:
     logits, target = drawn()
     other, _ = drawn(1)
     loss = WeightedSum([DiceConfig(weight=2.0), FocalConfig(weight=0.5)])
 
     def one(scores: torch.Tensor) -> torch.Tensor:
-        return 2.0 * DiceConfig().build()(scores, target) + 0.5 * FocalConfig().build()(scores, target)
+        total: torch.Tensor = 2.0 * DiceConfig().build()(scores, target) + 0.5 * FocalConfig().build()(scores, target)
+        return total
 
     torch.testing.assert_close(loss([logits], target), one(logits))
     torch.testing.assert_close(loss([logits, other], target), (one(logits) + 0.5 * one(other)) / 1.5)
