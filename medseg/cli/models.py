@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.console import print_table, shown_progress
-from medseg.cli.options import DataArgument, DeviceOption, FoldOption, MemoryOption, MinutesOption, RootOption
+from medseg.cli.options import (
+    DataArgument,
+    DeviceOption,
+    FoldOption,
+    LossOption,
+    MemoryOption,
+    MinutesOption,
+    NetworkOption,
+    RootOption,
+)
 from medseg.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,14 +33,17 @@ def plan(
     device: DeviceOption = "auto",
     memory_gb: MemoryOption = 8.0,
     minutes: MinutesOption = None,
+    network: NetworkOption = None,
+    loss: LossOption = None,
 ) -> None:
     """Look at a data set and write a plan of how to train on it; plan.toml may be edited."""
     from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.make_plan import plan_training, save_plan, training_budget
+    from medseg.workflows.make_plan import Choice, plan_training, save_plan, training_budget
 
     with shown_progress() as progress:
         manifest = open_data_set(data, root)
-        made, _ = plan_training(manifest, fold, training_budget(device, memory_gb, minutes), progress)
+        choice = Choice(network or "unet3d", tuple(loss or ()))
+        made, _ = plan_training(manifest, fold, training_budget(device, memory_gb, minutes), progress, choice)
     save_plan(made, output)
     model, training = made.model, made.training
     until = f"{training.minutes:g} minutes" if training.minutes else f"{training.epochs} epochs"
@@ -40,7 +52,7 @@ def plan(
         [
             ("spacing", " x ".join(f"{length:g}" for length in model.preparation.spacing_mm) + " mm"),
             ("patch", " x ".join(map(str, model.window.patch)) + " voxels"),
-            ("network", f"{model.network.kind}, channels {', '.join(map(str, model.network.channels))}"),
+            ("network", f"{model.network.kind}, {model.network.outline}"),
             ("batch", f"{training.batch_size} patches"),
             ("until", f"{until}, {training.steps_per_epoch} steps each" if not training.minutes else until),
             ("loss", " + ".join(f"{term.weight:g} {term.kind}" for term in training.loss)),
@@ -59,18 +71,25 @@ def train(
     device: DeviceOption = "auto",
     memory_gb: MemoryOption = 8.0,
     minutes: MinutesOption = None,
+    network: NetworkOption = None,
+    loss: LossOption = None,
 ) -> None:
     """Train a model and score it on the held-out fold; a run that was cut off goes on where it stopped."""
     from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.make_plan import open_plan, training_budget
+    from medseg.workflows.make_plan import Choice, open_plan, training_budget
     from medseg.workflows.train_model import train_model
 
+    if plan and (network or loss):
+        raise InputError(
+            "--plan already says which network and losses; edit it there, or leave out --network and --loss"
+        )
+    choice = Choice(network or "unet3d", tuple(loss or ())) if network or loss else None
     with shown_progress() as progress:
         trained = train_model(
             open_data_set(data, root),
             fold,
             output,
-            plan=open_plan(plan) if plan else None,
+            plan=open_plan(plan) if plan else choice,
             budget=training_budget(device, memory_gb, minutes),
             progress=progress,
         )

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 Device = Literal["auto", "cpu", "cuda"]
+Network = Literal["unet3d", "residual_unet3d", "fcn", "tiramisu", "pspnet", "deeplabv3", "cnn_crf"]
+Loss = Literal["dice", "focal", "cross_entropy", "centreline_dice", "boundary"]
 
 DataArgument = Annotated[
     Path,
@@ -32,6 +34,13 @@ MinutesOption = Annotated[
     ),
 ]
 MemoryOption = Annotated[float, typer.Option("--memory-gb", min=0.5, help="Memory the training may use.")]
+NetworkOption = Annotated[
+    Network | None, typer.Option("--network", help="The network to plan for.  [default: unet3d]", show_default=False)
+]
+LossOption = Annotated[
+    list[Loss] | None,
+    typer.Option("--loss", help="A loss; give it again to sum several.  [default: dice and focal]", show_default=False),
+]
 ModelOption = Annotated[
     Path, typer.Option("--model", help="A model bundle: its folder, or the name of a shipped one.", show_default=False)
 ]

@@ -12,10 +12,8 @@ from medseg.core.errors import PlanError
 from medseg.core.task import Task, first_problem
 from medseg.imaging.preparation import Preparation
 from medseg.imaging.refinement import RefinementConfig, highest_class
-from medseg.models.networks.unet3d import Triple, UNet3DConfig
-
-NetworkConfig = UNet3DConfig
-"""The one list of networks."""
+from medseg.models.networks.config import NetworkConfig
+from medseg.models.networks.stages import Triple
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 Axis = Annotated[int, Field(ge=0, le=2)]

@@ -7,23 +7,27 @@ from pathlib import Path
 from medseg.datasets.manifest import Manifest
 from medseg.models.device import DeviceName, choose_device
 from medseg.training.planning.fingerprint import Fingerprint, take_fingerprint
+from medseg.training.planning.ladder import Choice
 from medseg.training.planning.plan import Plan, read_plan, write_plan
-from medseg.training.planning.rules import Budget, make_plan
+from medseg.training.planning.rules import DEFAULT_CHOICE, Budget, make_plan
 from medseg.workflows.progress import Progress, silent
+
+__all__ = ["Choice", "open_plan", "plan_training", "save_plan", "training_budget"]
 
 
 def plan_training(
-    manifest: Manifest, fold: int, budget: Budget, progress: Progress = silent
+    manifest: Manifest, fold: int, budget: Budget, progress: Progress = silent, choice: Choice = DEFAULT_CHOICE
 ) -> tuple[Plan, Fingerprint]:
     """The plan for training with `fold` held out, and the fingerprint it was made from.
 
-    Raises InputError where the cases cannot be used, PlanError where nothing fits the budget.
+    Raises InputError where the cases cannot be used, PlanError where nothing fits the budget, or the chosen losses
+    cannot train a network.
     """
     cases = manifest.training(fold)
     fingerprint = take_fingerprint(
         cases, manifest.task, lambda done, total: progress("Looking at the data", done, total)
     )
-    return make_plan(manifest.task, fingerprint, budget), fingerprint
+    return make_plan(manifest.task, fingerprint, budget, choice), fingerprint
 
 
 def training_budget(device: DeviceName, memory_gb: float, minutes: float | None) -> Budget:

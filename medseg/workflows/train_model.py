@@ -35,6 +35,7 @@ from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.spec import to_toml
 from medseg.training.cases import PreparedCase, prepare_cases
 from medseg.training.checkpoint import Checkpoint, EpochRecord
+from medseg.training.planning.ladder import Choice, choice_of
 from medseg.training.planning.plan import Plan, read_plan, write_plan
 from medseg.training.planning.rules import Budget
 from medseg.training.run_log import RunLog
@@ -62,15 +63,15 @@ def train_model(
     fold: int,
     run_folder: Path,
     *,
-    plan: Plan | None = None,
+    plan: Plan | Choice | None = None,
     budget: Budget | None = None,
     progress: Progress = silent,
 ) -> TrainedModel:
     """The model trained with `fold` held out, as RUN_FOLDER/model, and its scores on that fold.
 
     A run folder that holds an unfinished training of the same plan and data is continued. Without a plan the one in
-    the run folder is followed, or one is made for the budget. Raises PlanError where plan, data and run folder do not
-    belong together, InputError where the data cannot be used.
+    the run folder is followed, or one is made for the budget, with the network and losses chosen. Raises PlanError
+    where plan, data and run folder do not belong together, InputError where the data cannot be used.
     """
     begin = time.monotonic()
     budget = budget or Budget()
@@ -124,19 +125,23 @@ class _Observer:
 
 
 def _settle_plan(
-    manifest: Manifest, fold: int, run_folder: Path, plan: Plan | None, budget: Budget, progress: Progress
+    manifest: Manifest, fold: int, run_folder: Path, wanted: Plan | Choice | None, budget: Budget, progress: Progress
 ) -> Plan:
     """The plan to follow, as it stands in the run folder afterwards."""
     path = run_folder / "plan.toml"
     if path.exists():
         there = read_plan(path)
-        if plan is not None and plan != there:
+        if isinstance(wanted, Plan) and wanted != there:
             raise PlanError(
                 f"{run_folder} holds a run with another plan. Take another run folder, or leave out --plan."
             )
+        if isinstance(wanted, Choice):
+            _require_chosen(there, wanted, run_folder)
         return there
-    if plan is None:
-        plan, fingerprint = plan_training(manifest, fold, budget, progress)
+    if isinstance(wanted, Plan):
+        plan = wanted
+    else:
+        plan, fingerprint = plan_training(manifest, fold, budget, progress, wanted or Choice())
         with whole_file(run_folder / "fingerprint.json") as unfinished:
             unfinished.write_text(fingerprint.model_dump_json(indent=1), encoding="utf-8")
         if plan.training.minutes is not None:
@@ -144,6 +149,15 @@ def _settle_plan(
             plan = plan.model_copy(update={"training": spec})
     write_plan(plan, path)
     return plan
+
+
+def _require_chosen(plan: Plan, choice: Choice, run_folder: Path) -> None:
+    there = choice_of(plan.model.network, plan.training.loss)
+    if choice.network != there.network or (choice.losses and choice.losses != there.losses):
+        raise PlanError(
+            f"{run_folder} holds a run of {there.network} with the loss {' + '.join(there.losses)}. "
+            "Take another run folder, or leave out --network and --loss to go on with that run."
+        )
 
 
 def _require_same_task(plan: Plan, manifest: Manifest) -> None:

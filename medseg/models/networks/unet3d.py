@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-import torch
 from monai.networks.nets import DynUNet
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-Triple = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+from medseg.models.networks.stages import Channels, Triple, divisor_of, require_as_many
 
 
 class UNet3D(nn.Module):
@@ -35,7 +34,7 @@ class UNet3DConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["unet3d"] = "unet3d"
-    channels: tuple[Annotated[int, Field(ge=4)], ...] = Field(min_length=3)
+    channels: tuple[Channels, ...] = Field(min_length=3)
     strides: tuple[Triple, ...]
     kernel_sizes: tuple[Triple, ...]
     residual: bool = False
@@ -44,20 +43,20 @@ class UNet3DConfig(BaseModel):
 
     @model_validator(mode="after")
     def _stages_agree(self) -> Self:
-        if not len(self.channels) == len(self.strides) == len(self.kernel_sizes):
-            raise ValueError(
-                f"channels, strides and kernel_sizes name {len(self.channels)}, {len(self.strides)} and "
-                f"{len(self.kernel_sizes)} stages; give each as many"
-            )
+        require_as_many(channels=self.channels, strides=self.strides, kernel_sizes=self.kernel_sizes)
         if self.deep_supervision > max(0, len(self.channels) - 2):
             raise ValueError(f"{len(self.channels)} stages allow at most {len(self.channels) - 2} supervised heads")
         return self
 
     @property
-    def divisor(self) -> tuple[int, int, int]:
+    def divisor(self) -> Triple:
         """What each side of a patch must be divisible by."""
-        i, j, k = torch.tensor(self.strides).prod(dim=0).tolist()
-        return i, j, k
+        return divisor_of(self.strides)
+
+    @property
+    def outline(self) -> str:
+        """What a person would ask of it first."""
+        return f"channels {', '.join(map(str, self.channels))}{', residual' if self.residual else ''}"
 
     def build(self, in_channels: int, out_channels: int) -> UNet3D:
         """The network with fresh weights from torch's random state."""

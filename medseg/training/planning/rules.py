@@ -16,10 +16,10 @@ from medseg.core.errors import PlanError
 from medseg.core.task import Task
 from medseg.imaging.normalize import FixedScale, NormalizationConfig, ZScore
 from medseg.imaging.preparation import Preparation
-from medseg.models.networks.unet3d import UNet3DConfig
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.training.augment import AugmentationConfig
 from medseg.training.planning.fingerprint import ChannelFacts, Fingerprint
+from medseg.training.planning.ladder import RELATIVE_MEMORY, Choice, LossName, Stages, choose_losses, choose_network
 from medseg.training.planning.plan import Plan, TrainingSpec
 
 Triple = tuple[int, int, int]
@@ -40,6 +40,9 @@ BYTES_PER_ACTIVATION = 26
 """Peak bytes of training for each voxel and channel of the finest stage, all stages counted; measured with the
 U-Net's own forward and backward pass in bfloat16 by `benchmarks/memory.py`."""
 
+DEFAULT_CHOICE = Choice()
+DEFAULT_LOSSES: tuple[LossName, ...] = ("dice", "focal")
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
@@ -50,15 +53,14 @@ class Budget:
     minutes: float | None = None
 
 
-def make_plan(task: Task, fingerprint: Fingerprint, budget: Budget) -> Plan:
-    """The plan for a data set within a budget. Raises PlanError where nothing fits."""
+def make_plan(task: Task, fingerprint: Fingerprint, budget: Budget, choice: Choice = DEFAULT_CHOICE) -> Plan:
+    """The plan for a data set within a budget. Raises PlanError where nothing fits, or the choice cannot be trained."""
     spacing = choose_spacing(fingerprint)
-    patch, strides, kernels = choose_patch_and_stages(fingerprint.median_shape(spacing), spacing, budget)
+    memory = RELATIVE_MEMORY[choice.network][budget.device]
+    patch, strides, kernels = choose_patch_and_stages(fingerprint.median_shape(spacing), spacing, budget, memory)
     channels = choose_channels(len(strides), budget)
-    batch_size = choose_batch_size(patch, channels[0], budget)
-    network = UNet3DConfig(
-        channels=channels, strides=strides, kernel_sizes=kernels, deep_supervision=min(1, max(0, len(strides) - 2))
-    )
+    batch_size = choose_batch_size(patch, channels[0], budget, memory)
+    network = choose_network(choice.network, Stages(patch, spacing, strides, kernels, channels))
     mirror_axes = choose_mirror_axes(task)
     model = ModelSpec(
         task=task,
@@ -78,6 +80,7 @@ def make_plan(task: Task, fingerprint: Fingerprint, budget: Budget) -> Plan:
             epochs=epochs,
             minutes=budget.minutes,
             augmentation=AugmentationConfig(mirror_axes=mirror_axes),
+            loss=choose_losses(choice.losses or DEFAULT_LOSSES, spacing),
         ),
     )
 
@@ -106,10 +109,10 @@ def choose_normalization(channel: ChannelFacts) -> NormalizationConfig:
 
 
 def choose_patch_and_stages(
-    median_shape: Triple, spacing_mm: Spacing, budget: Budget
+    median_shape: Triple, spacing_mm: Spacing, budget: Budget, relative_memory: float = 1.0
 ) -> tuple[Triple, tuple[Triple, ...], tuple[Triple, ...]]:
     """Patch, strides and kernel sizes: the patch takes the shape of the median scan, as large as the budget allows."""
-    most_voxels = most_patch_voxels(budget)
+    most_voxels = most_patch_voxels(budget, relative_memory)
     shape = np.asarray(median_shape, dtype=float)
     shape[int(shape.argmax())] = max(
         shape.max(), SMALLEST_STAGE * 2 ** (FEWEST_STAGES - 1)
@@ -155,11 +158,11 @@ def choose_mirror_axes(task: Task) -> tuple[int, ...]:
     return () if is_sided else (0,)
 
 
-def most_patch_voxels(budget: Budget) -> int:
+def most_patch_voxels(budget: Budget, relative_memory: float = 1.0) -> int:
     """The largest patch worth its time: on a CPU steps must stay short, on a GPU two patches must fit its memory."""
     if budget.device == "cpu":
         return 96_000
-    by_memory = budget.memory_gb * 2**30 * 0.8 / (2 * 32 * BYTES_PER_ACTIVATION)
+    by_memory = budget.memory_gb * 2**30 * 0.8 / (2 * 32 * BYTES_PER_ACTIVATION * relative_memory)
     return int(min(by_memory, 192**3))
 
 
@@ -169,9 +172,9 @@ def choose_channels(stages: int, budget: Budget) -> tuple[int, ...]:
     return tuple(min(MOST_CHANNELS, first * 2**stage) for stage in range(stages))
 
 
-def choose_batch_size(patch: Triple, first_channels: int, budget: Budget) -> int:
+def choose_batch_size(patch: Triple, first_channels: int, budget: Budget, relative_memory: float = 1.0) -> int:
     """As many patches as the memory holds, to 2 on a CPU and to 16 on a GPU. Raises PlanError below one."""
-    bytes_per_patch = math.prod(patch) * first_channels * BYTES_PER_ACTIVATION
+    bytes_per_patch = math.prod(patch) * first_channels * BYTES_PER_ACTIVATION * relative_memory
     fitting = int(budget.memory_gb * 2**30 * 0.8 / bytes_per_patch)
     if fitting < 1:
         raise PlanError(
