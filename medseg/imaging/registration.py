@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,8 @@ def _onto(transform: Any, geometry: Geometry) -> Any:
 def _mean_movement_mm(transform: Any, prior: Any) -> float:
     import itk
 
-    field = itk.transformix_deformation_field(prior, transform)
+    with TemporaryDirectory() as folder:  # transformix also writes the field to a file, by default where it is called
+        field = itk.transformix_deformation_field(prior, transform, output_directory=folder)
     return float(np.linalg.norm(np.asarray(itk.array_view_from_image(field)), axis=-1).mean())
 
 
