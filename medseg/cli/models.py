@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,9 +12,11 @@ from medseg.cli.options import (
     DataArgument,
     DeviceOption,
     FoldOption,
+    Loss,
     LossOption,
     MemoryOption,
     MinutesOption,
+    Network,
     NetworkOption,
     RootOption,
 )
@@ -22,6 +24,7 @@ from medseg.core.errors import InputError
 
 if TYPE_CHECKING:
     from medseg.analysis.evaluation.scores import CaseScores, Metric
+    from medseg.training.planning.ladder import Choice, LossName
     from medseg.workflows.evaluate_model import Evaluation
 
 
@@ -38,12 +41,12 @@ def plan(
 ) -> None:
     """Look at a data set and write a plan of how to train on it; plan.toml may be edited."""
     from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.make_plan import Choice, plan_training, save_plan, training_budget
+    from medseg.workflows.make_plan import DEFAULT_CHOICE, plan_training, save_plan, training_budget
 
     with shown_progress() as progress:
         manifest = open_data_set(data, root)
-        choice = Choice(network or "unet3d", tuple(loss or ()))
-        made, _ = plan_training(manifest, fold, training_budget(device, memory_gb, minutes), progress, choice)
+        budget = training_budget(device, memory_gb, minutes)
+        made, _ = plan_training(manifest, fold, budget, progress, chosen(network, loss) or DEFAULT_CHOICE)
     save_plan(made, output)
     model, training = made.model, made.training
     until = f"{training.minutes:g} minutes" if training.minutes else f"{training.epochs} epochs"
@@ -76,25 +79,33 @@ def train(
 ) -> None:
     """Train a model and score it on the held-out fold; a run that was cut off goes on where it stopped."""
     from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.make_plan import Choice, open_plan, training_budget
+    from medseg.workflows.make_plan import open_plan, training_budget
     from medseg.workflows.train_model import train_model
 
     if plan and (network or loss):
         raise InputError(
             "--plan already says which network and losses; edit it there, or leave out --network and --loss"
         )
-    choice = Choice(network or "unet3d", tuple(loss or ())) if network or loss else None
     with shown_progress() as progress:
         trained = train_model(
             open_data_set(data, root),
             fold,
             output,
-            plan=open_plan(plan) if plan else choice,
+            plan=open_plan(plan) if plan else chosen(network, loss),
             budget=training_budget(device, memory_gb, minutes),
             progress=progress,
         )
     print_evaluation(trained.evaluation)
     typer.echo(f"{trained.folder}: trained and scored in {trained.duration_s / 60:.1f} minutes")
+
+
+def chosen(network: Network | None, losses: list[Loss] | None) -> Choice | None:
+    """The network and losses that were named; None where neither was."""
+    from medseg.workflows.make_plan import Choice
+
+    if not network and not losses:
+        return None
+    return Choice(network or "unet3d", cast("tuple[LossName, ...]", tuple(loss.value for loss in losses or ())))
 
 
 def evaluate(

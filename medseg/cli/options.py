@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,17 @@ import typer
 
 Device = Literal["auto", "cpu", "cuda"]
 Network = Literal["unet3d", "residual_unet3d", "fcn", "tiramisu", "pspnet", "deeplabv3", "cnn_crf"]
-Loss = Literal["dice", "focal", "cross_entropy", "centreline_dice", "boundary"]
+
+
+class Loss(StrEnum):
+    """The losses by name; an enumeration, since typer takes no list of literals."""
+
+    DICE = "dice"
+    FOCAL = "focal"
+    CROSS_ENTROPY = "cross_entropy"
+    CENTRELINE_DICE = "centreline_dice"
+    BOUNDARY = "boundary"
+
 
 DataArgument = Annotated[
     Path,

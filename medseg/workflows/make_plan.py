@@ -12,7 +12,7 @@ from medseg.training.planning.plan import Plan, read_plan, write_plan
 from medseg.training.planning.rules import DEFAULT_CHOICE, Budget, make_plan
 from medseg.workflows.progress import Progress, silent
 
-__all__ = ["Choice", "open_plan", "plan_training", "save_plan", "training_budget"]
+__all__ = ["DEFAULT_CHOICE", "Choice", "open_plan", "plan_training", "save_plan", "training_budget"]
 
 
 def plan_training(

@@ -55,7 +55,7 @@ def test_the_names_cover_both_unions_and_are_the_command_lines() -> None:
     assert {config.model_fields["kind"].default for config in networks} == set(NETWORKS) - {"residual_unet3d"}
     assert {config.model_fields["kind"].default for config in losses} == set(LOSSES)
     assert get_args(options.Network) == NETWORKS
-    assert get_args(options.Loss) == LOSSES
+    assert tuple(loss.value for loss in options.Loss) == LOSSES
 
 
 @pytest.mark.parametrize("name", NETWORKS)
