@@ -107,6 +107,7 @@ class _Loop:
             plan_sha256=hashlib.sha256(to_toml(plan).encode()).hexdigest(),
             data_sha256=hashlib.sha256("".join(sorted(case.sha256 for case in training)).encode()).hexdigest(),
         )
+        self.is_finished = False
         self._begin = time.monotonic()
 
     def restore(self, checkpoint: Checkpoint, path: Path) -> None:
@@ -124,6 +125,7 @@ class _Loop:
         restore_optimizer_state(self._optimizer, self._names, checkpoint.optimizer)
         self.progress = saved
         self._begin = time.monotonic() - saved.elapsed_s
+        self.is_finished = self._fraction(saved.steps_done) >= 1
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(
@@ -133,30 +135,27 @@ class _Loop:
             self.progress,
         )
 
-    @property
-    def is_finished(self) -> bool:
-        return self._fraction(self.progress.steps_done) >= 1
-
     def run_epoch(self, observer: Observer) -> None:
-        """One epoch; shorter where the clock ends it."""
+        """One epoch; shorter where the clock ends it, but one step at least."""
         epoch, step_before = self.progress.epochs_done, self.progress.steps_done
         losses: list[float] = []
         for step in range(self._spec.steps_per_epoch):
             fraction = self._fraction(step_before + step)
-            if fraction >= 1:
+            if fraction >= 1 and losses:
                 break
             losses.append(self._step(epoch, step, step_before + step, fraction))
             observer.step_ended(fraction, losses[-1])
         steps_done = step_before + len(losses)
         fraction = self._fraction(steps_done)
+        self.is_finished = fraction >= 1
         looks_before = int(self._fraction_at_last_look * VALIDATION_LOOKS)
-        is_look = int(fraction * VALIDATION_LOOKS) > looks_before or fraction >= 1
+        is_look = int(fraction * VALIDATION_LOOKS) > looks_before or self.is_finished
         record = EpochRecord(
             epoch=epoch,
             step=steps_done,
             elapsed_s=time.monotonic() - self._begin,
             learning_rate=self._optimizer.param_groups[0]["lr"],
-            loss=float(np.mean(losses)) if losses else math.nan,
+            loss=float(np.mean(losses)),
             validation_dice=self._look() if is_look and self._validation else None,
         )
         self.progress = self.progress.model_copy(update={"records": (*self.progress.records, record)})

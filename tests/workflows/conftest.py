@@ -74,7 +74,7 @@ def ball_plan(task: Task) -> Plan:
         window=SlidingWindow(patch=(20, 20, 16)),
     )
     spec = TrainingSpec(
-        batch_size=2, steps_per_epoch=15, epochs=4, average_decay=0.8, learning_rate=1e-2, warm_up_steps=3
+        batch_size=2, steps_per_epoch=15, epochs=8, average_decay=0.8, learning_rate=1e-2, warm_up_steps=3
     )
     return Plan(model=model, training=spec)
 
