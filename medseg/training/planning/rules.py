@@ -36,9 +36,9 @@ SIDES = {"7771000", "24028007"}
 
 FEWEST_STAGES, MOST_STAGES = 3, 6
 MOST_CHANNELS = 320
-BYTES_PER_ACTIVATION = 26
-"""Peak bytes of training for each voxel and channel of the finest stage, all stages counted; measured with the
-U-Net's own forward and backward pass in bfloat16 by `benchmarks/memory.py`."""
+BYTES_PER_ACTIVATION = 40
+"""Bytes of training for each voxel and channel of the finest stage, all stages counted: `benchmarks/memory.py` measured
+a growth of about 36 for the U-Net in bfloat16, above some 0.3 GB that are there whatever the size."""
 
 DEFAULT_CHOICE = Choice()
 DEFAULT_LOSSES: tuple[LossName, ...] = ("dice", "focal")
