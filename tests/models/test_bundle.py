@@ -97,7 +97,7 @@ def test_a_bundle_holds_no_pickle(folder: Path) -> None:
 def test_spec_round_trips_through_toml_and_typos_are_named(spec: ModelSpec) -> None:
     text = to_toml(spec)
     assert from_toml(ModelSpec, text, "spec") == spec
-    with pytest.raises(PlanError, match=r"my\.toml is not valid: network\.channels: Field required"):
+    with pytest.raises(PlanError, match=r"my\.toml is not valid: network\.unet3d\.channels: Field required"):
         from_toml(ModelSpec, text.replace("channels = [\n    4", "chanels = [\n    4"), "my.toml")
     with pytest.raises(PlanError, match="is not TOML"):
         from_toml(ModelSpec, "= 3", "my.toml")
