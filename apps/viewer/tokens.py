@@ -38,8 +38,11 @@ def new_key() -> str:
 
 
 def issue(key: str, permit: Permit) -> str:
-    """The permit as a signed text, good for `MAX_AGE_S`."""
-    return _serializer(key).dumps([permit.study, permit.user, permit.right])
+    """The permit as a signed text, good for `MAX_AGE_S`.
+
+    No two are alike, also within one second: the page knows by the difference that it was given a new one.
+    """
+    return _serializer(key).dumps([permit.study, permit.user, permit.right, secrets.token_hex(8)])
 
 
 def check(key: str, text: str, study: str, right: Right, max_age_s: int = MAX_AGE_S) -> Permit:
@@ -53,7 +56,7 @@ def check(key: str, text: str, study: str, right: Right, max_age_s: int = MAX_AG
         raise RefusalError("the page's permit has expired; it renews itself, or reload the page") from error
     except BadData as error:
         raise RefusalError("the permit was not made by this server; reload the page") from error
-    permit = Permit(*content)
+    permit = Permit(*content[:3])
     if permit.study != study:
         raise RefusalError("the permit is for another study; reload the page")
     if right == "correct" and permit.right != "correct":

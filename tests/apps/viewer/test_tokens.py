@@ -13,6 +13,10 @@ def test_a_permit_comes_back_as_it_was_issued() -> None:
     assert check(KEY, issue(KEY, READ), "study-a", "read") == READ
 
 
+def test_a_renewed_permit_is_another_text_within_the_same_second() -> None:
+    assert len({issue(KEY, READ) for _ in range(20)}) == 20
+
+
 def test_the_right_to_correct_includes_reading() -> None:
     assert check(KEY, issue(KEY, CORRECT), "study-a", "read") == CORRECT
 
