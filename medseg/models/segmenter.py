@@ -14,6 +14,7 @@ from medseg.core.label_map import LabelMap
 from medseg.core.volume import Volume
 from medseg.imaging.refinement import refine
 from medseg.models.bundle import ModelBundle
+from medseg.models.networks.sample_norm import with_sample_norms
 from medseg.models.sliding_window import Progress, sweep
 from medseg.models.weights import set_weights
 
@@ -38,7 +39,7 @@ class NetworkSegmenter:
     def __init__(self, bundle: ModelBundle, device: torch.device) -> None:
         self._spec = bundle.spec
         self._device = device
-        network = bundle.spec.network.build(len(bundle.spec.task.channels), bundle.spec.class_count)
+        network = with_sample_norms(bundle.spec.network.build(len(bundle.spec.task.channels), bundle.spec.class_count))
         try:
             set_weights(network, bundle.weights)
         except StoreError as error:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from medseg.core.errors import PlanError
 from medseg.models.device import autocast, has_fast_bfloat16
+from medseg.models.networks.sample_norm import with_sample_norms
 from medseg.models.sliding_window import sweep
 from medseg.models.spec import to_toml
 from medseg.models.weights import set_weights, weights_of
@@ -85,7 +86,7 @@ class _Loop:
         torch.manual_seed(spec.seed)
         torch.use_deterministic_algorithms(spec.deterministic)
         self._plan, self._spec, self._device = plan, spec, device
-        network = plan.model.network.build(len(plan.model.task.channels), plan.model.class_count)
+        network = with_sample_norms(plan.model.network.build(len(plan.model.task.channels), plan.model.class_count))
         self._network: nn.Module = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._average = copy.deepcopy(self._network)
         self._optimizer = torch.optim.AdamW(
