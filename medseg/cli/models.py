@@ -116,7 +116,9 @@ def evaluate(
     task: Annotated[
         str | None, typer.Option("--task", help="The task of two masks: a shipped name or a .toml.", show_default=False)
     ] = None,
-    model: Annotated[Path | None, typer.Option("--model", help="A bundle to evaluate.", show_default=False)] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A bundle or ensemble to evaluate.", show_default=False)
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="The data set to evaluate it on.", show_default=False)
     ] = None,

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
 from medseg.core.volume import Volume
 from medseg.imaging.refinement import refine
 from medseg.models.bundle import ModelBundle
+from medseg.models.ensemble import MeanNetwork, Model, members_of
 from medseg.models.sliding_window import Progress, sweep
 from medseg.models.weights import set_weights
 
@@ -33,16 +35,17 @@ class Segmenter(Protocol):
 
 
 class NetworkSegmenter:
-    """A trained network behind the Segmenter protocol. Raises StoreError where weights and network do not fit."""
+    """A trained network, or the mean of several, behind the Segmenter protocol.
 
-    def __init__(self, bundle: ModelBundle, device: torch.device) -> None:
-        self._spec = bundle.spec
+    An ensemble's probabilities are averaged window by window, so that memory grows by the members' weights only.
+    Raises StoreError where weights and network do not fit.
+    """
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        self._spec = model.spec
         self._device = device
-        network = bundle.spec.network.build(len(bundle.spec.task.channels), bundle.spec.class_count)
-        try:
-            set_weights(network, bundle.weights)
-        except StoreError as error:
-            raise StoreError(f"the weights of {bundle.name} do not fit the network of its spec: {error}") from error
+        networks = [_network_of(bundle) for bundle in members_of(model)]
+        network = networks[0] if len(networks) == 1 else MeanNetwork(networks)
         self._network = network.eval().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def segment(self, images: Mapping[str, Volume], progress: Progress | None = None) -> Segmentation:
@@ -66,3 +69,12 @@ class NetworkSegmenter:
         scores = refine(scores, prepared.array, prepared.geometry.spacing_mm, self._spec.refinement, self._device)
         label_map = prepared.restore(scores, self._spec.task.label_schema)
         return Segmentation(label_map, time.perf_counter() - begin)
+
+
+def _network_of(bundle: ModelBundle) -> nn.Module:
+    network = bundle.spec.network.build(len(bundle.spec.task.channels), bundle.spec.class_count)
+    try:
+        set_weights(network, bundle.weights)
+    except StoreError as error:
+        raise StoreError(f"the weights of {bundle.name} do not fit the network of its spec: {error}") from error
+    return network

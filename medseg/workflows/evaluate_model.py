@@ -17,10 +17,10 @@ from medseg.core.study import Case
 from medseg.core.task import Task, load_task
 from medseg.datasets.manifest import Manifest
 from medseg.exchange.read import read_label_map
-from medseg.models.bundle import Score, Scores, load_bundle
+from medseg.models.bundle import Score, Scores
 from medseg.models.device import DeviceName, choose_device
 from medseg.models.segmenter import NetworkSegmenter, Segmenter
-from medseg.models.store import find_model
+from medseg.models.store import load_model
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.segment_study import read_channels
 
@@ -65,11 +65,11 @@ def evaluate_model(segmenter: Segmenter, task: Task, cases: Sequence[Case], prog
 def evaluate_bundle(
     model: str | Path, manifest: Manifest, fold: int | None, *, device: DeviceName = "auto", progress: Progress = silent
 ) -> Evaluation:
-    """A bundle's scores on one fold of a data set, or on its test cases.
+    """The scores of a bundle or ensemble on one fold of a data set, or on its test cases.
 
-    Raises StoreError for a missing or altered bundle, InputError where the data set is for another task.
+    Raises StoreError for a missing or altered one, InputError where the data set is for another task.
     """
-    bundle = load_bundle(find_model(model))
+    bundle = load_model(model)
     task = bundle.spec.task
     if task.labels != manifest.task.labels or task.channels != manifest.task.channels:
         raise InputError(
