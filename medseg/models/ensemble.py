@@ -87,16 +87,17 @@ def save_ensemble(folder: Path, members: Mapping[str, ModelBundle], scores: Scor
 
     Raises StoreError as `make_ensemble` does.
     """
-    make_ensemble(folder.name, members, scores)  # refuses what does not belong together before anything is written
+    listing = _listing_of(members, scores)  # checks the names before folders are made of them
     with whole_folder(folder) as unfinished:
         saved = {
             name: save_bundle(unfinished / name, member.spec, member.weights, member.provenance, member.scores)
-            for name, member in members.items()
+            for name, member in ((name, members[name]) for name in listing.members)
         }
+        ensemble = make_ensemble(folder.name, saved, scores)
         (unfinished / ENSEMBLE).write_text(_listing_of(saved, scores).model_dump_json(indent=1), encoding="utf-8")
         if scores is not None:
             (unfinished / SCORES).write_bytes(_scores_bytes(scores))
-    return make_ensemble(folder.name, saved, scores)
+    return ensemble
 
 
 def load_ensemble(folder: Path) -> Ensemble:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medseg.analysis.evaluation.scores import METRICS, CaseScores, score_case
+from medseg.analysis.evaluation.scores import METRICS, CaseScores, LabelScores, score_case
 from medseg.analysis.evaluation.summary import Summary, summarise
 from medseg.core.atomic import whole_file
 from medseg.core.errors import InputError
@@ -131,3 +131,26 @@ def write_case_scores(cases: Sequence[CaseScores], path: Path) -> None:
                 values = [label.value(metric) for metric in METRICS]
                 volumes = [label.prediction_ml, label.reference_ml]
                 writer.writerow([case.case, label.label, *(f"{value:.6g}" for value in (*values, *volumes))])
+
+
+def read_case_scores(path: Path, task: Task) -> tuple[CaseScores, ...]:
+    """The scores that `write_case_scores` wrote, at the task's tolerance. Raises InputError where they are not those.
+
+    The file holds six digits of each number.
+    """
+    names = [label.name for label in task.labels]
+    by_case: dict[str, list[LabelScores]] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                case, label = row.pop("case"), row.pop("label")
+                numbers = {name: float(value) for name, value in row.items()}
+                by_case.setdefault(case, []).append(LabelScores(label=label, **numbers))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} does not hold the scores of cases ({error}). Delete it to score them again."
+        ) from error
+    for case, scores in by_case.items():
+        if [score.label for score in scores] != names:
+            raise InputError(f"{path} does not hold each label of case {case} once. Delete it to score them again.")
+    return tuple(CaseScores(case, tuple(scores), task.surface_tolerance_mm) for case, scores in by_case.items())
