@@ -92,7 +92,7 @@ def cross_validate(
     mirroring = _choose_mirroring(manifest, plan, folds, run_folder)
     if mirroring is not None and not mirroring.is_kept:
         folds = [_without_mirroring(fold, manifest) for fold in folds]
-    evaluation = _pooled([score for fold in folds for score in fold.scores], manifest, manifest.in_folds)
+    evaluation = _evaluation([score for fold in folds for score in fold.evaluation.cases], manifest.in_folds)
     write_case_scores(evaluation.cases, run_folder / VALIDATION)
     known = (
         f"out of fold: each of the {len(evaluation.cases)} cases scored by the one member that did not learn from it; "
@@ -100,22 +100,19 @@ def cross_validate(
     )
     scores = bundle_scores(evaluation, manifest.facts.name, known)
     ensemble = save_ensemble(run_folder / "model", {fold.folder.name: fold.bundle for fold in folds}, scores)
-    fold_dice = tuple(
-        _pooled(fold.scores, manifest, manifest.validation(fold.number)).summary.over_labels["dice"].mean
-        for fold in folds
-    )
+    fold_dice = tuple(fold.evaluation.summary.over_labels["dice"].mean for fold in folds)
     return CrossValidation(ensemble, run_folder / "model", evaluation, fold_dice, mirroring, time.monotonic() - begin)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fold:
-    """A fold's model, and the scores of its held-out cases as planned and without mirroring (empty where not tried)."""
+    """A fold's model and its held-out scores, as planned and without mirroring; None where the plan does not mirror."""
 
     number: int
     folder: Path
     bundle: ModelBundle
-    scores: tuple[CaseScores, ...]
-    unmirrored: tuple[CaseScores, ...]
+    evaluation: Evaluation
+    unmirrored: Evaluation | None
 
 
 def _run_fold(
@@ -127,7 +124,8 @@ def _run_fold(
         progress(f"Fold {number}: {stage}", done, total, note)
 
     folder = run_folder / f"fold_{number}"
-    if (folder / "model" / LISTING).is_file() and read_plan(folder / PLAN) == plan:
+    is_whole = (folder / "model" / LISTING).is_file() and (folder / VALIDATION).is_file()
+    if is_whole and read_plan(folder / PLAN) == plan:
         bundle = load_bundle(folder / "model")
     else:
         _share_prepared(run_folder, folder)
@@ -138,11 +136,12 @@ def _run_fold(
         raise PlanError(
             f"the model in {folder} learned from case {seen[0]}, which its fold holds out. Delete {folder}."
         )
-    scores = read_case_scores(folder / VALIDATION, manifest.task)
-    plain: tuple[CaseScores, ...] = ()
+    evaluation = _evaluation(read_case_scores(folder / VALIDATION, manifest.task), held_out)
+    plain = None
     if plan.model.window.mirror_axes:
-        plain = score_unmirrored(bundle, held_out, folder, device=budget.device, progress=told)
-    return _Fold(number, folder, bundle, scores, plain)
+        scores = score_unmirrored(bundle, held_out, folder, device=budget.device, progress=told)
+        plain = _evaluation(scores, held_out)
+    return _Fold(number, folder, bundle, evaluation, plain)
 
 
 def _share_prepared(run_folder: Path, folder: Path) -> None:
@@ -191,13 +190,13 @@ def _settle_plan(
 
 def _choose_mirroring(manifest: Manifest, plan: Plan, folds: Sequence[_Fold], run_folder: Path) -> Mirroring | None:
     """The decision over all folds, written down; None where the plan does not mirror."""
-    axes = plan.model.window.mirror_axes
-    if not axes:
-        return None
     subject_of = {case.name: case.subject for case in manifest.in_folds}
-    plain = [score for fold in folds for score in fold.unmirrored]
-    mirrored = [score for fold in folds for score in fold.scores]
+    mirrored = [score for fold in folds for score in fold.evaluation.cases]
+    plain = [score for fold in folds if fold.unmirrored for score in fold.unmirrored.cases]
+    if not plain:
+        return None
     subjects = [subject_of[score.case] for score in plain]
+    axes = plan.model.window.mirror_axes
     mirroring = choose_mirroring(axes, plain, mirrored, subjects, [fold.folder for fold in folds])
     with whole_file(run_folder / MIRRORING) as unfinished:
         unfinished.write_text(mirroring.model_dump_json(indent=1), encoding="utf-8")
@@ -205,18 +204,19 @@ def _choose_mirroring(manifest: Manifest, plan: Plan, folds: Sequence[_Fold], ru
 
 
 def _without_mirroring(fold: _Fold, manifest: Manifest) -> _Fold:
-    evaluation = _pooled(fold.unmirrored, manifest, manifest.validation(fold.number))
-    scores = bundle_scores(evaluation, manifest.facts.name, f"fold {fold.number}, held out from training")
-    return replace(fold, bundle=replace(unmirrored(fold.bundle), scores=scores), scores=fold.unmirrored)
+    if fold.unmirrored is None:
+        return fold
+    scores = bundle_scores(fold.unmirrored, manifest.facts.name, f"fold {fold.number}, held out from training")
+    return replace(fold, bundle=replace(unmirrored(fold.bundle), scores=scores), evaluation=fold.unmirrored)
 
 
-def _pooled(scores: Sequence[CaseScores], manifest: Manifest, cases: Sequence[Case]) -> Evaluation:
+def _evaluation(scores: Sequence[CaseScores], cases: Sequence[Case]) -> Evaluation:
     """The scores in the order of the cases, each once; patients are drawn for the intervals."""
     by_name = {score.case: score for score in scores}
     if len(by_name) != len(scores) or by_name.keys() != {case.name for case in cases}:
-        odd = sorted(by_name.keys() ^ {case.name for case in cases}) or ["a case that is there twice"]
+        odd = sorted(by_name.keys() ^ {case.name for case in cases})
         raise InputError(
-            f"the held-out scores of {manifest.facts.name} are not those of each case once: {odd[0]}. "
+            f"the held-out scores are not those of each case once: {odd[0] if odd else 'one is there twice'}. "
             "Delete the fold's validation files to score it again."
         )
     ordered = tuple(by_name[case.name] for case in cases)
