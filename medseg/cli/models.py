@@ -148,6 +148,8 @@ def evaluate(
         with shown_progress() as progress:
             evaluation = workflow.evaluate_bundle(model, manifest, fold, device=device, progress=progress)
         print_evaluation(evaluation)
+        for warning in evaluation.warnings:
+            typer.secho(f"medseg: {warning}", fg=typer.colors.YELLOW, err=True)
         cases = evaluation.cases
     if output is not None:
         workflow.write_case_scores(cases, output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medseg.analysis.evaluation.scores import METRICS, CaseScores, LabelScores, score_case
@@ -19,6 +19,7 @@ from medseg.datasets.manifest import Manifest
 from medseg.exchange.read import read_label_map
 from medseg.models.bundle import Score, Scores
 from medseg.models.device import DeviceName, choose_device
+from medseg.models.ensemble import Model, members_of
 from medseg.models.segmenter import NetworkSegmenter, Segmenter
 from medseg.models.store import load_model
 from medseg.workflows.progress import Progress, silent
@@ -37,10 +38,11 @@ UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The scores of each case and what they come to."""
+    """The scores of each case, what they come to, and what a reader must know of them."""
 
     cases: tuple[CaseScores, ...]
     summary: Summary
+    warnings: tuple[str, ...] = ()
 
 
 def evaluate_model(segmenter: Segmenter, task: Task, cases: Sequence[Case], progress: Progress = silent) -> Evaluation:
@@ -67,7 +69,8 @@ def evaluate_bundle(
 ) -> Evaluation:
     """The scores of a bundle or ensemble on one fold of a data set, or on its test cases.
 
-    Raises StoreError for a missing or altered one, InputError where the data set is for another task.
+    It warns of cases that the model, or a member of the ensemble, learned from. Raises StoreError for a missing or
+    altered one, InputError where the data set is for another task.
     """
     bundle = load_model(model)
     task = bundle.spec.task
@@ -79,7 +82,23 @@ def evaluate_bundle(
     cases = manifest.test if fold is None else manifest.validation(fold)
     if not cases:
         raise InputError(f"data set {manifest.facts.name} keeps no cases for the test; choose a --fold")
-    return evaluate_model(NetworkSegmenter(bundle, choose_device(device)), task, cases, progress)
+    evaluation = evaluate_model(NetworkSegmenter(bundle, choose_device(device)), task, cases, progress)
+    return replace(evaluation, warnings=_flattery(bundle, manifest.facts.name, cases))
+
+
+def _flattery(model: Model, dataset: str, cases: Sequence[Case]) -> tuple[str, ...]:
+    """A warning where the model has learned from some of the cases; they are known by data set and name."""
+    origins = [member.provenance for member in members_of(model)]
+    learned = {name for origin in origins if origin.dataset == dataset for name in origin.case_sha256}
+    count = sum(case.name in learned for case in cases)
+    if not count:
+        return ()
+    who = "the model" if len(origins) == 1 else "members of the ensemble"
+    warning = (
+        f"{who} learned from {count} of these {len(cases)} cases, so that the scores flatter. Score it on cases it has "
+        "not seen; what was reached on held-out cases stands in the scores.json of the model."
+    )
+    return (warning,)
 
 
 def open_task(name_or_path: str) -> Task:

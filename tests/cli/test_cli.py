@@ -77,6 +77,11 @@ def test_wrong_usage_is_code_2(run: Run, arguments: list[str]) -> None:
     assert "Traceback" not in err
 
 
+def test_a_plan_and_minutes_do_not_go_together_over_folds(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("cross-validate", tmp_path, "-o", tmp_path / "run", "--plan", "plan.toml", "--minutes", 5)
+    assert (code, "leave out --network, --loss and --minutes" in err) == (2, True)
+
+
 def test_segment_prints_findings_on_stdout_and_progress_on_stderr(run: Run, scan: Path, bundle: Path) -> None:
     code, out, err = run("segment", scan, "--model", bundle, "--output", scan.parent / "out")
     assert code == 0

@@ -128,7 +128,11 @@ def test_the_ensemble_answers_to_every_command_that_takes_a_model(
     (channel, scan), *_ = folded_data.cases[0].channels.items()
     report = segment_study({channel: scan}, open_bundle(crossed.folder), tmp_path / "one")
     assert report.model.sha256 == crossed.ensemble.sha256
-    assert len(evaluate_bundle(crossed.folder, folded_data, 0).cases) == 2
+    evaluation = evaluate_bundle(crossed.folder, folded_data, 0)
+    assert len(evaluation.cases) == 2
+    assert evaluation.warnings[0].startswith("members of the ensemble learned from 2 of these 2 cases")
+    assert evaluate_bundle(crossed.folder.parent / "fold_0" / "model", folded_data, 0).warnings == ()
+    assert "the model learned from 2" in evaluate_bundle(crossed.folder / "fold_0", folded_data, 1).warnings[0]
     start = SegmentScans(crossed.folder, crossed.ensemble.sha256, tmp_path / "many", "cpu")
     start(1)(Job(workflow="segment_scan", arguments={"name": "a", "sources": {channel: str(scan)}, "series": {}}))
     assert (tmp_path / "many" / "a" / "segmentation.nii.gz").read_bytes()
