@@ -62,6 +62,8 @@ def test_the_mean_of_two_known_answers(mirror_axes: tuple[int, ...]) -> None:
     network = MeanNetwork([Saying([0.9, 0.1, 0.0]), Saying([0.3, 0.2, 0.5])])
     window = SlidingWindow(patch=(8, 8, 8), mirror_axes=mirror_axes)
     scores = sweep(network, np.zeros((1, 12, 8, 9), np.float32), window, class_count=3, device=CPU)
+    (answer,) = network(torch.zeros(1, 1, 2, 2, 2))
+    torch.testing.assert_close(answer.exp()[0, :, 0, 0, 0], torch.tensor([0.6, 0.15, 0.25]))
     # the mean of logarithms would give 0.79, 0.21 and 0
     for said, expected in zip(scores, (0.6, 0.15, 0.25), strict=True):
         np.testing.assert_allclose(said, expected, atol=1e-5)
@@ -92,6 +94,8 @@ def test_the_order_of_members_does_not_matter(
     forwards = save_ensemble(tmp_path / "forwards", members)
     backwards = save_ensemble(tmp_path / "backwards", dict(reversed(members.items())))
     assert forwards.sha256 == backwards.sha256
+    in_memory = make_ensemble("e", dict(reversed(members.items())))
+    assert [member.name for member in in_memory.members] == ["a", "b", "c"]
     there, back = (NetworkSegmenter(ensemble, CPU).segment(scan).label_map.array for ensemble in (forwards, backwards))
     np.testing.assert_array_equal(there, back)
     assert len(np.unique(there)) > 1
