@@ -21,6 +21,7 @@ from medseg.cli.options import (
 from medseg.core.errors import InputError
 
 if TYPE_CHECKING:
+    from medseg.workflows.choose_bias import Decoding
     from medseg.workflows.choose_mirroring import Mirroring
 
 
@@ -62,7 +63,9 @@ def cross_validate(
     print_evaluation(result.evaluation)
     typer.echo(f"mean Dice of each fold: {', '.join(f'{dice:.3f}' for dice in result.fold_dice)}")
     if result.mirroring is not None:
-        typer.echo(told(result.mirroring))
+        typer.echo(told_of_mirroring(result.mirroring))
+    if result.decoding is not None:
+        typer.echo(told_of_bias(result.decoding))
     typer.echo(
         f"{result.folder}: ensemble of {len(result.ensemble.members)} models, made in {result.duration_s / 60:.1f} "
         "minutes. The scores are of its members, each on cases it did not learn from; the ensemble itself has not been "
@@ -70,13 +73,23 @@ def cross_validate(
     )
 
 
-def told(mirroring: Mirroring) -> str:
+def told_of_mirroring(mirroring: Mirroring) -> str:
     """The decision on mirroring in a sentence."""
     low, high = mirroring.interval
     return (
         f"seen mirrored as well, Dice changes by {mirroring.difference:+.4f} [{low:+.4f}, {high:+.4f}] from "
         f"{mirroring.dice_without:.4f}, a case takes {mirroring.seconds_with:.2f} instead of "
         f"{mirroring.seconds_without:.2f} s: {'kept' if mirroring.is_kept else 'left out'}"
+    )
+
+
+def told_of_bias(decoding: Decoding) -> str:
+    """The decision on the bias in a sentence."""
+    low, high = decoding.interval
+    return (
+        f"decoded with a foreground bias of {decoding.bias:+g}, found on other folds, Dice changes by "
+        f"{decoding.difference:+.4f} [{low:+.4f}, {high:+.4f}] from {decoding.dice_without:.4f}: "
+        f"{'kept' if decoding.is_kept else 'left out'}"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
@@ -44,7 +44,7 @@ class NetworkSegmenter:
     def __init__(self, model: Model, device: torch.device) -> None:
         self._spec = model.spec
         self._device = device
-        networks = [_network_of(bundle) for bundle in members_of(model)]
+        networks = [network_of(bundle) for bundle in members_of(model)]
         network = networks[0] if len(networks) == 1 else MeanNetwork(networks)
         self._network = network.eval().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
@@ -71,10 +71,26 @@ class NetworkSegmenter:
         return Segmentation(label_map, time.perf_counter() - begin)
 
 
-def _network_of(bundle: ModelBundle) -> nn.Module:
+def network_of(bundle: ModelBundle) -> nn.Module:
+    """The bundle's network, its weights set, its spec's bias in its answer. Raises StoreError where they do not fit."""
     network = bundle.spec.network.build(len(bundle.spec.task.channels), bundle.spec.class_count)
     try:
         set_weights(network, bundle.weights)
     except StoreError as error:
         raise StoreError(f"the weights of {bundle.name} do not fit the network of its spec: {error}") from error
-    return network
+    bias = bundle.spec.foreground_bias
+    return BiasedNetwork(network, bias) if bias else network
+
+
+class BiasedNetwork(nn.Module):
+    """A network whose logits of every class but background are higher by a bias."""
+
+    def __init__(self, network: nn.Module, bias: float) -> None:
+        super().__init__()
+        self._network = network
+        self._bias = bias
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """The main head's logits (batch, class, i, j, k); only differences between them count."""
+        logits: Tensor = self._network(images)[0]
+        return [torch.cat([logits[:, :1].float() - self._bias, logits[:, 1:].float()], dim=1)]

@@ -6,51 +6,46 @@ A run folder holds
     fingerprint.json   what the plan was made from
     folds.json         which case stood in which fold, so that no other data is mixed in
     prepared/          the cases as the network sees them, once for all folds
-    fold_0/ ...        the run folder of each fold, as `medseg train` leaves it
+    fold_0/ ...        the run folder of each fold, as `medseg train` leaves it, and its held-out scores in other ways
     validation.csv     the scores of every case, out of fold
     mirroring.json     what seeing windows mirrored gained, and whether it is kept; where the plan trains with it
+    decoding.json      what a bias towards or away from foreground gained, and whether it is kept; where one was found
     model/             the ensemble
 
-Killed at any moment, it goes on when run again; a fold that is finished is not repeated. The plan's fingerprint
-(spacings, sizes, grey levels) is the only thing that a fold's model shares with its held-out cases, as in nnU-Net.
+Killed at any moment, it goes on when run again; a fold that is finished is not repeated.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from pydantic import BaseModel
+
+from medseg.analysis.evaluation.foreground_bias import best_bias
 from medseg.analysis.evaluation.scores import CaseScores
 from medseg.analysis.evaluation.summary import summarise
 from medseg.core.atomic import whole_file
 from medseg.core.errors import InputError, PlanError
 from medseg.core.study import Case
 from medseg.datasets.manifest import Manifest
-from medseg.datasets.splits import require_whole_subjects
 from medseg.models.bundle import LISTING, ModelBundle, load_bundle
 from medseg.models.ensemble import Ensemble, save_ensemble
 from medseg.training.cases import prepare_cases
 from medseg.training.planning.ladder import Choice
-from medseg.training.planning.plan import Plan, read_plan, write_plan
-from medseg.training.planning.rules import DEFAULT_CHOICE, Budget
+from medseg.training.planning.plan import Plan, read_plan
+from medseg.training.planning.rules import Budget
+from medseg.workflows.choose_bias import Decoding, biased, choose_bias, dice_curves, score_biased
 from medseg.workflows.choose_mirroring import Mirroring, choose_mirroring, score_unmirrored, unmirrored
 from medseg.workflows.evaluate_model import Evaluation, bundle_scores, read_case_scores, write_case_scores
-from medseg.workflows.make_plan import plan_training
 from medseg.workflows.progress import Progress, silent
-from medseg.workflows.train_model import require_chosen, train_model
+from medseg.workflows.settle_folds import PLAN, PREPARED, remember_folds, require_folds, settle_shared_plan
+from medseg.workflows.train_model import train_model
 
-PLAN, FOLDS, PREPARED = "plan.toml", "folds.json", "prepared"
-VALIDATION, MIRRORING = "validation.csv", "mirroring.json"
-
-SHARE_OF_STEPS = 0.8
-"""Of the minutes that are left after the cases were prepared, this part goes to training steps, shared evenly among the
-folds; the rest to scoring every case with and without mirroring."""
-
-LEAST_SHARE = 0.5
-"""Of all minutes, at least this part counts as left, however long preparing took: a fold must learn something."""
+VALIDATION, MIRRORING, DECODING = "validation.csv", "mirroring.json", "decoding.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,8 @@ class CrossValidation:
     """The ensemble of the folds' models, and the out-of-fold scores of every case.
 
     The scores are of single models, each on cases it did not learn from; no held-out case is left to score the
-    ensemble on. `fold_dice` is the mean Dice of each fold. `mirroring` is None where the plan does not mirror.
+    ensemble on. `fold_dice` is the mean Dice of each fold. `mirroring` is None where the plan does not mirror,
+    `decoding` where no fold's cases asked for a bias.
     """
 
     ensemble: Ensemble
@@ -66,6 +62,7 @@ class CrossValidation:
     evaluation: Evaluation
     fold_dice: tuple[float, ...]
     mirroring: Mirroring | None
+    decoding: Decoding | None
     duration_s: float
 
 
@@ -84,14 +81,13 @@ def cross_validate(
     run folder do not belong together.
     """
     begin = time.monotonic()
+    require_folds(manifest)
+    remember_folds(manifest, run_folder)
     budget = budget or Budget()
-    _require_folds(manifest)
-    _remember_folds(manifest, run_folder / FOLDS)
-    plan = _settle_plan(manifest, run_folder, plan, budget, progress)
-    folds = [_run_fold(manifest, number, run_folder, plan, budget, progress) for number in manifest.folds]
-    mirroring = _choose_mirroring(manifest, plan, folds, run_folder)
-    if mirroring is not None and not mirroring.is_kept:
-        folds = [_without_mirroring(fold, manifest) for fold in folds]
+    run = _Run(manifest, run_folder, settle_shared_plan(manifest, run_folder, plan, budget, progress), budget, progress)
+    folds = [_run_fold(run, number) for number in manifest.folds]
+    mirroring, folds = _choose_mirroring(run, folds)
+    decoding, folds = _choose_bias(run, folds)
     evaluation = _evaluation([score for fold in folds for score in fold.evaluation.cases], manifest.in_folds)
     write_case_scores(evaluation.cases, run_folder / VALIDATION)
     known = (
@@ -100,48 +96,66 @@ def cross_validate(
     )
     scores = bundle_scores(evaluation, manifest.facts.name, known)
     ensemble = save_ensemble(run_folder / "model", {fold.folder.name: fold.bundle for fold in folds}, scores)
-    fold_dice = tuple(fold.evaluation.summary.over_labels["dice"].mean for fold in folds)
-    return CrossValidation(ensemble, run_folder / "model", evaluation, fold_dice, mirroring, time.monotonic() - begin)
+    return CrossValidation(
+        ensemble=ensemble,
+        folder=run_folder / "model",
+        evaluation=evaluation,
+        fold_dice=tuple(fold.evaluation.summary.over_labels["dice"].mean for fold in folds),
+        mirroring=mirroring,
+        decoding=decoding,
+        duration_s=time.monotonic() - begin,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    manifest: Manifest
+    folder: Path
+    plan: Plan
+    budget: Budget
+    progress: Progress
+
+    def progress_of(self, fold: int) -> Progress:
+        def told(stage: str, done: float, total: float, note: str = "") -> None:
+            self.progress(f"Fold {fold}: {stage}", done, total, note)
+
+        return told
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fold:
-    """A fold's model and its held-out scores, as planned and without mirroring; None where the plan does not mirror."""
+    """A fold's model and the scores of its held-out cases, as the model stands."""
 
     number: int
     folder: Path
     bundle: ModelBundle
     evaluation: Evaluation
-    unmirrored: Evaluation | None
+
+    def changed(self, bundle: ModelBundle, evaluation: Evaluation, dataset: str) -> _Fold:
+        """The fold with its model run in another way, and the scores of that way."""
+        scores = bundle_scores(evaluation, dataset, f"fold {self.number}, held out from training")
+        return replace(self, bundle=replace(bundle, scores=scores), evaluation=evaluation)
 
 
-def _run_fold(
-    manifest: Manifest, number: int, run_folder: Path, plan: Plan, budget: Budget, progress: Progress
-) -> _Fold:
+def _run_fold(run: _Run, number: int) -> _Fold:
     """The fold, trained where it is not yet."""
-
-    def told(stage: str, done: float, total: float, note: str = "") -> None:
-        progress(f"Fold {number}: {stage}", done, total, note)
-
-    folder = run_folder / f"fold_{number}"
+    folder = run.folder / f"fold_{number}"
     is_whole = (folder / "model" / LISTING).is_file() and (folder / VALIDATION).is_file()
-    if is_whole and read_plan(folder / PLAN) == plan:
+    if is_whole and read_plan(folder / PLAN) == run.plan:
         bundle = load_bundle(folder / "model")
     else:
-        _share_prepared(run_folder, folder)
-        bundle = train_model(manifest, number, folder, plan=plan, budget=budget, progress=told).bundle
-    held_out = manifest.validation(number)
+        _share_prepared(run.folder, folder)
+        told = run.progress_of(number)
+        bundle = train_model(run.manifest, number, folder, plan=run.plan, budget=run.budget, progress=told).bundle
+    held_out = run.manifest.validation(number)
     seen = sorted({case.name for case in held_out} & bundle.provenance.case_sha256.keys())
     if seen:
         raise PlanError(
             f"the model in {folder} learned from case {seen[0]}, which its fold holds out. Delete {folder}."
         )
-    evaluation = _evaluation(read_case_scores(folder / VALIDATION, manifest.task), held_out)
-    plain = None
-    if plan.model.window.mirror_axes:
-        scores = score_unmirrored(bundle, held_out, folder, device=budget.device, progress=told)
-        plain = _evaluation(scores, held_out)
-    return _Fold(number, folder, bundle, evaluation, plain)
+    return _Fold(
+        number, folder, bundle, _evaluation(read_case_scores(folder / VALIDATION, run.manifest.task), held_out)
+    )
 
 
 def _share_prepared(run_folder: Path, folder: Path) -> None:
@@ -152,62 +166,66 @@ def _share_prepared(run_folder: Path, folder: Path) -> None:
         (folder / PREPARED).symlink_to(Path("..") / PREPARED, target_is_directory=True)
 
 
-def _settle_plan(
-    manifest: Manifest, run_folder: Path, wanted: Plan | Choice | None, budget: Budget, progress: Progress
-) -> Plan:
-    """The one plan, as it stands in the run folder afterwards, with each fold's share of the minutes."""
-    path = run_folder / PLAN
-    if path.exists():
-        there = read_plan(path)
-        if isinstance(wanted, Plan) and wanted != there:
-            raise PlanError(
-                f"{run_folder} holds a cross-validation by another plan. Take another run folder, or leave out --plan."
-            )
-        if isinstance(wanted, Choice):
-            require_chosen(there, wanted, run_folder)
-        return there
-    begin = time.monotonic()
-    if isinstance(wanted, Plan):
-        plan = wanted
-    else:
-        plan, fingerprint = plan_training(manifest, None, budget, progress, wanted or DEFAULT_CHOICE)
-        with whole_file(run_folder / "fingerprint.json") as unfinished:
-            unfinished.write_text(fingerprint.model_dump_json(indent=1), encoding="utf-8")
-        prepare_cases(
-            manifest.in_folds,
-            plan.model.task,
-            plan.model.preparation,
-            run_folder / PREPARED,
-            lambda done, total: progress("Preparing all cases", done, total),
-        )
-        if budget.minutes is not None:
-            left = max(budget.minutes - (time.monotonic() - begin) / 60, LEAST_SHARE * budget.minutes)
-            spec = plan.training.model_copy(update={"minutes": left * SHARE_OF_STEPS / len(manifest.folds)})
-            plan = plan.model_copy(update={"training": spec})
-    write_plan(plan, path)
-    return plan
+def _choose_mirroring(run: _Run, folds: list[_Fold]) -> tuple[Mirroring | None, list[_Fold]]:
+    """The decision, written down, and the folds after it; None where the plan does not mirror."""
+    axes = run.plan.model.window.mirror_axes
+    if not axes:
+        return None, folds
+    plain = []
+    for fold in folds:
+        held_out, told = run.manifest.validation(fold.number), run.progress_of(fold.number)
+        scores = score_unmirrored(fold.bundle, held_out, fold.folder, device=run.budget.device, progress=told)
+        plain.append(_evaluation(scores, held_out))
+    mirroring = choose_mirroring(
+        axes, _joined(plain), _joined([fold.evaluation for fold in folds]), _subjects(run), [f.folder for f in folds]
+    )
+    _write(mirroring, run.folder / MIRRORING)
+    if mirroring.is_kept:
+        return mirroring, folds
+    name = run.manifest.facts.name
+    return mirroring, [f.changed(unmirrored(f.bundle), e, name) for f, e in zip(folds, plain, strict=True)]
 
 
-def _choose_mirroring(manifest: Manifest, plan: Plan, folds: Sequence[_Fold], run_folder: Path) -> Mirroring | None:
-    """The decision over all folds, written down; None where the plan does not mirror."""
-    subject_of = {case.name: case.subject for case in manifest.in_folds}
-    mirrored = [score for fold in folds for score in fold.evaluation.cases]
-    plain = [score for fold in folds if fold.unmirrored for score in fold.unmirrored.cases]
-    if not plain:
-        return None
-    subjects = [subject_of[score.case] for score in plain]
-    axes = plan.model.window.mirror_axes
-    mirroring = choose_mirroring(axes, plain, mirrored, subjects, [fold.folder for fold in folds])
-    with whole_file(run_folder / MIRRORING) as unfinished:
-        unfinished.write_text(mirroring.model_dump_json(indent=1), encoding="utf-8")
-    return mirroring
+def _choose_bias(run: _Run, folds: list[_Fold]) -> tuple[Decoding | None, list[_Fold]]:
+    """The decision, written down, and the folds after it; None where every fold's best bias is 0."""
+    model, device = run.plan.model, run.budget.device
+    curves = []
+    for fold in folds:
+        told = run.progress_of(fold.number)
+        held_out = run.manifest.validation(fold.number)
+        prepared = prepare_cases(held_out, model.task, model.preparation, run.folder / PREPARED)
+        curves.append(dice_curves(fold.bundle, prepared, fold.folder, device=device, progress=told))
+    others = [np.concatenate(curves[:n] + curves[n + 1 :]) for n in range(len(curves))]
+    fold_biases = [best_bias(curve) for curve in others]
+    bias = best_bias(np.concatenate(curves))
+    if not any(fold_biases) or not bias:
+        return None, folds
+    tried = []
+    for fold, its_bias in zip(folds, fold_biases, strict=True):
+        held_out, told = run.manifest.validation(fold.number), run.progress_of(fold.number)
+        scores = score_biased(biased(fold.bundle, its_bias), held_out, fold.folder, device=device, progress=told)
+        tried.append(_evaluation(scores, held_out))
+    before = _joined([fold.evaluation for fold in folds])
+    decoding = choose_bias(bias, fold_biases, before, _joined(tried), _subjects(run))
+    _write(decoding, run.folder / DECODING)
+    if not decoding.is_kept:
+        return decoding, folds
+    name = run.manifest.facts.name
+    return decoding, [f.changed(biased(f.bundle, bias), e, name) for f, e in zip(folds, tried, strict=True)]
 
 
-def _without_mirroring(fold: _Fold, manifest: Manifest) -> _Fold:
-    if fold.unmirrored is None:
-        return fold
-    scores = bundle_scores(fold.unmirrored, manifest.facts.name, f"fold {fold.number}, held out from training")
-    return replace(fold, bundle=replace(unmirrored(fold.bundle), scores=scores), evaluation=fold.unmirrored)
+def _joined(evaluations: Sequence[Evaluation]) -> list[CaseScores]:
+    return [score for evaluation in evaluations for score in evaluation.cases]
+
+
+def _subjects(run: _Run) -> list[str]:
+    """The patients of the cases, fold by fold."""
+    return [case.subject for fold in run.manifest.folds for case in run.manifest.validation(fold)]
+
+
+def _write(decision: BaseModel, path: Path) -> None:
+    with whole_file(path) as unfinished:
+        unfinished.write_text(decision.model_dump_json(indent=1), encoding="utf-8")
 
 
 def _evaluation(scores: Sequence[CaseScores], cases: Sequence[Case]) -> Evaluation:
@@ -221,36 +239,3 @@ def _evaluation(scores: Sequence[CaseScores], cases: Sequence[Case]) -> Evaluati
         )
     ordered = tuple(by_name[case.name] for case in cases)
     return Evaluation(ordered, summarise(ordered, subjects=[case.subject for case in cases]))
-
-
-def _require_folds(manifest: Manifest) -> None:
-    name = manifest.facts.name
-    if len(manifest.folds) < 2:
-        raise InputError(
-            f"cross-validation needs two folds or more, data set {name} has {len(manifest.folds)}. "
-            "Fill the fold column of its cases.csv, or let `medseg data list` do so."
-        )
-    in_folds = [row for row in manifest.rows if row.fold is not None]
-    require_whole_subjects(
-        {row.case: row.fold for row in in_folds}, {row.case: row.subject for row in in_folds}, f"data set {name}"
-    )
-    for case in manifest.in_folds:
-        if case.label is None:
-            raise InputError(f"case {case.name} of {name} has no reference mask; give it one, or make its fold test")
-
-
-def _remember_folds(manifest: Manifest, path: Path) -> None:
-    """Write down which case stands in which fold. Raises PlanError where the file says otherwise already."""
-    cases = {
-        row.case: {"fold": row.fold, "subject": row.subject, "sha256": {f.path: f.sha256 for f in row.files}}
-        for row in manifest.rows
-        if row.fold is not None
-    }
-    text = json.dumps({"dataset": manifest.facts.name, "cases": cases}, indent=1)
-    if not path.exists():
-        with whole_file(path) as unfinished:
-            unfinished.write_text(text, encoding="utf-8")
-    elif path.read_text(encoding="utf-8") != text:
-        raise PlanError(
-            f"{path.parent} holds a cross-validation of other data, or of other folds. Take another run folder."
-        )

@@ -161,7 +161,7 @@ def read_case_scores(path: Path, task: Task) -> tuple[CaseScores, ...]:
 
     The file holds six digits of each number.
     """
-    names = [label.name for label in task.labels]
+    names = [*(label.name for label in task.labels), *(region.name for region in task.regions)]
     by_case: dict[str, list[LabelScores]] = {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -175,5 +175,11 @@ def read_case_scores(path: Path, task: Task) -> tuple[CaseScores, ...]:
         ) from error
     for case, scores in by_case.items():
         if [score.label for score in scores] != names:
-            raise InputError(f"{path} does not hold each label of case {case} once. Delete it to score them again.")
-    return tuple(CaseScores(case, tuple(scores), task.surface_tolerance_mm) for case, scores in by_case.items())
+            raise InputError(
+                f"{path} does not hold each label and region of case {case} once. Delete it to score them again."
+            )
+    count = len(task.labels)
+    return tuple(
+        CaseScores(case, tuple(scores[:count]), task.surface_tolerance_mm, tuple(scores[count:]))
+        for case, scores in by_case.items()
+    )

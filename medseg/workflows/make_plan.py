@@ -16,14 +16,14 @@ __all__ = ["DEFAULT_CHOICE", "Choice", "open_plan", "plan_training", "save_plan"
 
 
 def plan_training(
-    manifest: Manifest, fold: int | None, budget: Budget, progress: Progress = silent, choice: Choice = DEFAULT_CHOICE
+    manifest: Manifest, fold: int, budget: Budget, progress: Progress = silent, choice: Choice = DEFAULT_CHOICE
 ) -> tuple[Plan, Fingerprint]:
-    """The plan for training with `fold` held out, and the fingerprint it was made from; None takes every fold's cases.
+    """The plan for training with `fold` held out, and the fingerprint it was made from.
 
     Raises InputError where the cases cannot be used, PlanError where nothing fits the budget, or the chosen losses
     cannot train a network.
     """
-    cases = manifest.training(fold) if fold is not None else manifest.in_folds
+    cases = manifest.training(fold)
     fingerprint = take_fingerprint(
         cases, manifest.task, lambda done, total: progress("Looking at the data", done, total)
     )

@@ -136,7 +136,7 @@ def _settle_plan(
                 f"{run_folder} holds a run with another plan. Take another run folder, or leave out --plan."
             )
         if isinstance(wanted, Choice):
-            require_chosen(there, wanted, run_folder)
+            _require_chosen(there, wanted, run_folder)
         return there
     if isinstance(wanted, Plan):
         plan = wanted
@@ -151,8 +151,7 @@ def _settle_plan(
     return plan
 
 
-def require_chosen(plan: Plan, choice: Choice, run_folder: Path) -> None:
-    """Raise PlanError where a run folder's plan has another network or other losses than those chosen."""
+def _require_chosen(plan: Plan, choice: Choice, run_folder: Path) -> None:
     there = choice_of(plan.model.network, plan.training.loss)
     if choice.network != there.network or (choice.losses and choice.losses != there.losses):
         raise PlanError(

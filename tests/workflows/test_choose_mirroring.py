@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medseg.analysis.evaluation.scores import CaseScores, LabelScores
-from medseg.cli.cross_validate import told
+from medseg.cli.cross_validate import told_of_mirroring
 from medseg.workflows.choose_mirroring import Mirroring, choose_mirroring
 
 
@@ -42,7 +42,7 @@ def test_a_steady_gain_is_kept_and_its_cost_told(folders: list[Path]) -> None:
     assert mirroring.difference == pytest.approx(0.015)
     assert (mirroring.dice_without, mirroring.dice_with) == pytest.approx((0.7, 0.715))
     assert (mirroring.seconds_without, mirroring.seconds_with) == pytest.approx((2.0, 14 / 3))
-    assert told(mirroring).endswith("from 0.7000, a case takes 4.67 instead of 2.00 s: kept")
+    assert told_of_mirroring(mirroring).endswith("from 0.7000, a case takes 4.67 instead of 2.00 s: kept")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_steady_gain_is_kept_and_its_cost_told(folders: list[Path]) -> None:
 def test_nothing_less_is(gains: list[float], folders: list[Path]) -> None:
     mirroring = decided(gains, folders)
     assert not mirroring.is_kept
-    assert told(mirroring).endswith("left out")
+    assert told_of_mirroring(mirroring).endswith("left out")
 
 
 def test_scans_of_one_patient_count_as_one(folders: list[Path]) -> None:
