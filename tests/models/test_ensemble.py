@@ -19,7 +19,7 @@ from medseg.models.bundle import ModelBundle, Provenance, Scores, load_bundle, s
 from medseg.models.ensemble import MeanNetwork, load_ensemble, make_ensemble, save_ensemble
 from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.sliding_window import sweep
-from medseg.models.spec import ModelSpec, SlidingWindow
+from medseg.models.spec import ModelSpec, SlidingWindow, from_toml, to_toml
 from medseg.models.store import find_model, load_model
 
 CPU = torch.device("cpu")
@@ -81,6 +81,24 @@ def test_members_outvote_and_a_sure_one_outweighs(bundle_saying: MakeBundle, sca
     assert [label_of("a"), label_of("c")] == [0, 2]
     assert label_of("a", "c") == 2  # 0.3, 0.2 and 0.5
     assert label_of("a", "b", "c") == 0  # 0.4, 0.27 and 0.33
+
+
+def test_a_bias_moves_the_border_between_label_and_background_and_each_member_has_its_own(
+    bundle_saying: MakeBundle, scan: dict[str, Volume]
+) -> None:
+    def label_of(*biases: float) -> int:
+        members = {}
+        for number, bias in enumerate(biases):
+            bundle = bundle_saying([0.6, 0.3, 0.1])
+            spec = from_toml(ModelSpec, to_toml(bundle.spec.model_copy(update={"foreground_bias": bias})), "a test")
+            members[f"m{number}"] = replace(bundle, sha256=str(number), spec=spec)
+        (label,) = np.unique(NetworkSegmenter(make_ensemble("e", members), CPU).segment(scan).label_map.array)
+        return int(label)
+
+    # label 1 wins above log(0.6 / 0.3) = 0.693, and never becomes label 2
+    assert [label_of(bias) for bias in (0.0, 0.65, 0.75, 10.0, -10.0)] == [0, 0, 1, 1, 0]
+    assert label_of(0.0, 0.75) == 0  # background 0.6 and 0.415, label 1 0.3 and 0.439
+    assert label_of(0.0, 3.0) == 1  # background 0.6 and 0.07, label 1 0.3 and 0.70
 
 
 def test_the_order_of_members_does_not_matter(

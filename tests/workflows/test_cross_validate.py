@@ -8,21 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from medseg.analysis.evaluation.foreground_bias import BIASES
 from medseg.core.errors import InputError, PlanError, StoreError
+from medseg.core.task import Region
 from medseg.datasets.manifest import Manifest
 from medseg.jobs.job import Job
 from medseg.models.bundle import load_bundle
 from medseg.models.ensemble import load_ensemble
+from medseg.training.planning.ladder import Choice
 from medseg.training.planning.plan import Plan, TrainingSpec, read_plan
 from medseg.training.planning.rules import Budget
 from medseg.workflows import cross_validate as workflow
+from medseg.workflows.choose_bias import BIASED, Decoding, choose_bias
 from medseg.workflows.choose_mirroring import UNMIRRORED, Mirroring, choose_mirroring
-from medseg.workflows.cross_validate import LEAST_SHARE, SHARE_OF_STEPS, CrossValidation, cross_validate
+from medseg.workflows.cross_validate import CrossValidation, cross_validate
 from medseg.workflows.evaluate_model import evaluate_bundle, read_case_scores, write_case_scores
 from medseg.workflows.process_batch import SegmentScans
 from medseg.workflows.segment_study import open_bundle, segment_study
+from medseg.workflows.settle_folds import LEAST_SHARE, SHARE_OF_STEPS, share_minutes
 from medseg.workflows.train_model import train_model
 
 FOLDS = {"ball0": 0, "ball1": 0, "ball2": 1, "ball3": 1, "ball4": 2, "ball5": 2}
@@ -106,6 +112,7 @@ def test_what_was_decided_on_mirroring_is_what_is_kept_and_scored(
 
     choose = choose_mirroring
     monkeypatch.setattr(workflow, "choose_mirroring", decide)
+    monkeypatch.setattr(workflow, "best_bias", lambda curves: 0.0)
     again = cross_validate(folded_data, run_folder)
     assert again.mirroring is not None
     source = "validation.csv" if least_gain < 0 else UNMIRRORED
@@ -120,6 +127,40 @@ def test_what_was_decided_on_mirroring_is_what_is_kept_and_scored(
     assert (kept.sha256 == original.sha256) == (least_gain < 0)
     without = read_case_scores(run_folder / "fold_0" / UNMIRRORED, folded_data.task)
     assert without != read_case_scores(run_folder / "fold_0" / "validation.csv", folded_data.task)
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_bias_is_fitted_on_the_other_folds_and_judged_on_its_own(
+    run_folder: Path, folded_data: Manifest, monkeypatch: pytest.MonkeyPatch, is_kept: bool
+) -> None:
+    def decide(*given: Any) -> Decoding:
+        return choose_bias(*given).model_copy(update={"is_kept": is_kept})
+
+    def told_biases(curves: np.ndarray) -> float:
+        seen.append(curves)
+        return biases[len(seen) - 1]
+
+    (run_folder / "fold_0" / BIASED).unlink(missing_ok=True)
+    seen: list[np.ndarray] = []
+    biases = [-3.0, 0.25, 0.0, 0.5]  # of the folds, then of all
+    monkeypatch.setattr(workflow, "best_bias", told_biases)
+    monkeypatch.setattr(workflow, "choose_bias", decide)
+    result = cross_validate(folded_data, run_folder)
+    curves = seen[-1]
+    assert len(curves) == 6
+    for fold in (0, 1, 2):
+        np.testing.assert_array_equal(seen[fold], np.delete(curves, [2 * fold, 2 * fold + 1], axis=0))
+    assert result.decoding is not None
+    assert (result.decoding.bias, result.decoding.fold_biases) == (0.5, (-3.0, 0.25, 0.0))
+    biased = read_case_scores(run_folder / "fold_0" / BIASED, folded_data.task)
+    assert (result.evaluation.cases[:2] == biased) == is_kept
+    assert {member.spec.foreground_bias for member in result.ensemble.members} == {0.5 if is_kept else 0.0}
+    # with a bias of -3 a mask shrinks; the curve and the scores of whole scans tell of the same masks
+    plain = load_bundle(run_folder / "fold_0" / "model")
+    assert plain.spec.foreground_bias == 0
+    at = BIASES.index(-3.0)
+    for score, curve in zip(biased, curves[:2], strict=True):
+        assert score.value("sarcoma", "dice") == pytest.approx(curve[at, 0], abs=0.05)
 
 
 def test_the_ensemble_answers_to_every_command_that_takes_a_model(
@@ -188,6 +229,8 @@ class TestRefused:
         training = quick_plan.training.model_copy(update={"epochs": 9})
         with pytest.raises(PlanError, match="by another plan"):
             cross_validate(folded_data, run_folder, plan=quick_plan.model_copy(update={"training": training}))
+        with pytest.raises(PlanError, match=r"of unet3d with the loss dice \+ focal.*leave out --network"):
+            cross_validate(folded_data, run_folder, plan=Choice("pspnet"))
 
     def test_a_fold_whose_model_knows_its_held_out_cases(self, run_folder: Path, folded_data: Manifest) -> None:
         (run_folder / "fold_0").rename(run_folder / "aside")
@@ -200,7 +243,7 @@ class TestRefused:
         ("damage", "message"),
         [
             (lambda lines: lines[:-1], "not those of each case once: ball1"),
-            (lambda lines: [*lines, lines[-1]], "each label of case ball1 once"),
+            (lambda lines: [*lines, lines[-1]], "each label and region of case ball1 once"),
             (lambda lines: [lines[0], lines[1].replace("ball0", "ball9"), lines[2]], "each case once: ball0"),
             (lambda lines: [line.replace(",", ";") for line in lines], "does not hold the scores of cases"),
             (lambda lines: [lines[0], lines[1].replace("0.", "o."), lines[2]], "does not hold the scores of cases"),
@@ -246,7 +289,12 @@ def test_one_plan_is_made_from_all_cases_and_the_minutes_are_shared(
     assert len(fingerprint["cases"]) == 5
     minutes = given[0].training.minutes
     assert minutes is not None
-    assert LEAST_SHARE * SHARE_OF_STEPS * 30 / 3 <= minutes < SHARE_OF_STEPS * 30 / 3
+    assert LEAST_SHARE * 30 / 3 <= minutes < SHARE_OF_STEPS * 30 / 3
+
+
+def test_minutes_are_shared_after_what_preparing_and_scoring_need() -> None:
+    assert share_minutes(10.0, spent_s=60, scoring_s=120) == pytest.approx(7 * SHARE_OF_STEPS)
+    assert share_minutes(10.0, spent_s=60, scoring_s=6000) == 10 * LEAST_SHARE
 
 
 def test_scores_come_back_as_they_were_written(crossed: CrossValidation, folded_data: Manifest, tmp_path: Path) -> None:
@@ -254,3 +302,8 @@ def test_scores_come_back_as_they_were_written(crossed: CrossValidation, folded_
     missed = replace(case, labels=(replace(case.labels[0], dice=0.0, hd95_mm=float("inf")),))
     write_case_scores([case, replace(missed, case="missed")], tmp_path / "scores.csv")
     assert read_case_scores(tmp_path / "scores.csv", folded_data.task) == (case, replace(missed, case="missed"))
+    region = Region(name="whole", labels=("sarcoma",))
+    whole = replace(case, regions=(replace(case.labels[0], label="whole", dice=0.25),))
+    write_case_scores([whole], tmp_path / "regions.csv")
+    task = folded_data.task.model_copy(update={"regions": (region,)})
+    assert read_case_scores(tmp_path / "regions.csv", task) == (whole,)
