@@ -116,7 +116,9 @@ def evaluate(
     task: Annotated[
         str | None, typer.Option("--task", help="The task of two masks: a shipped name or a .toml.", show_default=False)
     ] = None,
-    model: Annotated[Path | None, typer.Option("--model", help="A bundle to evaluate.", show_default=False)] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A bundle or ensemble to evaluate.", show_default=False)
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="The data set to evaluate it on.", show_default=False)
     ] = None,
@@ -146,6 +148,8 @@ def evaluate(
         with shown_progress() as progress:
             evaluation = workflow.evaluate_bundle(model, manifest, fold, device=device, progress=progress)
         print_evaluation(evaluation)
+        for warning in evaluation.warnings:
+            typer.secho(f"medseg: {warning}", fg=typer.colors.YELLOW, err=True)
         cases = evaluation.cases
     if output is not None:
         workflow.write_case_scores(cases, output)

@@ -53,5 +53,8 @@ LossOption = Annotated[
     typer.Option("--loss", help="A loss; give it again to sum several.  [default: dice and focal]", show_default=False),
 ]
 ModelOption = Annotated[
-    Path, typer.Option("--model", help="A model bundle: its folder, or the name of a shipped one.", show_default=False)
+    Path,
+    typer.Option(
+        "--model", help="A model: the folder of a bundle or an ensemble, or a shipped name.", show_default=False
+    ),
 ]

@@ -16,10 +16,10 @@ from medseg.exchange.read_channel import read_channel
 from medseg.exchange.reports.findings_csv import write_findings_csv
 from medseg.exchange.scan import Mends, Scan
 from medseg.exchange.write import write_label_map
-from medseg.models.bundle import ModelBundle, load_bundle
 from medseg.models.device import DeviceName, choose_device
+from medseg.models.ensemble import Model
 from medseg.models.segmenter import NetworkSegmenter, Segmenter
-from medseg.models.store import find_model
+from medseg.models.store import load_model
 from medseg.workflows.progress import Progress, silent
 
 REPORT, MASK, FINDINGS = "report.json", "segmentation.nii.gz", "findings.csv"
@@ -27,7 +27,7 @@ REPORT, MASK, FINDINGS = "report.json", "segmentation.nii.gz", "findings.csv"
 
 def segment_study(
     sources: Mapping[str, Path],
-    bundle: ModelBundle,
+    bundle: Model,
     output: Path,
     *,
     mends: Mends | None = None,
@@ -52,7 +52,7 @@ def segment_study(
 def segment_scans(
     scans: Mapping[str, Scan],
     source: Path,
-    bundle: ModelBundle,
+    bundle: Model,
     segmenter: Segmenter,
     output: Path,
     *,
@@ -87,9 +87,9 @@ def segment_scans(
     return report
 
 
-def open_bundle(name_or_path: str | Path) -> ModelBundle:
-    """The model in a bundle folder, or a shipped one by name. Raises StoreError where it is missing or altered."""
-    return load_bundle(find_model(name_or_path))
+def open_bundle(name_or_path: str | Path) -> Model:
+    """The model or ensemble in a folder, or a shipped one by name. Raises StoreError where it is missing or altered."""
+    return load_model(name_or_path)
 
 
 def read_channels(

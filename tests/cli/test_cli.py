@@ -24,7 +24,7 @@ from medseg.models.weights import weights_of
 
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = ["", "data", "data check", "data list", "data fetch", "data phantoms", "plan", "train"]
-COMMANDS += ["segment", "evaluate", "view", "demo"]
+COMMANDS += ["cross-validate", "segment", "evaluate", "view", "demo"]
 
 
 @pytest.fixture
@@ -75,6 +75,11 @@ def test_wrong_usage_is_code_2(run: Run, arguments: list[str]) -> None:
     code, _, err = run(*arguments)
     assert code == 2
     assert "Traceback" not in err
+
+
+def test_a_plan_and_minutes_do_not_go_together_over_folds(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("cross-validate", tmp_path, "-o", tmp_path / "run", "--plan", "plan.toml", "--minutes", 5)
+    assert (code, "leave out --network, --loss and --minutes" in err) == (2, True)
 
 
 def test_segment_prints_findings_on_stdout_and_progress_on_stderr(run: Run, scan: Path, bundle: Path) -> None:
