@@ -137,7 +137,8 @@ def _completed(header: FileDataset) -> FileDataset:
 def identify(dataset: Dataset, source: Source, title: str) -> None:
     """Set what every object says alike: patient and study, model, moment, and the way the file is written.
 
-    `title` is what a list of series shows. Moments are those of the result, so that it gives the same bytes again.
+    `title` is what a list of series shows. The moments that the object has become those of the result, so that it gives
+    the same bytes again.
     """
     made, first = source.made, source.headers[0]
     dataset.SpecificCharacterSet = CHARACTER_SET
@@ -152,6 +153,14 @@ def identify(dataset: Dataset, source: Source, title: str) -> None:
     dataset.ContributingEquipmentSequence = [_equipment(made)]
     _set_moment(dataset, made.created)
     dataset.file_meta = file_meta(dataset)
+
+
+def copy_body_part(dataset: Dataset, source: Source) -> None:
+    """Say of an image which part of the body it shows, and its side, as far as the source does (PS3.3 C.7.3.1)."""
+    body_part = text(source.headers[0], "BodyPartExamined")
+    if body_part:
+        dataset.BodyPartExamined = body_part
+    dataset.Laterality = text(source.headers[0], "Laterality")
 
 
 def reference_item(image: ImageReference) -> Dataset:
@@ -180,8 +189,7 @@ def _equipment(made: Made) -> Dataset:
 
 def _set_moment(dataset: Any, created: datetime) -> None:
     date, time = created.strftime("%Y%m%d"), created.strftime("%H%M%S")
-    dataset.ContentDate, dataset.ContentTime = date, time
-    for kind in ("Series", "InstanceCreation"):
+    for kind in ("Content", "Series", "InstanceCreation"):
         if f"{kind}Date" in dataset:
             setattr(dataset, f"{kind}Date", date)
             setattr(dataset, f"{kind}Time", time)
