@@ -55,3 +55,15 @@ LossOption = Annotated[
 ModelOption = Annotated[
     Path, typer.Option("--model", help="A model bundle: its folder, or the name of a shipped one.", show_default=False)
 ]
+SeriesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--series", help="Of several DICOM series the one of this UID, number or description.", show_default=False
+    ),
+]
+PhaseOption = Annotated[
+    str | None, typer.Option("--phase", help="Of several phases of a series the one of this name.", show_default=False)
+]
+GapsOption = Annotated[
+    bool, typer.Option("--allow-gaps", help="Fill missing DICOM slices by interpolation, with a warning.")
+]

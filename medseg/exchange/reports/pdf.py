@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from medseg.core.atomic import whole_file
 from medseg.core.findings import Finding, FindingFlag, Measurement
@@ -105,8 +107,21 @@ def _pictures(figure: Figure, report: Report, volume: Volume, label_map: LabelMa
         for label in label_map.schema.labels:
             if (shown == label.index).any():
                 colour = tuple(part / 255 for part in label.colour)
-                axes.contour(shown == label.index, levels=[0.5], colors=[colour], linewidths=0.9)
+                _outline(axes, shown == label.index, colour)
         _frame(axes, view, slices.edges(screen.geometry, view.plane))
+
+
+def _outline(axes: Axes, inside: NDArray[np.bool_], colour: tuple[float, ...]) -> None:
+    if min(inside.shape) > 1:
+        axes.contour(inside, levels=[0.5], colors=[colour], linewidths=0.9)
+        return
+    # a scan of one slice is a line of pixels from the side: contours need a frame around it, the picture does not
+    rows, columns = inside.shape
+    limits = (axes.get_xlim(), axes.get_ylim())
+    axes.contour(np.arange(-1, columns + 1), np.arange(-1, rows + 1), np.pad(inside, 1), levels=[0.5], colors=[colour],
+                 linewidths=0.9)  # fmt: skip
+    axes.set_xlim(limits[0])
+    axes.set_ylim(limits[1])
 
 
 def _views(findings: Sequence[Finding], volume: Volume) -> list[_View]:

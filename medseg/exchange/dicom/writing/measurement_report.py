@@ -25,7 +25,7 @@ from medseg.exchange.dicom.writing.read_back import deliver
 from medseg.exchange.dicom.writing.regions import Region, Regions
 from medseg.exchange.dicom.writing.report_check import require_same_numbers
 from medseg.exchange.dicom.writing.segmentation import concept, tracking_identifier, tracking_uid
-from medseg.exchange.dicom.writing.source import ImageReference, Made, Source, identify, open_source
+from medseg.exchange.dicom.writing.source import ImageReference, Made, Source, identify, open_source, without_names
 
 SERIES_NUMBER = 901
 
@@ -113,7 +113,7 @@ def _structured_report(report: Report, regions: Regions, source: Source, marked:
         )
     numbers = (report.model_dump_json(include={"findings", "warnings", "limitations"}), regions.content)
     dataset = highdicom.sr.Comprehensive3DSR(
-        evidence=[*source.headers, *([marked] if marked is not None else [])],
+        evidence=[*source.plain_headers, *([without_names(marked)] if marked is not None else [])],
         content=content[0],
         series_instance_uid=source.uid("measurement series", *numbers),
         series_number=SERIES_NUMBER,

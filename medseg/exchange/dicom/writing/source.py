@@ -77,6 +77,14 @@ class Source:
     made: Made
 
     @property
+    def plain_headers(self) -> list[Dataset]:
+        """The headers without who the patient is, for a library that is stricter than hospitals are.
+
+        What is missing here is set when the object is identified.
+        """
+        return [without_names(header) for header in self.headers]
+
+    @property
     def series_uid(self) -> str:
         return text(self.headers[0], "SeriesInstanceUID")
 
@@ -126,8 +134,20 @@ def open_source(made: Made, geometry: Geometry | None = None) -> Source:
     return source
 
 
+def without_names(header: FileDataset) -> Dataset:
+    """The header with nothing said of patient and study but their UIDs."""
+    plain = Dataset()
+    plain.update({element.tag: element for element in header if element.keyword not in _ALWAYS_NAMED})
+    for keyword in _ALWAYS_NAMED:
+        setattr(plain, keyword, "")
+    plain.file_meta = header.file_meta
+    return plain
+
+
 def _completed(header: FileDataset) -> FileDataset:
-    """The header with what every object must name, empty where it does not (type 2, PS3.5 7.4.3)."""
+    """The header in UTF-8, with what every object must name, empty where it does not (type 2, PS3.5 7.4.3)."""
+    header.decode()
+    header.SpecificCharacterSet = CHARACTER_SET
     for keyword in _ALWAYS_NAMED:
         if keyword not in header:
             setattr(header, keyword, "")
