@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from medseg.core.atomic import whole_file
+from medseg.core.atomic import clear_disk_errors
 from medseg.core.errors import InputError
 from medseg.exchange.dicom.deidentify import Deidentified, deidentify
 
@@ -32,7 +32,8 @@ def _key(key_file: Path | None) -> bytes:
     if key_file.is_file():
         return key_file.read_bytes().strip()
     key = secrets.token_hex(KEY_BYTES)
-    with whole_file(key_file) as unfinished:
-        unfinished.write_text(key, encoding="ascii")
-    key_file.chmod(0o600)
+    with clear_disk_errors(key_file):
+        key_file.parent.mkdir(parents=True, exist_ok=True)
+        key_file.touch(mode=0o600)  # for its owner alone from the first byte
+        key_file.write_text(key, encoding="ascii")
     return key.encode("ascii")
