@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.console import print_table, shown_progress
-from medseg.cli.options import DeviceOption, ModelOption
+from medseg.cli.options import DeviceOption, GapsOption, ModelOption, PhaseOption, SeriesOption
+from medseg.cli.reports import Format
 from medseg.core.errors import InputError
 from medseg.core.report import NOT_FOR_DIAGNOSIS
 
@@ -43,25 +44,29 @@ def segment(
     ],
     model: ModelOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="The result folder.", show_default=False)],
-    series: Annotated[
-        str | None, typer.Option("--series", help="Of several DICOM series the one of this UID, number or description.")
+    series: SeriesOption = None,
+    phase: PhaseOption = None,
+    allow_gaps: GapsOption = False,
+    formats: Annotated[
+        list[Format] | None,
+        typer.Option("--format", "-f", help="Write this format too; give it again for several.", show_default=False),
     ] = None,
-    phase: Annotated[
-        str | None, typer.Option("--phase", help="Of several phases of a series the one of this name.")
-    ] = None,
-    allow_gaps: Annotated[
-        bool, typer.Option("--allow-gaps", help="Fill missing DICOM slices by interpolation, with a warning.")
-    ] = False,
     device: DeviceOption = "auto",
 ) -> None:
     """Segment a scan: the mask on the scan's own grid, and a table of what was found."""
     from medseg.exchange.scan import Mends
+    from medseg.workflows.report_study import report_study, require_writable
     from medseg.workflows.segment_study import open_bundle, segment_study
 
     mends = Mends(series, phase, allow_gaps)
     sources = named_sources(scans)
+    wanted = [one.value for one in formats or ()]
+    for source in sources.values():
+        require_writable(wanted, source)
     with shown_progress() as progress:
         report = segment_study(sources, open_bundle(model), output, mends=mends, device=device, progress=progress)
+    if wanted:
+        report_study(output, wanted)
     print_findings(report)
     typer.echo(f"{output}: {len(report.findings)} findings in {report.duration_s:.1f} s")
 
@@ -70,11 +75,15 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A DICOM file, a folder, or any scan.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     pixels: Annotated[bool, typer.Option("--pixels", help="Read every volume whole, not only the headers.")] = False,
+    series: SeriesOption = None,
+    phase: PhaseOption = None,
+    allow_gaps: GapsOption = False,
 ) -> None:
     """Say what studies, series and files lie under a path, and what would be read or refused, and why."""
+    from medseg.exchange.scan import Mends
     from medseg.workflows.inspect_scans import inspect_scans
 
-    inspection = inspect_scans(path, with_pixels=pixels)
+    inspection = inspect_scans(path, with_pixels=pixels, mends=Mends(series, phase, allow_gaps))
     if as_json:
         typer.echo(inspection.model_dump_json(indent=1))
     else:

@@ -20,7 +20,7 @@ from medseg.core.geometry import Geometry
 from medseg.core.report import Report
 from medseg.core.study import Series, Study
 from medseg.core.volume import Volume
-from medseg.exchange.dicom.write_series import write_series
+from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
 from medseg.jobs.queue import Limits
 from medseg.models.bundle import Provenance, save_bundle

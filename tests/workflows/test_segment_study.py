@@ -15,7 +15,7 @@ from medseg.core.label_map import LabelMap
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.study import Series, Study
 from medseg.core.volume import Volume
-from medseg.exchange.dicom.write_series import write_series
+from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read import read_label_map
 from medseg.models.bundle import load_bundle
