@@ -14,7 +14,8 @@ from medseg.core.label_map import LabelMap
 from medseg.core.volume import Volume
 from medseg.imaging.refinement import refine
 from medseg.models.bundle import ModelBundle
-from medseg.models.sliding_window import Progress, sweep
+from medseg.models.sliding_window import PatchReader, Progress, sweep
+from medseg.models.streaming import plan_sweep, stream_scores
 from medseg.models.weights import set_weights
 
 
@@ -54,15 +55,33 @@ class NetworkSegmenter:
         wanted = [channel.name for channel in self._spec.task.channels]
         if sorted(wanted) != sorted(images):
             raise InputError(f"the model takes the channels {', '.join(wanted)}; got {', '.join(images)}")
-        prepared = self._spec.preparation.apply({name: images[name] for name in wanted})
+        ordered = {name: images[name] for name in wanted}
+        make = self._whole if self._spec.refinement else self._streamed
+        return Segmentation(make(ordered, progress), time.perf_counter() - begin)
+
+    def _streamed(self, images: Mapping[str, Volume], progress: Progress | None) -> LabelMap:
+        """Plane by plane: of the scores only those are held that windows still write."""
+        spec = self._spec
+        planes = spec.preparation.planes(images)
+        plan = plan_sweep(planes.geometry.shape, spec.window)
+        turned = planes.along(plan.axes)
+        restorer = turned.restorer(spec.task.label_schema)
+        read = PatchReader(self._network, spec.window, self._device)
+        for scores in stream_scores(read, turned, spec.window, plan, spec.class_count, progress):
+            restorer.add(scores)
+        return LabelMap(restorer.labels, planes.scan_geometry, spec.task.label_schema)
+
+    def _whole(self, images: Mapping[str, Volume], progress: Progress | None) -> LabelMap:
+        """With all scores in memory, since a refinement looks at the whole scan."""
+        spec = self._spec
+        prepared = spec.preparation.apply(images)
         scores = sweep(
             self._network,
             prepared.array,
-            self._spec.window,
-            class_count=self._spec.class_count,
+            spec.window,
+            class_count=spec.class_count,
             device=self._device,
             progress=progress,
         )
-        scores = refine(scores, prepared.array, prepared.geometry.spacing_mm, self._spec.refinement, self._device)
-        label_map = prepared.restore(scores, self._spec.task.label_schema)
-        return Segmentation(label_map, time.perf_counter() - begin)
+        scores = refine(scores, prepared.array, prepared.geometry.spacing_mm, spec.refinement, self._device)
+        return prepared.restore(scores, spec.task.label_schema)

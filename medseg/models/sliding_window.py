@@ -25,6 +25,35 @@ Progress = Callable[[int, int], None]
 """Told how many windows are done, of how many."""
 
 
+class PatchReader:
+    """Says of a patch (channel, i, j, k) which class each voxel is: the one place where a patch becomes probabilities.
+
+    What it says of a patch of one constant value is remembered, until one of another value comes: of a body in air many
+    windows are air, and clipped or masked air is one value.
+    """
+
+    def __init__(self, network: nn.Module, window: SlidingWindow, device: torch.device) -> None:
+        self._network = network.eval()
+        self._window = window
+        self._device = device
+        self._constant: tuple[bytes, Tensor] | None = None
+
+    @torch.inference_mode()
+    def __call__(self, patch: NDArray[np.float32]) -> Tensor:
+        """Class probabilities (class, i, j, k) float32 on the device; not to be written into."""
+        corner = patch[:, :1, :1, :1]
+        if not self._window.reuse_constant or not (patch == corner).all():
+            return self._read(patch)
+        value = corner.tobytes()
+        if self._constant is None or self._constant[0] != value:
+            self._constant = (value, self._read(patch))
+        return self._constant[1]
+
+    def _read(self, patch: NDArray[np.float32]) -> Tensor:
+        images = torch.from_numpy(np.ascontiguousarray(patch))[None].to(self._device)
+        return _probabilities(self._network, images, self._window.mirror_axes)[0]
+
+
 @torch.inference_mode()
 def sweep(
     network: nn.Module,
@@ -35,19 +64,20 @@ def sweep(
     device: torch.device,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """Class probabilities (class, i, j, k) float32 of an image (channel, i, j, k) prepared for the network."""
+    """Class probabilities (class, i, j, k) float32 of an image (channel, i, j, k) prepared for the network.
+
+    They lie in memory for all classes and voxels, for what needs the whole of them; `streaming` needs a few planes.
+    """
     padded, offset = pad_to(image, window.patch)
     shape: Shape = (padded.shape[1], padded.shape[2], padded.shape[3])
     scores = torch.zeros((class_count, *shape))
     weights = torch.zeros(shape)
-    blend = gaussian_weights(window.patch)
-    network.eval()
+    blend = blend_weights(window)
+    read = PatchReader(network, window, device)
     starts = list(product(*(window_starts(n, p, window.overlap) for n, p in zip(shape, window.patch, strict=True))))
     for done, start in enumerate(starts, start=1):
         box = tuple(slice(a, a + p) for a, p in zip(start, window.patch, strict=True))
-        patch = torch.from_numpy(np.ascontiguousarray(padded[(slice(None), *box)]))[None]
-        probabilities = _probabilities(network, patch.to(device), window.mirror_axes)[0].cpu()
-        scores[(slice(None), *box)] += probabilities * blend
+        scores[(slice(None), *box)] += read(padded[(slice(None), *box)]).cpu() * blend
         weights[box] += blend
         if progress is not None:
             progress(done, len(starts))
@@ -63,6 +93,11 @@ def window_starts(length: int, side: int, overlap: float) -> list[int]:
     step = max(1.0, side * (1 - overlap))
     count = int(np.ceil((length - side) / step)) + 1
     return [int(start) for start in np.linspace(0, length - side, count).round()]
+
+
+def blend_weights(window: SlidingWindow) -> Tensor:
+    """How much each voxel of a window (i, j, k) counts where windows overlap."""
+    return gaussian_weights(window.patch) if window.blend == "gaussian" else torch.ones(window.patch)
 
 
 def gaussian_weights(patch: Shape) -> Tensor:

@@ -11,7 +11,8 @@ from medseg.core.label_map import LabelMap
 from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.imaging import resample
-from medseg.imaging.resample import interpolate, resample_label_map, resample_volume, restore_labels
+from medseg.imaging.resample import interpolate, resample_label_map, resample_volume
+from medseg.imaging.restore import restore_labels
 
 SCHEMA = load_task("hippocampus_mr").label_schema
 
@@ -76,7 +77,7 @@ def test_detail_finer_than_the_target_does_not_alias() -> None:
 
 @pytest.mark.parametrize("slab_voxels", [1, 500, 10**9])
 def test_labels_are_restored_the_same_in_slabs_of_any_size(slab_voxels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resample, "SLAB_VOXELS", slab_voxels)
+    monkeypatch.setattr(resample, "BOX_SIDE", slab_voxels)
     source = Geometry.from_spacing((10, 11, 12), (2.0, 2.0, 2.0))
     scores = np.random.default_rng(1).random((3, *source.shape)).astype(np.float32)
     target = source.with_spacing((1.3, 1.7, 2.1))
