@@ -21,6 +21,9 @@ GAUSSIAN_SIGMA = 1 / 8
 LOWEST_WEIGHT = 1e-3
 """Weight of a window's corners relative to its middle: above zero, so that every voxel gets an answer."""
 
+PLANES_AT_ONCE = 8
+"""Planes of a window that are worked on at a time, so that intermediate results stay small."""
+
 Progress = Callable[[int, int], None]
 """Told how many windows are done, of how many."""
 
@@ -112,11 +115,27 @@ def gaussian_weights(patch: Shape) -> Tensor:
 
 def _probabilities(network: nn.Module, patch: Tensor, mirror_axes: tuple[int, ...]) -> Tensor:
     """Softmax over classes (1, class, i, j, k) float32, averaged over every combination of mirrored axes."""
-    flips = list(chain.from_iterable(combinations(mirror_axes, n) for n in range(len(mirror_axes) + 1)))
-    total = torch.zeros(())
+    flips = list(chain.from_iterable(combinations(mirror_axes, n) for n in range(1, len(mirror_axes) + 1)))
+    total = _softmax(_logits(network, patch))
     for flip in flips:
         axes = tuple(axis + 2 for axis in flip)
-        with autocast(patch.device, enabled=has_fast_bfloat16(patch.device)):
-            logits = network(patch.flip(axes).contiguous(memory_format=torch.channels_last_3d))[0]
-        total = total.to(patch.device) + logits.float().softmax(dim=1).flip(axes)
-    return total / len(flips)
+        total += _softmax(_logits(network, patch.flip(axes))).flip(axes)
+    return total.div_(1 + len(flips)) if flips else total
+
+
+def _logits(network: nn.Module, patch: Tensor) -> Tensor:
+    with autocast(patch.device, enabled=has_fast_bfloat16(patch.device)):
+        heads: list[Tensor] = network(patch.contiguous(memory_format=torch.channels_last_3d))
+    return heads[0]
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    """Softmax over classes (1, class, i, j, k) in float32, a few planes at a time.
+
+    Copies of a whole window would be new memory each time, and the system gives it slower than it is filled.
+    """
+    result = torch.empty(logits.shape, dtype=torch.float32, device=logits.device)
+    for start in range(0, logits.shape[2], PLANES_AT_ONCE):
+        part = slice(start, start + PLANES_AT_ONCE)
+        result[:, :, part] = logits[:, :, part].float().softmax(dim=1)
+    return result

@@ -23,7 +23,7 @@ from torch import Tensor
 from medseg.core.geometry import Shape
 from medseg.imaging.planes import PreparedPlanes
 from medseg.imaging.restore import MOST_PLANES
-from medseg.models.sliding_window import PatchReader, Progress, blend_weights, window_starts
+from medseg.models.sliding_window import PLANES_AT_ONCE, PatchReader, Progress, blend_weights, window_starts
 from medseg.models.spec import SlidingWindow
 
 MOST_WINDOWS_IN_TWO_BYTES = 64
@@ -114,8 +114,7 @@ def stream_scores(
             box = (slice(None), slice(None), slice(j, j + sweep.patch[1]), slice(k, k + sweep.patch[2]))
             patch = seen[box].transpose(0, *(axis + 1 for axis in back))
             probabilities = read(patch).permute(0, *(axis + 1 for axis in sweep.axes))
-            share = shares.of(start, j, k).to(probabilities.device)
-            scores[box] += (probabilities * share).round_().to(sweep.score_type).cpu()
+            _add(scores[box], probabilities, shares.of(start, j, k).to(probabilities.device))
             done += 1
             if progress is not None:
                 progress(done, sweep.window_count)
@@ -180,6 +179,13 @@ class _Padded:
         for first in range(low, high, MOST_PLANES):
             last = min(first + MOST_PLANES, high)
             yield scores[:, first - start : last - start, j : j + self._shape[1], k : k + self._shape[2]]
+
+
+def _add(scores: Tensor, probabilities: Tensor, share: Tensor) -> None:
+    """Add a window's probabilities by its share, in whole units; a few planes at a time, as `_softmax` does."""
+    for first in range(0, len(share), PLANES_AT_ONCE):
+        part = slice(first, first + PLANES_AT_ONCE)
+        scores[:, part] += (probabilities[:, part] * share[part]).round_().to(scores.dtype).cpu()
 
 
 def _move_up(scores: Tensor, count: int) -> None:

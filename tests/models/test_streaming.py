@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 class Mixed(nn.Module):
-    """Scores of three classes that differ with the voxel, its neighbours along each axis, and its place in the window."""
+    """Scores of three classes that differ with the voxel, its neighbours along each axis, and its place in a window."""
 
     def forward(self, images: Tensor) -> list[Tensor]:
         i, j, k = (torch.linspace(-1, 1, n) for n in images.shape[2:])

@@ -10,7 +10,7 @@ from medseg.analysis.quantification import concepts
 from medseg.analysis.quantification.confidence import confidence_of
 from medseg.analysis.quantification.diameters import axial_diameters, maximum_diameter_mm
 from medseg.analysis.quantification.intensity import contrast_to_noise, intensity_of, peak_of
-from medseg.analysis.quantification.lesions import Instance, find_instances
+from medseg.analysis.quantification.lesions import Instance, each_instance
 from medseg.analysis.quantification.shape import shape_of
 from medseg.core.errors import InputError
 from medseg.core.findings import Finding, FindingFlag, Measurement
@@ -50,7 +50,7 @@ def measure_findings(
         label_map.geometry.require_same(probability.geometry, f"the mask and the probability of {name}")
     return tuple(
         _finding(instance, label_map, task, volume, (probabilities or {}).get(instance.label.name))
-        for instance in find_instances(label_map, task)
+        for instance in each_instance(label_map, task)
     )
 
 
