@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.console import print_table, shown_progress
-from medseg.cli.options import DeviceOption, ModelOption
+from medseg.cli.options import Device, DeviceOption, ModelOption
 from medseg.core.errors import InputError
 
 if TYPE_CHECKING:
     from medseg.core.report import Report
+    from medseg.exchange.scan import Mends
+    from medseg.models.bundle import ModelBundle
 
 SHOWN_MEASUREMENTS = {
     "volume": "volume",
@@ -40,7 +42,9 @@ def segment(
         ),
     ],
     model: ModelOption,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The result folder.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The result folder.", show_default=False)
+    ] = None,
     series: Annotated[
         str | None, typer.Option("--series", help="Of several DICOM series the one of this UID, number or description.")
     ] = None,
@@ -51,6 +55,9 @@ def segment(
         bool, typer.Option("--allow-gaps", help="Fill missing DICOM slices by interpolation, with a warning.")
     ] = False,
     device: DeviceOption = "auto",
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Say how long it would take and how much memory, then stop.")
+    ] = False,
 ) -> None:
     """Segment a scan: the mask on the scan's own grid, and a table of what was found."""
     from medseg.exchange.scan import Mends
@@ -58,10 +65,16 @@ def segment(
 
     mends = Mends(series, phase, allow_gaps)
     sources = named_sources(scans)
+    if forecast:
+        print_forecast(sources, open_bundle(model), mends, device)
+        return
+    if output is None:
+        raise InputError("no result folder was given. Name one with --output, or ask for a --forecast.")
     with shown_progress() as progress:
         report = segment_study(sources, open_bundle(model), output, mends=mends, device=device, progress=progress)
     print_findings(report)
-    typer.echo(f"{output}: {len(report.findings)} findings in {report.duration_s:.1f} s")
+    peak = "" if report.peak_memory_mb is None else f", {report.peak_memory_mb / 1e3:.2f} GB at most"
+    typer.echo(f"{output}: {len(report.findings)} findings in {report.duration_s:.1f} s{peak}")
 
 
 def inspect(
@@ -128,6 +141,20 @@ def named_sources(scans: list[str]) -> dict[str, Path]:
             raise InputError(f"several scans are given as CHANNEL=PATH, each channel once; got {text!r}")
         sources[name] = Path(path)
     return sources
+
+
+def print_forecast(sources: dict[str, Path], bundle: ModelBundle, mends: Mends, device: Device) -> None:
+    """How many windows, seconds and gigabytes `segment` would take, in a line; and what the memory grows with."""
+    from medseg.workflows.forecast_study import forecast_study
+
+    with shown_progress() as progress:
+        told = forecast_study(sources, bundle, mends=mends, device=device, progress=progress)
+    typer.echo(
+        f"{told.windows} windows, about {told.seconds:.0f} s to read and segment, "
+        f"at most about {told.peak_memory_mb / 1e3:.2f} GB of memory"
+    )
+    if told.is_whole:
+        typer.echo("note: the model's refinement needs the scores of all classes and voxels in memory at once")
 
 
 def print_findings(report: Report) -> None:

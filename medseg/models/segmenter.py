@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from medseg.core.errors import InputError, StoreError
+from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.volume import Volume
+from medseg.imaging.planes import PreparedPlanes
 from medseg.imaging.refinement import refine
 from medseg.models.bundle import ModelBundle
 from medseg.models.sliding_window import PatchReader, Progress, sweep
@@ -56,13 +60,27 @@ class NetworkSegmenter:
         if sorted(wanted) != sorted(images):
             raise InputError(f"the model takes the channels {', '.join(wanted)}; got {', '.join(images)}")
         ordered = {name: images[name] for name in wanted}
-        make = self._whole if self._spec.refinement else self._streamed
-        return Segmentation(make(ordered, progress), time.perf_counter() - begin)
+        if self._spec.refinement:
+            label_map = self._whole(ordered, progress)
+        else:
+            label_map = self._streamed(self._spec.preparation.planes(ordered), progress)
+        return Segmentation(label_map, time.perf_counter() - begin)
 
-    def _streamed(self, images: Mapping[str, Volume], progress: Progress | None) -> LabelMap:
+    def segment_one_window(self) -> float:
+        """Seconds that a scan of the size of one window takes, all that is done to it counted: for a forecast.
+
+        The scan is noise, of which each class is likely somewhere: nothing can be left out.
+        """
+        grid = Geometry.from_spacing(self._spec.window.patch, self._spec.preparation.spacing_mm)
+        noise = np.random.default_rng(0).normal(size=grid.shape).astype(np.float32)
+        count = len(self._spec.task.channels)
+        begin = time.perf_counter()
+        self._streamed(PreparedPlanes((Volume(noise, grid),) * count, (_unchanged,) * count, grid, grid), None)
+        return time.perf_counter() - begin
+
+    def _streamed(self, planes: PreparedPlanes, progress: Progress | None) -> LabelMap:
         """Plane by plane: of the scores only those are held that windows still write."""
         spec = self._spec
-        planes = spec.preparation.planes(images)
         plan = plan_sweep(planes.geometry.shape, spec.window)
         turned = planes.along(plan.axes)
         restorer = turned.restorer(spec.task.label_schema)
@@ -85,3 +103,7 @@ class NetworkSegmenter:
         )
         scores = refine(scores, prepared.array, prepared.geometry.spacing_mm, spec.refinement, self._device)
         return prepared.restore(scores, spec.task.label_schema)
+
+
+def _unchanged(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values
