@@ -102,8 +102,9 @@ def box_in_source(source: Geometry, target: Geometry, margin: Shape = (0, 0, 0))
     corners = source.index(target.corners_mm())
     last = np.asarray(source.shape) - 1
     # A hair's breadth beyond a voxel's centre is the centre: grids that agree do not ask for one voxel more.
-    low = np.clip(np.floor(corners.min(axis=0) + 1e-6).astype(int) - margin, 0, last)
-    high = np.clip(np.ceil(corners.max(axis=0) - 1e-6).astype(int) + margin, 0, last)
+    low = np.clip(np.floor(corners.min(axis=0) + 1e-6).astype(int), 0, last)
+    high = np.clip(np.ceil(corners.max(axis=0) - 1e-6).astype(int), 0, last)
+    low, high = np.maximum(low - margin, 0), np.minimum(high + margin, last)
     i, j, k = (slice(int(a), int(b) + 1) for a, b in zip(low, high, strict=True))
     return i, j, k
 
