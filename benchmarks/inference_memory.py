@@ -6,6 +6,7 @@ Each row is a process of its own that reads a made CT (int16, NIfTI), segments i
 in windows of 96 x 96 x 96, measures its findings and writes mask and report; its peak is the kernel's (VmHWM).
 "Spacing" is the model's over the scan's. "All scores" is what one float32 copy of the scores of all classes would take,
 and "in memory" the peak where they lie in memory as a whole, without findings; run where they fit into `--whole-gb`.
+The forecast is that of `medseg segment --forecast` in a process before; it does not count findings and writing.
 """
 
 from __future__ import annotations
@@ -126,6 +127,14 @@ def in_memory(scan: Path, ratio: float) -> Measured:
     return Measured(start_mb, resident_mb("VmHWM"), time.perf_counter() - begin)
 
 
+def foretold(scan: Path, ratio: float) -> Measured:
+    """What `medseg segment --forecast` says."""
+    from medseg.workflows.forecast_study import forecast_study
+
+    told = forecast_study({"CT": scan}, make_bundle(ratio), device="cpu")
+    return Measured(0.0, told.peak_memory_mb, told.seconds)
+
+
 def in_process(run, *arguments) -> Measured:  # type: ignore[no-untyped-def]
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         measured: Measured = pool.apply(run, arguments)
@@ -161,8 +170,8 @@ def main() -> None:
     parser.add_argument("--most-voxels", type=float, default=1e9, help="Leave larger scans out.")
     options = parser.parse_args()
     rows = []
-    print("| scan | spacing | all scores | in memory | peak | above start | seconds |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    print("| scan | spacing | all scores | in memory | forecast | peak | above start | forecast | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for shape in (size for size in SIZES if np.prod(size) <= options.most_voxels):
             scan = Path(folder) / "scan.nii"
@@ -170,13 +179,14 @@ def main() -> None:
             for ratio in RATIOS:
                 scores_gb = np.prod(shape) / ratio**3 * CLASSES * 4 / 1e9
                 whole = in_process(in_memory, scan, ratio) if scores_gb <= options.whole_gb else None
-                now = in_process(streamed, scan, ratio)
+                told, now = in_process(foretold, scan, ratio), in_process(streamed, scan, ratio)
                 rows.append((shape, ratio, now, whole))
                 said = "" if whole is None else f"{whole.peak_mb / 1e3:.2f} GB"
                 print(
                     f"| {' x '.join(map(str, shape))} | {ratio:g} | {scores_gb:.1f} GB | {said} | "
+                    f"{told.peak_mb / 1e3:.2f} GB | "
                     f"**{now.peak_mb / 1e3:.2f} GB** | {(now.peak_mb - now.start_mb) / 1e3:.2f} GB | "
-                    f"{now.seconds:.0f} |",
+                    f"{told.seconds:.0f} | {now.seconds:.0f} |",
                     flush=True,
                 )
     if options.output is not None:
