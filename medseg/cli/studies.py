@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.console import print_table, shown_progress
-from medseg.cli.options import DeviceOption, GapsOption, ModelOption, PhaseOption, SeriesOption
+from medseg.cli.options import Device, DeviceOption, GapsOption, ModelOption, PhaseOption, SeriesOption
 from medseg.cli.reports import Format
 from medseg.core.errors import InputError
 from medseg.core.report import NOT_FOR_DIAGNOSIS
@@ -18,6 +18,8 @@ from medseg.core.report import NOT_FOR_DIAGNOSIS
 if TYPE_CHECKING:
     from medseg.core.course import Course
     from medseg.core.report import Report
+    from medseg.exchange.scan import Mends
+    from medseg.models.ensemble import Model
 
 SHOWN_MEASUREMENTS = {
     "volume": "volume",
@@ -43,7 +45,9 @@ def segment(
         ),
     ],
     model: ModelOption,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The result folder.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The result folder.", show_default=False)
+    ] = None,
     series: SeriesOption = None,
     phase: PhaseOption = None,
     allow_gaps: GapsOption = False,
@@ -52,6 +56,9 @@ def segment(
         typer.Option("--format", "-f", help="Write this format too; give it again for several.", show_default=False),
     ] = None,
     device: DeviceOption = "auto",
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Say how long it would take and how much memory, then stop.")
+    ] = False,
 ) -> None:
     """Segment a scan: the mask on the scan's own grid, and a table of what was found."""
     from medseg.exchange.scan import Mends
@@ -60,6 +67,11 @@ def segment(
 
     mends = Mends(series, phase, allow_gaps)
     sources = named_sources(scans)
+    if forecast:
+        print_forecast(sources, open_bundle(model), mends, device)
+        return
+    if output is None:
+        raise InputError("no result folder was given. Name one with --output, or ask for a --forecast.")
     wanted = [one.value for one in formats or ()]
     for source in sources.values():
         require_writable(wanted, source)
@@ -68,7 +80,8 @@ def segment(
     if wanted:
         report_study(output, wanted)
     print_findings(report)
-    typer.echo(f"{output}: {len(report.findings)} findings in {report.duration_s:.1f} s")
+    peak = "" if report.peak_memory_mb is None else f", {report.peak_memory_mb / 1e3:.2f} GB at most"
+    typer.echo(f"{output}: {len(report.findings)} findings in {report.duration_s:.1f} s{peak}")
 
 
 def inspect(
@@ -200,6 +213,20 @@ def named_sources(scans: list[str]) -> dict[str, Path]:
             raise InputError(f"several scans are given as CHANNEL=PATH, each channel once; got {text!r}")
         sources[name] = Path(path)
     return sources
+
+
+def print_forecast(sources: dict[str, Path], bundle: Model, mends: Mends, device: Device) -> None:
+    """How many windows, seconds and gigabytes `segment` would take, in a line; and what the memory grows with."""
+    from medseg.workflows.forecast_study import forecast_study
+
+    with shown_progress() as progress:
+        told = forecast_study(sources, bundle, mends=mends, device=device, progress=progress)
+    typer.echo(
+        f"{told.windows} windows, about {told.seconds:.0f} s to read and segment, "
+        f"at most about {told.peak_memory_mb / 1e3:.2f} GB of memory"
+    )
+    if told.is_whole:
+        typer.echo("note: the model's refinement needs the scores of all classes and voxels in memory at once")
 
 
 def print_findings(report: Report) -> None:

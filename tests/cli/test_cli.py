@@ -92,6 +92,19 @@ def test_segment_prints_findings_on_stdout_and_progress_on_stderr(run: Run, scan
     assert "Segmenting" not in out
 
 
+def test_a_forecast_is_said_and_nothing_is_written(run: Run, scan: Path, bundle: Path) -> None:
+    before = sorted(scan.parent.iterdir())
+    code, out, _ = run("segment", scan, "--model", bundle, "--forecast")
+    assert code == 0
+    # 18 voxels along each axis are two windows of 16
+    assert re.fullmatch(r"8 windows, about \d+ s to read and segment, at most about \d+\.\d\d GB of memory\n", out)
+    assert sorted(scan.parent.iterdir()) == before
+    code, _, err = run("segment", scan, "--model", bundle)
+    assert (code, "Name one with --output" in err) == (2, True)
+    code, _, err = run("segment", scan.parent / "none.nii.gz", "--model", bundle, "--forecast")
+    assert (code, "does not exist" in err) == (2, True)
+
+
 def test_evaluate_compares_two_masks(run: Run, tmp_path: Path) -> None:
     grid = Geometry.from_spacing((8, 8, 8), (1.0, 1.0, 1.0))
     one, two = np.zeros((2, 8, 8, 8), np.uint8)
