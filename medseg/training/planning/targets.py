@@ -20,6 +20,8 @@ from medseg.training.planning.ladder import LossName, choose_losses
 TargetKind = Literal["blob", "tube", "tiny"]
 """Something to be covered; something thin to be kept whole; something to be found at all."""
 
+DEFAULT_LOSSES: tuple[LossName, ...] = ("dice", "focal")
+
 TUBULAR = 0.4
 """Filamentarity from which a structure is a tube: in an atlas of the abdomen arteries, veins, ureters and ribs lie
 mostly above, compact organs below. A straight tube reaches it at a length of some six diameters."""
@@ -70,6 +72,7 @@ def choose_target_losses(
 ) -> tuple[LossConfig, ...]:
     """The losses that were named, or those for the kinds of target: Dice and focal, centreline Dice for thin tubes.
 
+    Centreline Dice that the planner adds looks at the tubes alone; what else there is has no centreline to keep.
     Dice, pooled over the batch, asks the same of a small label as of a large one, and focal looks away from the many
     voxels that are easy: both serve tiny targets too. Raises PlanError where no case has any foreground, which every
     loss needs, or where the losses named cannot train a network.
@@ -80,14 +83,14 @@ def choose_target_losses(
             f"none of the {len(fingerprint.cases)} cases holds a single voxel of {', '.join(kinds)}: every loss needs "
             "foreground to learn from. Do the values of the masks mean this task's labels?"
         )
-    default: tuple[LossName, ...] = ("dice", "focal")
-    if "tube" in kinds.values():
-        default = (*default, "centreline_dice")
-    losses = choose_losses(wanted or default, spacing_mm)
     iterations = choose_skeleton_iterations(task, fingerprint, spacing_mm)
+    tubes = tuple((number,) for number, kind in enumerate(kinds.values(), start=1) if kind == "tube")
+    if not wanted:
+        losses = choose_losses(DEFAULT_LOSSES, spacing_mm, task.overlap_classes)
+        return (*losses, CentrelineDiceConfig(iterations=iterations, regions=tubes)) if tubes else losses
     return tuple(
         loss.model_copy(update={"iterations": iterations}) if isinstance(loss, CentrelineDiceConfig) else loss
-        for loss in losses
+        for loss in choose_losses(wanted, spacing_mm, task.overlap_classes)
     )
 
 
