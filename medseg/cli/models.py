@@ -65,7 +65,7 @@ def plan(
         typer.echo(sentence)
     if forecast:
         with shown_progress() as progress:
-            took = forecast_training(manifest, fold, made, fingerprint, device=budget.device, progress=progress)
+            took = forecast_training(manifest, fold, made, fingerprint, budget=budget, progress=progress)
         save_forecast(took, output)
         print_forecast(took, memory_gb)
 

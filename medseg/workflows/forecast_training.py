@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from medseg.core.atomic import whole_file
 from medseg.datasets.manifest import Manifest
-from medseg.models.device import DeviceName, choose_device
+from medseg.models.device import choose_device
+from medseg.training.planning.checks import require_possible
 from medseg.training.planning.fingerprint import Fingerprint
 from medseg.training.planning.ladder import Choice
 from medseg.training.planning.plan import Plan, read_plan
@@ -26,7 +27,7 @@ from medseg.training.probe.training import TrainingTrial, try_training
 from medseg.workflows.make_plan import look_at_data
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.run_record import RunRecord, read_record, write_record
-from medseg.workflows.train_model import settle_plan
+from medseg.workflows.train_model import require_same_task, settle_plan
 
 SHORTEST_MINUTES = 10.0
 """A training shorter than this is not forecast unasked: the trial would take too much of its time."""
@@ -38,18 +39,20 @@ def forecast_training(
     plan: Plan,
     fingerprint: Fingerprint,
     *,
-    device: DeviceName = "auto",
+    budget: Budget,
     progress: Progress = silent,
 ) -> Forecast:
     """The forecast of a plan for a data set on this machine, from a trial of less than a minute or two.
 
     Raises PlanError where the plan cannot be run here, InputError where the data cannot be used.
     """
+    require_same_task(plan, manifest)
+    require_possible(plan, budget)
     voxels = {case.name: math.prod(case.shape) for case in fingerprint.cases}
     cases = sorted(manifest.training(fold), key=lambda case: voxels[case.name])
     middle = cases[len(cases) // 2]
     tried = tuple({case.name: case for case in (cases[0], middle, cases[-1])}.values())
-    kind, threads = choose_device(device).type, torch.get_num_threads()
+    kind, threads = choose_device(budget.device).type, torch.get_num_threads()
     with tempfile.TemporaryDirectory(prefix="medseg-trial-") as folder:
         progress("Trying the plan", 0, 2, "some training steps")
         training = in_own_process(try_training, TrainingTrial(plan, tried, Path(folder), kind, threads))
@@ -85,7 +88,7 @@ def forecast_run(
         fingerprint = Fingerprint.model_validate_json(looked.read_text(encoding="utf-8"))
     else:
         fingerprint = look_at_data(manifest, fold, progress)
-    made = forecast_training(manifest, fold, plan, fingerprint, device=budget.device, progress=progress)
+    made = forecast_training(manifest, fold, plan, fingerprint, budget=budget, progress=progress)
     write_record(run_folder, RunRecord(forecast=made))
     return made
 

@@ -26,6 +26,7 @@ class Measured(BaseModel):
 
     device: str
     step_s: float | None
+    step_cpu_s: float | None
     steps: int
     total_s: float
     peak_mb: float | None
@@ -56,6 +57,7 @@ class RunWatch:
         measured = Measured(
             device=self._device.type,
             step_s=self.clock.step_s,
+            step_cpu_s=self.clock.step_cpu_s,
             steps=self.clock.steps,
             total_s=time.monotonic() - self._begin,
             peak_mb=self._memory.peak_mb,

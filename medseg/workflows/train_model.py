@@ -36,7 +36,7 @@ from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.spec import to_toml
 from medseg.training.cases import PreparedCase, prepare_cases
 from medseg.training.checkpoint import Checkpoint, EpochRecord
-from medseg.training.planning.checks import require_fitting, require_foreground
+from medseg.training.planning.checks import require_foreground, require_possible
 from medseg.training.planning.ladder import Choice, choice_of
 from medseg.training.planning.plan import Plan, read_plan, write_plan
 from medseg.training.planning.rules import Budget
@@ -82,7 +82,9 @@ def train_model(
     device = choose_device(budget.device)
     plan = settle_plan(manifest, fold, run_folder, plan, budget, progress)
     watch = RunWatch(device)
-    _require_same_task(plan, manifest)
+    require_same_task(plan, manifest)
+    if not (run_folder / "checkpoint.safetensors").exists():
+        require_possible(plan, budget)
     _write_environment(run_folder, manifest, fold, device)
     model = plan.model
     cases = {"training": manifest.training(fold), "validation": manifest.validation(fold)}
@@ -150,7 +152,6 @@ def settle_plan(
         return there
     if isinstance(wanted, Plan):
         plan = wanted
-        require_fitting(plan, budget)
     else:
         plan, fingerprint = plan_training(manifest, fold, budget, progress, wanted or Choice())
         with whole_file(run_folder / "fingerprint.json") as unfinished:
@@ -171,7 +172,8 @@ def _require_chosen(plan: Plan, choice: Choice, run_folder: Path) -> None:
         )
 
 
-def _require_same_task(plan: Plan, manifest: Manifest) -> None:
+def require_same_task(plan: Plan, manifest: Manifest) -> None:
+    """Raise PlanError where the plan is for another task than the data set's, or another version of it."""
     if plan.model.task != manifest.task:
         raise PlanError(
             f"the plan is for the task {plan.model.task.name}, the data set {manifest.facts.name} is for "

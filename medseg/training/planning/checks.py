@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from medseg.core.errors import InputError, PlanError
 from medseg.models.networks.cnn_crf import CnnCrfConfig
 from medseg.models.networks.config import NetworkConfig
@@ -14,8 +16,29 @@ from medseg.training.planning.plan import Plan
 from medseg.training.planning.rules import Budget, training_bytes
 
 
-def require_fitting(plan: Plan, budget: Budget) -> None:
-    """Raise PlanError where a training step of the plan needs more than the budget's memory, by the planner's rule."""
+def require_possible(plan: Plan, budget: Budget) -> None:
+    """Raise PlanError where the network cannot pass the patch, or a training step needs more than the budget's memory.
+
+    The memory is that of the planner's rule; the network is tried with shapes alone.
+    """
+    _require_fitting(plan, budget)
+    model, patch = plan.model, plan.model.window.patch
+    channels = len(model.task.channels)
+    advice = "Look at strides, kernel_sizes and patch in the plan, or make it anew with `medseg plan`."
+    try:
+        with torch.device("meta"):
+            heads = model.network.build(channels, model.class_count).train()(torch.zeros(1, channels, *patch))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise PlanError(
+            f"the plan's {model.network.kind} cannot pass a patch of {patch} voxels: {error}. {advice}"
+        ) from error
+    if tuple(heads[0].shape[2:]) != tuple(patch):
+        raise PlanError(
+            f"the plan's {model.network.kind} makes {tuple(heads[0].shape[2:])} voxels of a patch of {patch}. {advice}"
+        )
+
+
+def _require_fitting(plan: Plan, budget: Budget) -> None:
     network, patch, batch_size = plan.model.network, plan.model.window.patch, plan.training.batch_size
     memory = RELATIVE_MEMORY[choice_of(network, plan.training.loss).network][budget.device]
     needed_gb = batch_size * training_bytes(patch, finest_channels(network), memory) / 2**30

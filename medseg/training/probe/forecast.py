@@ -20,12 +20,14 @@ from medseg.training.train import MOST_VALIDATION_CASES, VALIDATION_LOOKS
 class TrainingProbe(BaseModel):
     """What a trial of a training took: seconds a step, between two epochs, and to prepare the cases; peaks in MB.
 
+    `step_cpu_s` are the seconds that cores worked in a step; on a busy machine a step takes longer than that.
     `held_mb_a_case` is what the training holds of each case all the time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     step_s: float
+    step_cpu_s: float
     between_epochs_s: float
     peak_mb: float | None
     preparing_s: float
@@ -67,6 +69,7 @@ class Forecast(BaseModel):
     plan_sha256: str
     device: str
     step_s: float
+    step_cpu_s: float
     steps: int
     preparing_s: float
     training_s: float
@@ -114,6 +117,7 @@ def forecast(plan: Plan, data: DataSize, training: TrainingProbe, inference: Inf
         plan_sha256=hash_of(plan),
         device=device,
         step_s=training.step_s,
+        step_cpu_s=training.step_cpu_s,
         steps=steps,
         preparing_s=preparing_s,
         training_s=training_s,

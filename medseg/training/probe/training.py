@@ -89,10 +89,11 @@ def try_training(trial: TrainingTrial) -> TrainingProbe:
         plan = trial.plan.model_copy(update={"training": spec})
         with suppress(_Enough):
             train(plan, cases, (), Path(folder) / "checkpoint.safetensors", device, observer)
-    if observer.clock.step_s is None:
+    if observer.clock.step_s is None or observer.clock.step_cpu_s is None:
         raise PlanError("the trial of the plan ended before a step was timed. Plan with --no-forecast.")
     return TrainingProbe(
         step_s=observer.clock.step_s,
+        step_cpu_s=observer.clock.step_cpu_s,
         between_epochs_s=observer.clock.between_epochs_s / observer.clock.epochs,
         peak_mb=watch.peak_mb,
         preparing_s=preparing_s,
