@@ -60,7 +60,9 @@ class Shapefinders:
 def shapefinders(mask: NDArray[np.bool_], spacing_mm: Spacing) -> Shapefinders | None:
     """The shapefinders of one connected structure in a mask (i, j, k); None where it is empty or knows no breadth.
 
-    Lengths of several structures would add up: measure one at a time. A structure of a few voxels is measured badly.
+    Lengths of several structures would add up: measure one at a time. They are right to about a tenth, on voxels that
+    are three times as thick as wide to a fifth; what is thinner than a voxel is thick falls into pieces, and a plate
+    of that kind looks like tubes.
     """
     counts = _Counts(pattern_counts(mask))
     if not counts.of([(0, 0, 0)]):

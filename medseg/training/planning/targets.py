@@ -104,7 +104,7 @@ def choose_skeleton_iterations(task: Task, fingerprint: Fingerprint, spacing_mm:
         for number in range(len(task.labels))
         if kind_of_target(facts := fingerprint.facts_of_label(number), spacing_mm) == "tube"
     ]
-    return min(MOST_ITERATIONS, max(FEWEST_ITERATIONS, *(math.ceil(TRUNK * radius) for radius in radii), 0))
+    return min(MOST_ITERATIONS, max([FEWEST_ITERATIONS, *(math.ceil(TRUNK * radius) for radius in radii)]))
 
 
 def choose_foreground_fraction(fingerprint: Fingerprint, spacing_mm: Spacing, patch: Shape, batch_size: int) -> float:

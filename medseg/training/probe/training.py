@@ -27,7 +27,7 @@ from medseg.training.train import train
 STEPS_AN_EPOCH = 4
 """Short epochs, so that what stands between two of them is also seen."""
 
-ENOUGH_S, ENOUGH_STEPS, FEWEST_STEPS = 6.0, 12, 4
+ENOUGH_S, ENOUGH_STEPS, FEWEST_STEPS = 5.0, 12, 4
 """A trial ends after so many seconds, and so many steps; slow steps are tried at least so often."""
 
 LONGEST_S = 40.0
