@@ -56,7 +56,7 @@ def print_forecast(forecast: Forecast, memory_gb: float) -> None:
     print_table(
         ("forecast", f"on this machine's {'GPU' if forecast.device == 'cuda' else 'CPU'}"),
         [
-            ("a step", f"{forecast.step_s:.2f} s"),
+            ("a step", f"{forecast.step_s:.2f} s, {forecast.step_cpu_s:.2f} s of work by all cores together"),
             ("training", f"{_time(forecast.total_s)}: " + ", ".join(f"{name} {_time(s)}" for name, s in parts)),
             ("steps", f"{forecast.steps}"),
             ("memory of training", _memory(forecast.training_peak_mb)),

@@ -34,7 +34,7 @@ def case_facts(
         subject=name,
         shape=shape,
         spacing_mm=spacing_mm,
-        foreground_box=None if all(label == NOTHING for label in labels) else box,  # type: ignore[arg-type]
+        foreground_box=None if all(label == NOTHING for label in labels) else box,
         labels=labels,
     )
 

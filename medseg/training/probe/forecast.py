@@ -137,17 +137,23 @@ def hash_of(plan: Plan) -> str:
 
 
 def steps_and_time(spec: TrainingSpec, probe: TrainingProbe, look_s: float) -> tuple[int, float]:
-    """Steps and seconds of a training, its looks at the validation cases included.
-
-    By the clock: the steps that fit; the last look comes after the clock has ended it.
-    """
-    step_s = probe.step_s + probe.between_epochs_s / spec.steps_per_epoch
-    if spec.minutes is None:
-        steps = spec.epochs * spec.steps_per_epoch
-        return steps, steps * step_s + min(VALIDATION_LOOKS, spec.epochs) * look_s
-    clock_s = spec.minutes * 60
-    steps = max(1, int((clock_s - (VALIDATION_LOOKS - 1) * look_s) / step_s))
-    return steps, max(clock_s, step_s) + look_s
+    """Steps and seconds of a training, epoch after epoch as the loop goes, its looks at validation cases included."""
+    clock_s = None if spec.minutes is None else spec.minutes * 60
+    total_steps = spec.epochs * spec.steps_per_epoch
+    steps, spent_s, looked = 0, 0.0, 0.0
+    while True:
+        epoch_steps = spec.steps_per_epoch
+        if clock_s is not None:  # the step in which the clock runs out is ended, and each epoch has one
+            epoch_steps = max(1, min(epoch_steps, math.ceil((clock_s - spent_s) / probe.step_s)))
+        steps += epoch_steps
+        spent_s += epoch_steps * probe.step_s
+        done = steps / total_steps if clock_s is None else spent_s / clock_s
+        if done >= 1 or int(done * VALIDATION_LOOKS) > int(looked * VALIDATION_LOOKS):
+            looked = done
+            spent_s += look_s
+        spent_s += probe.between_epochs_s
+        if done >= 1:
+            return steps, spent_s
 
 
 def preparing_time(data: DataSize, probe: TrainingProbe) -> float:

@@ -11,6 +11,7 @@ from medseg.training.losses.dice import DiceConfig
 from medseg.training.losses.focal import FocalConfig
 from medseg.training.planning import targets
 from medseg.training.planning.label_facts import NOTHING, LabelFacts
+from medseg.training.planning.ladder import LossName
 
 CUBIC = (1.0, 1.0, 1.0)
 TASK = load_task("hippocampus_mr")
@@ -59,7 +60,7 @@ def test_losses_that_were_named_are_kept() -> None:
 
 
 @pytest.mark.parametrize("wanted", [(), ("dice",)])
-def test_without_any_foreground_there_is_nothing_to_learn(wanted: tuple[targets.LossName, ...]) -> None:
+def test_without_any_foreground_there_is_nothing_to_learn(wanted: tuple[LossName, ...]) -> None:
     empty = fingerprint_of(case_facts(labels=(NOTHING, NOTHING)))
     with pytest.raises(
         PlanError, match=r"none of the 1 cases.*anterior_hippocampus, posterior_hippocampus.*foreground"

@@ -55,14 +55,19 @@ def spec(minutes: float | None = None) -> TrainingSpec:
 
 
 def test_by_epochs_steps_are_given_and_time_follows() -> None:
-    # 60 steps of 2 s and 0.5 s for their part of what stands between epochs; three epochs have three looks.
-    assert formulas.steps_and_time(spec(), TRAINING, look_s=4.0) == (60, 60 * 2.5 + 3 * 4.0)
+    # Three epochs of 20 steps of 2 s, each followed by a look of 4 s and 10 s until the next.
+    assert formulas.steps_and_time(spec(), TRAINING, look_s=4.0) == (60, 3 * (40 + 4 + 10))
 
 
 def test_by_the_clock_time_is_given_and_steps_follow() -> None:
-    # 600 s, less five looks of 4 s, hold 232 steps of 2.5 s; the sixth look comes after the clock.
-    assert formulas.steps_and_time(spec(10.0), TRAINING, look_s=4.0) == (232, 604.0)
-    assert formulas.steps_and_time(spec(0.01), TRAINING, look_s=4.0) == (1, 2.5 + 4.0)
+    # Epochs end at 40, 94, 148 and, after 19 steps, 200 s; each is past another sixth of 200 s, and so has a look.
+    assert formulas.steps_and_time(spec(200 / 60), TRAINING, look_s=4.0) == (79, 214.0)
+    # A step that has begun is ended: 20 steps end at 202 s.
+    assert formulas.steps_and_time(spec(201 / 60), TRAINING, look_s=4.0) == (80, 216.0)
+    # At 600 s a sixth is 100 s: epochs end at 40, 90, 140 (look), 194, 244 (look), 298, 348 (look), 402 (look), 456,
+    # 506 (look), 560, and the last 15 steps at 600 (look).
+    assert formulas.steps_and_time(spec(10.0), TRAINING, look_s=4.0) == (11 * 20 + 15, 614.0)
+    assert formulas.steps_and_time(spec(0.01), TRAINING, look_s=4.0) == (1, 2 + 4 + 10)
 
 
 def test_an_inference_is_its_windows_and_the_rest_by_voxels() -> None:
@@ -108,7 +113,8 @@ def test_the_size_of_the_data_is_told_in_units_of_the_case_that_was_tried() -> N
 def test_the_forecast_adds_up_and_is_of_one_plan() -> None:
     made = formulas.forecast(plan(10.0), DATA, TRAINING, INFERENCE, "cpu")
     assert made.total_s == made.preparing_s + made.training_s + made.scoring_s
-    assert made.training_s == 600 + 4 * 27.0  # four cases to look at, 27 s each
+    look_s = 4 * 27.0  # four cases, 27 s each
+    assert (made.steps, made.training_s) == formulas.steps_and_time(plan(10.0).training, TRAINING, look_s)
     assert (made.step_s, made.step_cpu_s, made.inference_s, made.inference_windows) == (2.0, 3.0, 32.0, 27)
     assert made.plan_sha256 == formulas.hash_of(plan(20.0))  # how long it may last is no other plan
     larger = plan().model_copy(update={"training": plan().training.model_copy(update={"batch_size": 3})})
@@ -120,7 +126,6 @@ def test_the_clock_leaves_out_the_first_steps_and_what_stands_between_epochs() -
     moments = iter([0.0, 10.0, 20.0, 21.0, 22.0, 27.0, 28.0, 30.0, 31.0])
     work = iter([0.0, 10.0, 20.0, 22.0, 24.0, 24.5, 26.5, 28.5, 28.5])
     clock = StepClock(lambda: next(moments), lambda: next(work))
-    assert clock.step_s is None
     for _ in range(4):
         clock.step_ended()  # at 10, 20: not counted; at 21, 22
     clock.epoch_ended()  # at 27
@@ -130,6 +135,7 @@ def test_the_clock_leaves_out_the_first_steps_and_what_stands_between_epochs() -
     assert clock.step_s == (1 + 1 + 1 + 2) / 4
     assert clock.step_cpu_s == 2.0
     assert (clock.steps, clock.epochs, clock.between_epochs_s) == (6, 2, 6.0)
+    assert StepClock().step_s is None
 
 
 @pytest.mark.skipif(allocated_bytes() is None, reason="the system tells nothing of a process's memory: needs Linux")
