@@ -20,6 +20,7 @@ from medseg.cli.options import (
     NetworkOption,
     RootOption,
 )
+from medseg.cli.plan_tables import print_forecast, print_plan, print_targets
 from medseg.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,29 +39,35 @@ def plan(
     minutes: MinutesOption = None,
     network: NetworkOption = None,
     loss: LossOption = None,
+    edited: Annotated[
+        Path | None, typer.Option("--plan", help="Forecast this plan instead of making one.", show_default=False)
+    ] = None,
+    forecast: Annotated[bool, typer.Option(help="Whether to try the plan for some seconds, to forecast it.")] = True,
 ) -> None:
-    """Look at a data set and write a plan of how to train on it; plan.toml may be edited."""
+    """Look at a data set and write a plan of how to train on it, with a forecast; plan.toml may be edited."""
+    from medseg.workflows import make_plan as workflow
     from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.make_plan import DEFAULT_CHOICE, plan_training, save_plan, training_budget
+    from medseg.workflows.forecast_training import forecast_training, save_forecast
 
     with shown_progress() as progress:
         manifest = open_data_set(data, root)
-        budget = training_budget(device, memory_gb, minutes)
-        made, _ = plan_training(manifest, fold, budget, progress, chosen(network, loss) or DEFAULT_CHOICE)
-    save_plan(made, output)
-    model, training = made.model, made.training
-    until = f"{training.minutes:g} minutes" if training.minutes else f"{training.epochs} epochs"
-    print_table(
-        ("plan", str(output)),
-        [
-            ("spacing", " x ".join(f"{length:g}" for length in model.preparation.spacing_mm) + " mm"),
-            ("patch", " x ".join(map(str, model.window.patch)) + " voxels"),
-            ("network", f"{model.network.kind}, {model.network.outline}"),
-            ("batch", f"{training.batch_size} patches"),
-            ("until", f"{until}, {training.steps_per_epoch} steps each" if not training.minutes else until),
-            ("loss", " + ".join(f"{term.weight:g} {term.kind}" for term in training.loss)),
-        ],
-    )
+        budget = workflow.training_budget(device, memory_gb, minutes)
+        choice = chosen(network, loss) or workflow.DEFAULT_CHOICE
+        if edited is None:
+            made, fingerprint = workflow.plan_training(manifest, fold, budget, progress, choice)
+            workflow.save_plan(made, output)
+        else:
+            made, output = workflow.open_plan(edited), edited
+            fingerprint = workflow.look_at_data(manifest, fold, progress)
+    print_plan(made, output)
+    print_targets(made, fingerprint)
+    for sentence in workflow.advice(made, fingerprint):
+        typer.echo(sentence)
+    if forecast:
+        with shown_progress() as progress:
+            took = forecast_training(manifest, fold, made, fingerprint, budget=budget, progress=progress)
+        save_forecast(took, output)
+        print_forecast(took, memory_gb)
 
 
 def train(
@@ -76,9 +83,17 @@ def train(
     minutes: MinutesOption = None,
     network: NetworkOption = None,
     loss: LossOption = None,
+    forecast: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether to forecast it first.  [default: with a plan made here, from 10 minutes on]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Train a model and score it on the held-out fold; a run that was cut off goes on where it stopped."""
     from medseg.workflows.data_sets import open_data_set
+    from medseg.workflows.forecast_training import adopt_forecast, forecast_run, is_worth_forecasting
     from medseg.workflows.make_plan import open_plan, training_budget
     from medseg.workflows.train_model import train_model
 
@@ -87,14 +102,17 @@ def train(
             "--plan already says which network and losses; edit it there, or leave out --network and --loss"
         )
     with shown_progress() as progress:
-        trained = train_model(
-            open_data_set(data, root),
-            fold,
-            output,
-            plan=open_plan(plan) if plan else chosen(network, loss),
-            budget=training_budget(device, memory_gb, minutes),
-            progress=progress,
-        )
+        manifest, budget = open_data_set(data, root), training_budget(device, memory_gb, minutes)
+        followed = open_plan(plan) if plan else chosen(network, loss)
+        took = None
+        if forecast or (forecast is None and plan is None and is_worth_forecasting(budget)):
+            took = forecast_run(manifest, fold, output, followed, budget, progress)
+        elif plan is not None:
+            adopt_forecast(plan, output)
+    if took is not None:
+        print_forecast(took, memory_gb)
+    with shown_progress() as progress:
+        trained = train_model(manifest, fold, output, plan=followed, budget=budget, progress=progress)
     print_evaluation(trained.evaluation)
     typer.echo(f"{trained.folder}: trained and scored in {trained.duration_s / 60:.1f} minutes")
 

@@ -147,8 +147,13 @@ def parse_task(text: str, source: str) -> Task:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first thing pydantic found wrong, for people: "labels.0.colour: Input should be ..."."""
+    """The first thing pydantic found wrong, for people: "labels.0.colour: Input should be ..., got ..."."""
     problem = error.errors()[0]
     where = ".".join(map(str, problem["loc"]))
+    # What a validator of medseg's own says names what it got; so does a key that should not be there.
+    is_told = problem["type"] in ("value_error", "extra_forbidden") or not isinstance(
+        problem["input"], str | int | float
+    )
+    got = "" if is_told else f", got {problem['input']!r}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where + ': ' if where else ''}{problem['msg']}{more}"
+    return f"{where + ': ' if where else ''}{problem['msg']}{got}{more}"

@@ -8,6 +8,7 @@ A run folder holds
     prepared/                the cases as the network sees them
     checkpoint.safetensors   the state after the last epoch
     metrics.csv, curves.png, tensorboard/
+    forecast.json            what the training was to take, where that was forecast, and what it took
     validation.csv           the scores of each held-out case
     model/                   the bundle
 """
@@ -35,14 +36,17 @@ from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.spec import to_toml
 from medseg.training.cases import PreparedCase, prepare_cases
 from medseg.training.checkpoint import Checkpoint, EpochRecord
+from medseg.training.planning.checks import require_foreground, require_possible
 from medseg.training.planning.ladder import Choice, choice_of
 from medseg.training.planning.plan import Plan, read_plan, write_plan
 from medseg.training.planning.rules import Budget
+from medseg.training.probe.clock import StepClock
 from medseg.training.run_log import RunLog
 from medseg.training.train import train
 from medseg.workflows.evaluate_model import Evaluation, bundle_scores, evaluate_model, write_case_scores
 from medseg.workflows.make_plan import plan_training
 from medseg.workflows.progress import Progress, silent
+from medseg.workflows.run_record import RunWatch
 
 SHARE_OF_STEPS = 0.9
 """Of the minutes allowed, this part goes to training steps; the rest to preparing and to the final evaluation."""
@@ -76,8 +80,11 @@ def train_model(
     begin = time.monotonic()
     budget = budget or Budget()
     device = choose_device(budget.device)
-    plan = _settle_plan(manifest, fold, run_folder, plan, budget, progress)
-    _require_same_task(plan, manifest)
+    plan = settle_plan(manifest, fold, run_folder, plan, budget, progress)
+    watch = RunWatch(device)
+    require_same_task(plan, manifest)
+    if not (run_folder / "checkpoint.safetensors").exists():
+        require_possible(plan, budget)
     _write_environment(run_folder, manifest, fold, device)
     model = plan.model
     cases = {"training": manifest.training(fold), "validation": manifest.validation(fold)}
@@ -91,7 +98,8 @@ def train_model(
         )
         for part, chosen in cases.items()
     }
-    observer = _Observer(RunLog(run_folder, [label.name for label in model.task.labels]), progress)
+    require_foreground(prepared["training"], plan)
+    observer = _Observer(RunLog(run_folder, [label.name for label in model.task.labels]), progress, watch.clock)
     final = train(
         plan, prepared["training"], prepared["validation"], run_folder / "checkpoint.safetensors", device, observer
     )
@@ -103,28 +111,32 @@ def train_model(
     write_case_scores(evaluation.cases, run_folder / "validation.csv")
     scores = bundle_scores(evaluation, manifest.facts.name, f"fold {fold}, held out from training")
     bundle = save_bundle(run_folder / "model", model, final.average, provenance, scores)
+    watch.write(run_folder)
     return TrainedModel(bundle, run_folder / "model", evaluation, time.monotonic() - begin)
 
 
 class _Observer:
     """Passes the training's news on to the log and the progress display."""
 
-    def __init__(self, log: RunLog, progress: Progress) -> None:
+    def __init__(self, log: RunLog, progress: Progress, clock: StepClock) -> None:
         self.log = log
+        self._clock = clock
         self._progress = progress
         self._note = ""
 
     def step_ended(self, fraction: float, loss: float) -> None:
         self._progress("Training", min(1.0, fraction), 1.0, f"loss {loss:.3f}{self._note}")
+        self._clock.step_ended()
 
     def epoch_ended(self, records: Sequence[EpochRecord]) -> None:
         self.log.write(records)
         dice = records[-1].validation_dice
         if dice:
             self._note = f", validation Dice {sum(dice.values()) / len(dice):.3f}"
+        self._clock.epoch_ended()
 
 
-def _settle_plan(
+def settle_plan(
     manifest: Manifest, fold: int, run_folder: Path, wanted: Plan | Choice | None, budget: Budget, progress: Progress
 ) -> Plan:
     """The plan to follow, as it stands in the run folder afterwards."""
@@ -160,7 +172,8 @@ def _require_chosen(plan: Plan, choice: Choice, run_folder: Path) -> None:
         )
 
 
-def _require_same_task(plan: Plan, manifest: Manifest) -> None:
+def require_same_task(plan: Plan, manifest: Manifest) -> None:
+    """Raise PlanError where the plan is for another task than the data set's, or another version of it."""
     if plan.model.task != manifest.task:
         raise PlanError(
             f"the plan is for the task {plan.model.task.name}, the data set {manifest.facts.name} is for "

@@ -243,3 +243,17 @@ def test_a_bug_is_code_1_with_a_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     assert "RuntimeError: a bug" in done.stderr
+
+
+def test_plan_tells_targets_and_a_plan_that_was_edited_wrongly_is_a_sentence(run: Run, tmp_path: Path) -> None:
+    run("data", "phantoms", tmp_path / "made", "--cases", 5, "--held-out", 0)
+    plan = tmp_path / "plan.toml"
+    code, out, _ = run("plan", tmp_path / "made", "--output", plan, "--device", "cpu", "--no-forecast")
+    assert code == 0
+    assert re.search(r"vessel\W+(tube|blob)\W", out)
+    assert re.search(r"organ\W+blob\W", out)
+    assert "forecast" not in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "plan.toml"]
+    plan.write_text(re.sub(r"batch_size = \d+", "batch_size = 5000", plan.read_text()))
+    code, out, err = run("train", tmp_path / "made", "--output", tmp_path / "run", "--plan", plan, "--device", "cpu")
+    assert (code, "5000 patches of" in err, "lower patch or batch_size" in err.lower()) == (2, True, True)

@@ -22,7 +22,7 @@ def test_the_model_finds_the_ball_and_the_run_folder_tells_all(trained: TrainedM
     assert trained.evaluation.summary.over_labels["dice"].mean > 0.8
     assert {path.name for path in run.iterdir()} == {
         *("plan.toml", "environment.json", "prepared", "checkpoint.safetensors"),
-        *("metrics.csv", "curves.png", "tensorboard", "validation.csv", "model"),
+        *("metrics.csv", "curves.png", "tensorboard", "forecast.json", "validation.csv", "model"),
     }
     with (run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))

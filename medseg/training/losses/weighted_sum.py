@@ -18,8 +18,21 @@ LossConfig = Annotated[
     DiceConfig | FocalConfig | CrossEntropyConfig | CentrelineDiceConfig | BoundaryConfig, Field(discriminator="kind")
 ]
 
+NEEDS_OVERLAP = frozenset({"centreline_dice", "boundary"})
+"""Losses that do not see a label's whole extent, and so cannot train a network alone."""
+
 COARSER_HEAD = 0.5
 """Each coarser head of deep supervision weighs this much of the next finer one (Isensee et al. 2021)."""
+
+
+def lack_of_overlap(kinds: Sequence[str]) -> str | None:
+    """A sentence where none of the losses of these kinds sees a label's whole extent; None where one does."""
+    if not NEEDS_OVERLAP.issuperset(kinds):
+        return None
+    return (
+        f"{' and '.join(kinds)} cannot train a network alone: nothing in it asks for a label's whole extent. "
+        "Add a loss of overlap"
+    )
 
 
 class WeightedSum(nn.Module):

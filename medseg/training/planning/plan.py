@@ -13,7 +13,7 @@ from medseg.models.spec import ModelSpec, from_toml, to_toml
 from medseg.training.augment import AugmentationConfig
 from medseg.training.losses.dice import DiceConfig
 from medseg.training.losses.focal import FocalConfig
-from medseg.training.losses.weighted_sum import LossConfig
+from medseg.training.losses.weighted_sum import LossConfig, lack_of_overlap
 
 
 class TrainingSpec(BaseModel):
@@ -42,6 +42,12 @@ class TrainingSpec(BaseModel):
     augmentation: AugmentationConfig = AugmentationConfig()
 
     @model_validator(mode="after")
+    def _sees_whole_labels(self) -> Self:
+        if lacking := lack_of_overlap([term.kind for term in self.loss]):
+            raise ValueError(f'{lacking}: {{ kind = "dice" }}')
+        return self
+
+    @model_validator(mode="after")
     def _clock_or_repeatable(self) -> Self:
         if self.deterministic and self.minutes is not None:
             raise ValueError("a deterministic training cannot end by the clock; leave out minutes, or deterministic")
@@ -55,6 +61,21 @@ class Plan(BaseModel):
 
     model: ModelSpec
     training: TrainingSpec
+
+    @model_validator(mode="after")
+    def _one_spacing(self) -> Self:
+        """What counts in mm between the voxels of prepared scans must know how they are prepared."""
+        prepared = self.model.preparation.spacing_mm
+        counted = {f"loss {term.kind}": term.spacing_mm for term in self.training.loss if term.kind == "boundary"}
+        if self.model.network.kind == "cnn_crf":
+            counted["network cnn_crf"] = self.model.network.spacing_mm
+        for what, spacing_mm in counted.items():
+            if spacing_mm != prepared:
+                raise ValueError(
+                    f"the {what} counts mm at a spacing of {spacing_mm}, the scans are prepared at {prepared}; "
+                    "make its spacing_mm the preparation's"
+                )
+        return self
 
     @model_validator(mode="after")
     def _losses_know_the_classes(self) -> Self:
