@@ -35,6 +35,7 @@ from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.spec import to_toml
 from medseg.training.cases import PreparedCase, prepare_cases
 from medseg.training.checkpoint import Checkpoint, EpochRecord
+from medseg.training.distributed import Team
 from medseg.training.planning.ladder import Choice, choice_of
 from medseg.training.planning.plan import Plan, read_plan, write_plan
 from medseg.training.planning.rules import Budget
@@ -93,7 +94,12 @@ def train_model(
     }
     observer = _Observer(RunLog(run_folder, [label.name for label in model.task.labels]), progress)
     final = train(
-        plan, prepared["training"], prepared["validation"], run_folder / "checkpoint.safetensors", device, observer
+        plan,
+        prepared["training"],
+        prepared["validation"],
+        run_folder / "checkpoint.safetensors",
+        Team(device),
+        observer,
     )
     observer.log.write(final.progress.records)
     observer.log.close()

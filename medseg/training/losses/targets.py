@@ -24,9 +24,3 @@ def label_probabilities(logits: Tensor, target: Tensor) -> Tensor:
     """The probability of each label, background left out: (batch, class - 1, i, j, k) float32; 0 where ignored."""
     probabilities = logits.float().softmax(dim=1)[:, 1:]
     return probabilities * is_known(target)[:, None]
-
-
-def mean_of_known(values: Tensor, target: Tensor) -> Tensor:
-    """The mean over the voxels whose truth is known; 0 where there are none."""
-    known = is_known(target)
-    return (values * known).sum() / known.sum().clamp_min(1)
