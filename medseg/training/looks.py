@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from medseg.core.errors import PlanError
 from medseg.models.sliding_window import sweep
 from medseg.models.spec import ModelSpec
 from medseg.training.cases import PreparedCase
@@ -20,13 +19,8 @@ MOST_CASES = 8
 """How many cases a look takes in; the whole validation part is scored once, at the end, on the scans' own grids."""
 
 
-def chosen_for_looks(spec: TrainingSpec, validation: Sequence[PreparedCase]) -> list[PreparedCase]:
-    """Evenly spread validation cases. Raises PlanError where there are none but the plan decides by them."""
-    if not validation and (spec.keep == "best" or spec.early_stop_looks is not None):
-        raise PlanError(
-            "the plan decides by the validation cases, and there are none. "
-            'Leave out early_stop_looks and keep = "best", or hold cases out.'
-        )
+def chosen_for_looks(validation: Sequence[PreparedCase]) -> list[PreparedCase]:
+    """Evenly spread validation cases."""
     places = np.linspace(0, len(validation) - 1, min(len(validation), MOST_CASES)).round().astype(int)
     return [validation[place] for place in places]
 
