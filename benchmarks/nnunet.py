@@ -223,6 +223,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--loaders", type=int, default=len(os.sched_getaffinity(0)), help="of nnU-Net, for its Dice")
     parser.add_argument("--only", choices=("speed", "dice"), default=None)
     parser.add_argument("--own-steps", type=int, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--plan", default=None, help=argparse.SUPPRESS)
@@ -232,7 +233,7 @@ def main() -> None:
         own_steps(options.plan, folder, options.root, options.own_steps)
         return
     manifest = open_data_set(MANIFEST, options.root)
-    nnunet = NnUnet(options.nnunet, folder, loader_processes=os.cpu_count() or 1)  # its own choice, to 12
+    nnunet = NnUnet(options.nnunet, folder, options.loaders)
     prepare(nnunet, manifest)
     if options.only != "dice":
         compare_speed(nnunet, manifest, options.root, options.rounds, options.steps)

@@ -11,7 +11,7 @@ are short, and the look at validation batches within the training, which costs t
 from __future__ import annotations
 
 import json
-import multiprocessing
+import os
 import sys
 import time
 
@@ -41,7 +41,8 @@ class RateByTheClock:
 
 
 def make_trainer() -> nnUNetTrainer:
-    torch.set_num_threads(multiprocessing.cpu_count())  # as its own command line does for a CPU
+    # Its own command line takes all cores of the machine; these are all that this process may use.
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     trainer = get_trainer_from_args(DATASET, CONFIGURATION, 0, device=torch.device("cpu"))
     trainer.num_iterations_per_epoch = STEPS_PER_EPOCH
     trainer.num_val_iterations_per_epoch = 1

@@ -160,7 +160,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         ("hd95_mm", "HD95 mm", 2),
     )
     rows = []
-    for name, statistics in [*summary.by_label.items(), ("mean", summary.over_labels)]:
+    for name, statistics in [*summary.by_label.items(), *summary.by_region.items(), ("mean", summary.over_labels)]:
         cells = [name.replace("_", " ")]
         for metric, _, digits in shown:
             statistic = statistics[metric]
@@ -187,7 +187,7 @@ def print_case(scores: CaseScores) -> None:
                 f"{label.prediction_ml:.2f}",
                 f"{label.reference_ml:.2f}",
             )
-            for label in scores.labels
+            for label in (*scores.labels, *scores.regions)
         ],
         scores.case,
     )

@@ -12,8 +12,10 @@ import typer
 from medseg.cli.console import print_table, shown_progress
 from medseg.cli.options import DeviceOption, ModelOption
 from medseg.core.errors import InputError
+from medseg.core.report import NOT_FOR_DIAGNOSIS
 
 if TYPE_CHECKING:
+    from medseg.core.course import Course
     from medseg.core.report import Report
 
 SHOWN_MEASUREMENTS = {
@@ -78,6 +80,29 @@ def inspect(
     else:
         header, *rows = inspection.table()
         print_table(header, rows)
+
+
+def follow_up(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULT...", help="Result folders of one patient's scans, two or more.", show_default=False
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", show_default=False)],
+    is_deformable: Annotated[
+        bool, typer.Option("--deformable/--rigid", help="Whether scans are also bent onto each other, as breath does.")
+    ] = True,
+) -> None:
+    """Follow lesions over time: matched, merged, split, new, vanished; growth; and the response by RECIST 1.1."""
+    from medseg.workflows.follow_up import follow_up as workflow
+
+    with shown_progress() as progress:
+        found = workflow(results, output, is_deformable=is_deformable, progress=progress)
+    print_course(found.course)
+    for warning in (*found.warnings, NOT_FOR_DIAGNOSIS):
+        typer.echo(f"note: {warning}")
+    typer.echo(f"{output}: {len(found.course.tracks)} lesions over {len(found.course.dates)} scans")
 
 
 def view(
@@ -147,4 +172,19 @@ def print_findings(report: Report) -> None:
         typer.echo(f"note: {warning}")
 
 
-COMMANDS = (segment, inspect, view, demo)
+def print_course(course: Course) -> None:
+    """Every lesion's longest diameter and volume at each scan, then the response at each with its rule."""
+    dates = [when.isoformat() if when else f"scan {n}" for n, when in enumerate(course.dates, start=1)]
+    rows = []
+    for track in course.tracks:
+        sizes = zip(track.instances, track.diameters_mm, track.volumes_ml, strict=True)
+        cells = [f"{length:.1f} mm, {volume:.2f} ml" if there else "–" for there, length, volume in sizes]
+        role = "target" if track.name in course.targets else ("new" if track.first_seen else "")
+        rows.append((track.name.replace("_", " "), role, *cells))
+    print_table(("lesion", "", *dates), rows)
+    for response in course.responses:
+        reasons = [response.rule, *([response.target.rule] if response.target else [])]
+        typer.echo(f"{dates[response.visit]}: {response.overall} ({'; '.join(reasons)})")
+
+
+COMMANDS = (segment, inspect, follow_up, view, demo)

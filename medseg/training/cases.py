@@ -59,7 +59,7 @@ class PreparedCase:
 def prepare_cases(
     cases: Sequence[Case], task: Task, preparation: Preparation, cache: Path, progress: Progress | None = None
 ) -> list[PreparedCase]:
-    """The cases, prepared; those that lie undamaged in the cache, of the same files and preparation, are not made again.
+    """The cases, prepared; those that the cache holds undamaged, of the same files and preparation, are not made again.
 
     Raises InputError when a case has no reference mask, or its files cannot be used.
     """
