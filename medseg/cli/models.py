@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from medseg.analysis.evaluation.scores import CaseScores, Metric
     from medseg.training.planning.ladder import Choice, LossName
     from medseg.workflows.evaluate_model import Evaluation
+    from medseg.workflows.train_model import Seat
 
 
 def plan(
@@ -71,32 +73,56 @@ def train(
     plan: Annotated[
         Path | None, typer.Option("--plan", help="Follow this plan.  [default: make one]", show_default=False)
     ] = None,
+    parent: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Start from this bundle's weights: its folder, or a shipped name.", show_default=False
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     memory_gb: MemoryOption = 8.0,
     minutes: MinutesOption = None,
     network: NetworkOption = None,
     loss: LossOption = None,
 ) -> None:
-    """Train a model and score it on the held-out fold; a run that was cut off goes on where it stopped."""
+    """Train a model and score it on the held-out fold; a run that was cut off goes on where it stopped.
+
+    Under torchrun, several processes train together: `torchrun --nproc-per-node 2 -m medseg.cli train ...`.
+    """
     from medseg.workflows.data_sets import open_data_set
+    from medseg.workflows.fine_tune import fine_tuning
     from medseg.workflows.make_plan import open_plan, training_budget
-    from medseg.workflows.train_model import train_model
+    from medseg.workflows.train_model import Run, train_together
 
     if plan and (network or loss):
         raise InputError(
             "--plan already says which network and losses; edit it there, or leave out --network and --loss"
         )
+    if parent and network:
+        raise InputError("--from brings the bundle's network; leave out --network")
     with shown_progress() as progress:
-        trained = train_model(
-            open_data_set(data, root),
-            fold,
-            output,
-            plan=open_plan(plan) if plan else chosen(network, loss),
+        wanted = open_plan(plan) if plan else chosen(network, loss)
+        run = Run(
+            manifest=open_data_set(data, root),
+            fold=fold,
+            folder=output,
+            wanted=fine_tuning(parent, wanted) if parent else wanted,
             budget=training_budget(device, memory_gb, minutes),
-            progress=progress,
         )
+        trained = train_together(run, seat_of_torchrun(), progress)
+    if trained is None:
+        return
     print_evaluation(trained.evaluation)
     typer.echo(f"{trained.folder}: trained and scored in {trained.duration_s / 60:.1f} minutes")
+
+
+def seat_of_torchrun() -> Seat:
+    """Where torchrun put this process; alone without it."""
+    from medseg.workflows.train_model import Seat
+
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+        return Seat()
+    return Seat(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def chosen(network: Network | None, losses: list[Loss] | None) -> Choice | None:

@@ -139,4 +139,6 @@ def clear_memory_errors(batch: BatchGradient, images: Tensor) -> Iterator[None]:
         mend = "Lower patch in the plan, or its network's channels."
         if count > 1:
             mend = "Lower batch_size or patch in the plan, or set its may_shrink_batch = true."
-        raise PlanError(f"memory ran out with {count} patches of {patch} voxels. {mend}") from error
+        raise PlanError(
+            f"memory ran out with {count} patch{'es' if count > 1 else ''} of {patch} voxels. {mend}"
+        ) from error

@@ -85,3 +85,14 @@ def test_strong_changes_stay_finite_and_masks_keep_their_classes() -> None:
     constant = torch.zeros(1, 1, 6, 6, 6)
     shaded, _ = Augmentation(config, (1.0, 1.0, 1.0)).change(constant, torch.zeros(1, 6, 6, 6).long(), [0])
     assert shaded.isfinite().all()
+
+
+def test_a_patch_is_changed_by_its_own_seed_alone() -> None:
+    images, masks = batch()
+    config = AugmentationConfig(turn_chance=1, intensity_chance=1, noise_chance=1, blur_chance=1)
+    augmentation = Augmentation(config, (1.0, 1.0, 2.0))
+    together = augmentation.change(images, masks, [11, 12, 13])
+    for place, seed in enumerate([11, 12, 13]):
+        alone = augmentation.change(images[place : place + 1], masks[place : place + 1], [seed])
+        torch.testing.assert_close(alone[0][0], together[0][place])
+        torch.testing.assert_close(alone[1][0], together[1][place])
