@@ -13,7 +13,6 @@ from medseg.cli.console import print_table, shown_progress
 from medseg.cli.options import Device, DeviceOption, GapsOption, ModelOption, PhaseOption, SeriesOption
 from medseg.cli.reports import Format
 from medseg.core.errors import InputError
-from medseg.core.report import NOT_FOR_DIAGNOSIS
 
 if TYPE_CHECKING:
     from medseg.core.course import Course
@@ -117,6 +116,7 @@ def follow_up(
     ] = True,
 ) -> None:
     """Follow lesions over time: matched, merged, split, new, vanished; growth; and the response by RECIST 1.1."""
+    from medseg.core.report import NOT_FOR_DIAGNOSIS
     from medseg.workflows.follow_up import follow_up as workflow
 
     with shown_progress() as progress:
@@ -143,6 +143,7 @@ def vessels(
     ] = False,
 ) -> None:
     """Find, count and grade blockages of vessels: tree, percentages with intervals, CAD-RADS and NASCET, pictures."""
+    from medseg.core.report import NOT_FOR_DIAGNOSIS
     from medseg.workflows.find_blockages import find_blockages
 
     with shown_progress() as progress:
