@@ -225,3 +225,9 @@ def test_a_bug_is_code_1_with_a_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     assert "RuntimeError: a bug" in done.stderr
+
+
+def test_a_bundle_to_start_from_brings_its_network(run: Run, tmp_path: Path) -> None:
+    code, out, error = run("train", tmp_path, "-o", tmp_path / "run", "--from", tmp_path, "--network", "fcn")
+    assert (code, out) == (2, "")
+    assert "--from brings the bundle's network; leave out --network" in error

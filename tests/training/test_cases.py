@@ -29,8 +29,8 @@ def scans(tmp_path: Path) -> list[Case]:
         mask = np.zeros(GRID.shape, np.uint8)
         mask[number, 2, 3] = 1
         paths = [tmp_path / f"{kind}{number}.nii" for kind in ("image", "mask")]
-        for array, path in zip((image, mask), paths, strict=True):
-            write_nifti(array, GRID, path)
+        write_nifti(image, GRID, paths[0])
+        write_nifti(mask, GRID, paths[1])
         made.append(Case(f"case{number}", f"patient{number}", {TASK.channels[0].name: paths[0]}, paths[1]))
     return made
 
