@@ -19,6 +19,8 @@ from medseg.cli.options import (
     Network,
     NetworkOption,
     RootOption,
+    TrackerOption,
+    TrackingUriOption,
 )
 from medseg.core.errors import InputError
 
@@ -76,16 +78,21 @@ def train(
     minutes: MinutesOption = None,
     network: NetworkOption = None,
     loss: LossOption = None,
+    tracker: TrackerOption = None,
+    tracking_uri: TrackingUriOption = None,
 ) -> None:
     """Train a model and score it on the held-out fold; a run that was cut off goes on where it stopped."""
     from medseg.workflows.data_sets import open_data_set
     from medseg.workflows.make_plan import open_plan, training_budget
+    from medseg.workflows.track_training import choose_tracking
     from medseg.workflows.train_model import train_model
 
     if plan and (network or loss):
         raise InputError(
             "--plan already says which network and losses; edit it there, or leave out --network and --loss"
         )
+    if tracker or tracking_uri:
+        choose_tracking(output, tracker or "mlflow", tracking_uri)
     with shown_progress() as progress:
         trained = train_model(
             open_data_set(data, root),

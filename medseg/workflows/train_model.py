@@ -7,7 +7,8 @@ A run folder holds
     fingerprint.json         what the plan was made from
     prepared/                the cases as the network sees them
     checkpoint.safetensors   the state after the last epoch
-    metrics.csv, curves.png, tensorboard/
+    metrics.csv, curves.png
+    tensorboard/             or mlflow.db and mlflow_artifacts/, or nothing: as tracking.json has it
     validation.csv           the scores of each held-out case
     model/                   the bundle
 """
@@ -39,6 +40,8 @@ from medseg.training.planning.ladder import Choice, choice_of
 from medseg.training.planning.plan import Plan, read_plan, write_plan
 from medseg.training.planning.rules import Budget
 from medseg.training.run_log import RunLog
+from medseg.training.tracking.choice import open_tracker
+from medseg.training.tracking.tracker import RunFacts
 from medseg.training.train import train
 from medseg.workflows.evaluate_model import Evaluation, bundle_scores, evaluate_model, write_case_scores
 from medseg.workflows.make_plan import plan_training
@@ -79,6 +82,7 @@ def train_model(
     plan = _settle_plan(manifest, fold, run_folder, plan, budget, progress)
     _require_same_task(plan, manifest)
     _write_environment(run_folder, manifest, fold, device)
+    tracker = open_tracker(RunFacts(run_folder, manifest.facts.name, fold, plan))
     model = plan.model
     cases = {"training": manifest.training(fold), "validation": manifest.validation(fold)}
     prepared = {
@@ -91,18 +95,18 @@ def train_model(
         )
         for part, chosen in cases.items()
     }
-    observer = _Observer(RunLog(run_folder, [label.name for label in model.task.labels]), progress)
+    observer = _Observer(RunLog(run_folder, [label.name for label in model.task.labels], tracker), progress)
     final = train(
         plan, prepared["training"], prepared["validation"], run_folder / "checkpoint.safetensors", device, observer
     )
     observer.log.write(final.progress.records)
-    observer.log.close()
     provenance = _provenance(plan, manifest, prepared["training"], final)
     draft = ModelBundle("model", "", model, final.average, provenance, None)
     evaluation = evaluate_model(NetworkSegmenter(draft, device), model.task, cases["validation"], progress)
     write_case_scores(evaluation.cases, run_folder / "validation.csv")
     scores = bundle_scores(evaluation, manifest.facts.name, f"fold {fold}, held out from training")
     bundle = save_bundle(run_folder / "model", model, final.average, provenance, scores)
+    observer.log.close({f"final/{score.metric}/{score.label}": score.mean for score in scores.scores})
     return TrainedModel(bundle, run_folder / "model", evaluation, time.monotonic() - begin)
 
 
