@@ -167,7 +167,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         ("hd95_mm", "HD95 mm", 2),
     )
     rows = []
-    for name, statistics in [*summary.by_label.items(), ("mean", summary.over_labels)]:
+    for name, statistics in [*summary.by_label.items(), *summary.by_region.items(), ("mean", summary.over_labels)]:
         cells = [name.replace("_", " ")]
         for metric, _, digits in shown:
             statistic = statistics[metric]
@@ -194,7 +194,7 @@ def print_case(scores: CaseScores) -> None:
                 f"{label.prediction_ml:.2f}",
                 f"{label.reference_ml:.2f}",
             )
-            for label in scores.labels
+            for label in (*scores.labels, *scores.regions)
         ],
         scores.case,
     )

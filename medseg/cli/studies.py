@@ -12,8 +12,10 @@ import typer
 from medseg.cli.console import print_table, shown_progress
 from medseg.cli.options import DeviceOption, ModelOption
 from medseg.core.errors import InputError
+from medseg.core.report import NOT_FOR_DIAGNOSIS
 
 if TYPE_CHECKING:
+    from medseg.core.course import Course
     from medseg.core.report import Report
 
 SHOWN_MEASUREMENTS = {
@@ -78,6 +80,67 @@ def inspect(
     else:
         header, *rows = inspection.table()
         print_table(header, rows)
+
+
+def follow_up(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULT...", help="Result folders of one patient's scans, two or more.", show_default=False
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", show_default=False)],
+    is_deformable: Annotated[
+        bool, typer.Option("--deformable/--rigid", help="Whether scans are also bent onto each other, as breath does.")
+    ] = True,
+) -> None:
+    """Follow lesions over time: matched, merged, split, new, vanished; growth; and the response by RECIST 1.1."""
+    from medseg.workflows.follow_up import follow_up as workflow
+
+    with shown_progress() as progress:
+        found = workflow(results, output, is_deformable=is_deformable, progress=progress)
+    print_course(found.course)
+    for warning in (*found.warnings, NOT_FOR_DIAGNOSIS):
+        typer.echo(f"note: {warning}")
+    typer.echo(f"{output}: {len(found.course.tracks)} lesions over {len(found.course.dates)} scans")
+
+
+def vessels(
+    vessel: Annotated[
+        Path, typer.Argument(metavar="MAP", help="A map of vessel probabilities, or a mask.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", show_default=False)],
+    image: Annotated[
+        Path | None, typer.Option("--image", help="The scan, for calibres that a mask cannot tell.", show_default=False)
+    ] = None,
+    label: Annotated[
+        list[int] | None, typer.Option("--label", help="A value of the mask that is vessel; may be given again.")
+    ] = None,
+    prefer_image: Annotated[
+        bool, typer.Option("--prefer-image", help="Take calibres from the image, not from probabilities.")
+    ] = False,
+) -> None:
+    """Find, count and grade blockages of vessels: tree, percentages with intervals, CAD-RADS and NASCET, pictures."""
+    from medseg.workflows.find_blockages import find_blockages
+
+    with shown_progress() as progress:
+        report = find_blockages(
+            vessel, output, image=image, labels=tuple(label or ()), prefer_image=prefer_image, progress=progress
+        )
+    rows = [
+        (
+            *(f"{b.number}", f"{b.branch}", b.kind, f"{b.diameter_percent:.0f}"),
+            *(f"{b.interval[0]:.0f} to {b.interval[1]:.0f}", b.cad_rads, f"{b.reference_diameter_mm:.1f}"),
+            *(", ".join(f"{x:.0f}" for x in b.centre_mm), b.confidence),
+        )
+        for b in report.blockages
+    ]
+    header = ("blockage", "branch", "kind", "% diameter", "95 % interval", "CAD-RADS", "healthy mm", "x, y, z mm", "")
+    print_table(header, rows, f"CAD-RADS {report.cad_rads}; {report.length_mm / 1000:.2f} m of vessel assessed")
+    for note in (*([report.not_assessable] if report.not_assessable else []), *report.warnings, NOT_FOR_DIAGNOSIS):
+        typer.echo(f"note: {note}")
+    review = len(report.blockages) - len(report.confident)
+    typer.echo(f"{output}: blockages: {len(report.confident)} confident, {review} for review")
 
 
 def view(
@@ -147,4 +210,19 @@ def print_findings(report: Report) -> None:
         typer.echo(f"note: {warning}")
 
 
-COMMANDS = (segment, inspect, view, demo)
+def print_course(course: Course) -> None:
+    """Every lesion's longest diameter and volume at each scan, then the response at each with its rule."""
+    dates = [when.isoformat() if when else f"scan {n}" for n, when in enumerate(course.dates, start=1)]
+    rows = []
+    for track in course.tracks:
+        sizes = zip(track.instances, track.diameters_mm, track.volumes_ml, strict=True)
+        cells = [f"{length:.1f} mm, {volume:.2f} ml" if there else "–" for there, length, volume in sizes]
+        role = "target" if track.name in course.targets else ("new" if track.first_seen else "")
+        rows.append((track.name.replace("_", " "), role, *cells))
+    print_table(("lesion", "", *dates), rows)
+    for response in course.responses:
+        reasons = [response.rule, *([response.target.rule] if response.target else [])]
+        typer.echo(f"{dates[response.visit]}: {response.overall} ({'; '.join(reasons)})")
+
+
+COMMANDS = (segment, inspect, vessels, follow_up, view, demo)

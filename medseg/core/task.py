@@ -39,6 +39,15 @@ class Window(BaseModel):
     width: float = Field(gt=0)
 
 
+class Region(BaseModel):
+    """Several labels seen as one structure, as a whole tumour is its parts; regions may overlap."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    labels: tuple[str, ...] = Field(min_length=1)
+
+
 class Task(BaseModel):
     """A clinical question: its channels, its labels, and what is measured of each finding.
 
@@ -54,6 +63,8 @@ class Task(BaseModel):
     title: str = Field(min_length=1)
     channels: tuple[Channel, ...] = Field(min_length=1)
     labels: tuple[Label, ...] = Field(min_length=1)
+    regions: tuple[Region, ...] = ()
+    """What overlap is trained and scored for where labels are parts of larger structures, as in BraTS."""
     measurements: tuple[MeasurementKind, ...] = ("volume",)
     window: Window | None = None
     min_finding_ml: float = Field(default=0.0, ge=0)
@@ -68,6 +79,33 @@ class Task(BaseModel):
             raise ValueError(f"channel name used more than once: {', '.join(names)}")
         LabelSchema(labels=self.labels)
         return self
+
+    @model_validator(mode="after")
+    def _regions_are_of_labels(self) -> Self:
+        labels = [label.name for label in self.labels]
+        names = labels + [region.name for region in self.regions]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{name!r} names more than one label or region; a region of one label needs its own name")
+        for region in self.regions:
+            for name in region.labels:
+                if name not in labels:
+                    raise ValueError(f"region {region.name!r} names {name!r}; the labels are {', '.join(labels)}")
+                if region.labels.count(name) > 1:
+                    raise ValueError(f"region {region.name!r} names the label {name!r} more than once")
+        return self
+
+    @property
+    def overlap_classes(self) -> tuple[tuple[int, ...], ...] | None:
+        """The class numbers of each structure whose overlap counts: the regions, and labels that none of them names.
+
+        A class number counts the labels from 1, whatever their index. None without regions: each label by itself.
+        """
+        if not self.regions:
+            return None
+        number = {label.name: n for n, label in enumerate(self.labels, start=1)}
+        named = {name for region in self.regions for name in region.labels}
+        alone = [(n,) for name, n in number.items() if name not in named]
+        return (*(tuple(sorted(number[name] for name in region.labels)) for region in self.regions), *alone)
 
     @property
     def label_schema(self) -> LabelSchema:

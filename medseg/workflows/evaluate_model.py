@@ -96,12 +96,16 @@ def evaluate_mask(prediction: Path, reference: Path, task: Task) -> CaseScores:
 def score_turned(prediction: LabelMap, reference: LabelMap, task: Task, case: str) -> CaseScores:
     """The scores of a mask against its reference, which may store the same voxels in another order of axes."""
     turned = [label_map.reoriented("RAS") for label_map in (prediction, reference)]
-    return score_case(turned[0], turned[1], tolerance_mm=task.surface_tolerance_mm, case=case)
+    indices = {
+        region.name: tuple(task.label_schema.named(name).index for name in region.labels) for region in task.regions
+    }
+    return score_case(turned[0], turned[1], tolerance_mm=task.surface_tolerance_mm, case=case, regions=indices)
 
 
 def bundle_scores(evaluation: Evaluation, dataset: str, split: str) -> Scores:
     """What a bundle remembers of an evaluation; statistics without a single defined case are left out."""
-    rows = [*evaluation.summary.by_label.items(), ("mean", evaluation.summary.over_labels)]
+    summary = evaluation.summary
+    rows = [*summary.by_label.items(), *summary.by_region.items(), ("mean", summary.over_labels)]
     return Scores(
         dataset=dataset,
         split=split,
@@ -127,7 +131,7 @@ def write_case_scores(cases: Sequence[CaseScores], path: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["case", "label", *METRICS, "prediction_ml", "reference_ml"])
         for case in cases:
-            for label in case.labels:
+            for label in (*case.labels, *case.regions):
                 values = [label.value(metric) for metric in METRICS]
                 volumes = [label.prediction_ml, label.reference_ml]
                 writer.writerow([case.case, label.label, *(f"{value:.6g}" for value in (*values, *volumes))])

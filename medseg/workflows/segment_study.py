@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medseg import __version__
 from medseg.analysis.quantification.measure import measure_findings
-from medseg.core.atomic import whole_folder
+from medseg.core.atomic import require_writable, whole_folder
 from medseg.core.errors import InputError
 from medseg.core.report import ModelIdentity, Report
 from medseg.core.task import Task
@@ -100,8 +100,18 @@ def read_channels(
     scans = {}
     for done, channel in enumerate(task.channels, start=1):
         scans[channel.name] = read_channel(sources[channel.name], channel, (mends or {}).get(channel.name))
+        _require_contrast(scans[channel.name], sources[channel.name])
         progress("Reading", done, len(task.channels))
     return scans
+
+
+def _require_contrast(scan: Scan, source: Path) -> None:
+    """Raise InputError where every voxel is alike: a network would find something in that too."""
+    lowest = scan.volume.array.min()
+    if lowest == scan.volume.array.max():
+        raise InputError(
+            f"{source} holds nothing to segment: every voxel is {lowest:g}. Was it exported whole? Export it again."
+        )
 
 
 def named_channels(sources: Mapping[str, Path], names: tuple[str, ...]) -> dict[str, Path]:
@@ -117,7 +127,11 @@ def named_channels(sources: Mapping[str, Path], names: tuple[str, ...]) -> dict[
 
 
 def require_result_folder(folder: Path) -> None:
-    """Raise InputError where something stands at `folder` that is not an earlier result: it will not be overwritten."""
+    """Raise InputError where no folder can be made, or something stands that is not an earlier result.
+
+    That will not be overwritten.
+    """
+    require_writable(folder)
     if not folder.exists():
         return
     if not folder.is_dir():

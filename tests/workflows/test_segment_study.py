@@ -129,3 +129,12 @@ def test_channels_are_named() -> None:
     assert named_channels({"scan": Path("x")}, ("CT",)) == {"CT": Path("x")}
     with pytest.raises(InputError, match=r"takes the channels CT, PET; got CT\. Give each as NAME=PATH"):
         named_channels({"CT": Path("c")}, ("CT", "PET"))
+
+
+def test_a_scan_of_one_value_is_refused_and_leaves_nothing(
+    trained: TrainedModel, tmp_path: Path, upright: Geometry
+) -> None:
+    write_nifti(np.full(upright.shape, 7, np.float32), upright, tmp_path / "flat.nii.gz")
+    with pytest.raises(InputError, match=r"flat\.nii\.gz holds nothing to segment: every voxel is 7"):
+        segment_study({"scan": tmp_path / "flat.nii.gz"}, trained.bundle, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medseg.training.losses.targets import label_masks, label_probabilities
+from medseg.training.losses.targets import Regions, label_masks, label_probabilities
 
 OVER_BATCH_AND_VOXELS = (0, 2, 3, 4)
 
@@ -22,15 +22,16 @@ class CentrelineDiceLoss(nn.Module):
     numerator and denominator, so that a label that is absent from batch and prediction costs nothing.
     """
 
-    def __init__(self, iterations: int, smooth: float) -> None:
+    def __init__(self, iterations: int, smooth: float, regions: Regions | None = None) -> None:
         super().__init__()
+        self.regions = regions
         self.iterations = iterations
         self.smooth = smooth
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """A scalar from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k)."""
-        probabilities = label_probabilities(logits, target)
-        truth = label_masks(target, logits.shape[1]).to(probabilities.dtype)
+        probabilities = label_probabilities(logits, target, self.regions)
+        truth = label_masks(target, logits.shape[1], self.regions).to(probabilities.dtype)
         precision = self._part_inside(soft_skeleton(probabilities, self.iterations), truth)
         sensitivity = self._part_inside(soft_skeleton(truth, self.iterations), probabilities)
         dice = 2 * precision * sensitivity / (precision + sensitivity)
@@ -51,9 +52,11 @@ class CentrelineDiceConfig(BaseModel):
     iterations: int = Field(default=3, ge=0)
     """Erosions: at least the radius, in voxels, of the widest tube."""
     smooth: float = Field(default=1.0, gt=0)
+    regions: Regions | None = None
+    """Structures to be trained for in place of the single labels, by class numbers."""
 
     def build(self) -> CentrelineDiceLoss:
-        return CentrelineDiceLoss(self.iterations, self.smooth)
+        return CentrelineDiceLoss(self.iterations, self.smooth, self.regions)
 
 
 def soft_skeleton(masks: Tensor, iterations: int) -> Tensor:

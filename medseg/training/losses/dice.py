@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from medseg.training.losses.targets import label_masks, label_probabilities
+from medseg.training.losses.targets import Regions, label_masks, label_probabilities
 
 
 class DiceLoss(nn.Module):
@@ -17,14 +17,15 @@ class DiceLoss(nn.Module):
     false positives and nothing else. `smooth` keeps a label that is absent from batch and prediction at a loss of 0.
     """
 
-    def __init__(self, smooth: float) -> None:
+    def __init__(self, smooth: float, regions: Regions | None = None) -> None:
         super().__init__()
+        self.regions = regions
         self.smooth = smooth
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """A scalar from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k)."""
-        probabilities = label_probabilities(logits, target)
-        truth = label_masks(target, logits.shape[1]).to(probabilities.dtype)
+        probabilities = label_probabilities(logits, target, self.regions)
+        truth = label_masks(target, logits.shape[1], self.regions).to(probabilities.dtype)
         over = (0, 2, 3, 4)
         overlap = (probabilities * truth).sum(over)
         total = probabilities.sum(over) + truth.sum(over)
@@ -39,6 +40,8 @@ class DiceConfig(BaseModel):
     kind: Literal["dice"] = "dice"
     weight: float = Field(default=1.0, gt=0)
     smooth: float = Field(default=1e-5, gt=0)
+    regions: Regions | None = None
+    """Structures to be trained for in place of the single labels, by class numbers."""
 
     def build(self) -> DiceLoss:
-        return DiceLoss(self.smooth)
+        return DiceLoss(self.smooth, self.regions)

@@ -56,6 +56,17 @@ class Plan(BaseModel):
     model: ModelSpec
     training: TrainingSpec
 
+    @model_validator(mode="after")
+    def _losses_know_the_classes(self) -> Self:
+        count = len(self.model.task.labels)
+        for loss in self.training.loss:
+            classes = [n for region in getattr(loss, "regions", None) or () for n in region]
+            if max(classes, default=0) > count:
+                raise ValueError(
+                    f"a region of the loss {loss.kind} names class {max(classes)}, the task has labels 1 to {count}"
+                )
+        return self
+
 
 def read_plan(path: Path) -> Plan:
     """The plan in a TOML file. Raises PlanError where it is missing or not valid."""

@@ -80,7 +80,7 @@ def make_plan(task: Task, fingerprint: Fingerprint, budget: Budget, choice: Choi
             epochs=epochs,
             minutes=budget.minutes,
             augmentation=AugmentationConfig(mirror_axes=mirror_axes),
-            loss=choose_losses(choice.losses or DEFAULT_LOSSES, spacing),
+            loss=choose_losses(choice.losses or DEFAULT_LOSSES, spacing, task.overlap_classes),
         ),
     )
 
