@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from medseg.core.errors import PlanError
+from medseg.core.labels import IGNORED_CLASS
 from medseg.models.device import autocast, has_fast_bfloat16
 from medseg.models.sliding_window import sweep
 from medseg.models.spec import to_toml
@@ -210,7 +211,7 @@ class _Loop:
             scores = sweep(self._average, case.image, model.window, class_count=model.class_count, device=self._device)
             predicted = scores.argmax(axis=0)
             for number, label in enumerate(model.task.labels, start=1):
-                found, true = predicted == number, case.classes == number
+                found, true = (predicted == number) & (case.classes != IGNORED_CLASS), case.classes == number
                 total = int(found.sum()) + int(true.sum())
                 if total:
                     dice[label.name].append(2 * int((found & true).sum()) / total)
