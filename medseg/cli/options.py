@@ -52,6 +52,16 @@ LossOption = Annotated[
     list[Loss] | None,
     typer.Option("--loss", help="A loss; give it again to sum several.  [default: dice and focal]", show_default=False),
 ]
+TrackerOption = Annotated[
+    Literal["tensorboard", "mlflow"] | None,
+    typer.Option("--tracker", help="Where curves and scores are sent.  [default: tensorboard]", show_default=False),
+]
+TrackingUriOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri", help="The MLflow store.  [default: mlflow.db in the run folder]", show_default=False
+    ),
+]
 ModelOption = Annotated[
     Path,
     typer.Option(
