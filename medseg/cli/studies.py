@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.console import print_table, shown_progress
-from medseg.cli.options import Device, DeviceOption, ModelOption
+from medseg.cli.options import DeviceOption, InferenceDevice, InferenceDeviceOption, ModelOption
 from medseg.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def segment(
     allow_gaps: Annotated[
         bool, typer.Option("--allow-gaps", help="Fill missing DICOM slices by interpolation, with a warning.")
     ] = False,
-    device: DeviceOption = "auto",
+    device: InferenceDeviceOption = "auto",
     forecast: Annotated[
         bool, typer.Option("--forecast", help="Say how long it would take and how much memory, then stop.")
     ] = False,
@@ -143,7 +143,7 @@ def named_sources(scans: list[str]) -> dict[str, Path]:
     return sources
 
 
-def print_forecast(sources: dict[str, Path], bundle: ModelBundle, mends: Mends, device: Device) -> None:
+def print_forecast(sources: dict[str, Path], bundle: ModelBundle, mends: Mends, device: InferenceDevice) -> None:
     """How many windows, seconds and gigabytes `segment` would take, in a line; and what the memory grows with."""
     from medseg.workflows.forecast_study import forecast_study
 

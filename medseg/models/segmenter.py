@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from medseg.core.errors import InputError, StoreError
 from medseg.core.geometry import Geometry
@@ -18,6 +19,8 @@ from medseg.core.volume import Volume
 from medseg.imaging.planes import PreparedPlanes
 from medseg.imaging.refinement import refine
 from medseg.models.bundle import ModelBundle
+from medseg.models.device import InferenceDevice, choose_device
+from medseg.models.openvino_network import OpenVinoNetwork
 from medseg.models.sliding_window import PatchReader, Progress, sweep
 from medseg.models.streaming import plan_sweep, stream_scores
 from medseg.models.weights import set_weights
@@ -48,7 +51,17 @@ class NetworkSegmenter:
             set_weights(network, bundle.weights)
         except StoreError as error:
             raise StoreError(f"the weights of {bundle.name} do not fit the network of its spec: {error}") from error
-        self._network = network.eval().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._network: nn.Module = network.eval().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    @classmethod
+    def on(cls, bundle: ModelBundle, device: InferenceDevice) -> Self:
+        """A segmenter on the device of that name. Raises InputError where it is missing or cannot run the network."""
+        if device != "openvino":
+            return cls(bundle, choose_device(device))
+        segmenter = cls(bundle, choose_device("cpu"))
+        channels = len(bundle.spec.task.channels)
+        segmenter._network = OpenVinoNetwork(segmenter._network, channels, bundle.spec.window.patch)
+        return segmenter
 
     def segment(self, images: Mapping[str, Volume], progress: Progress | None = None) -> Segmentation:
         """The mask of the scan. `images` maps the task's channel names to volumes on one grid.

@@ -26,7 +26,7 @@ from medseg.jobs.job import Job, JobRecord, JobState
 from medseg.jobs.local_engine import LocalEngineConfig
 from medseg.jobs.queue import Limits, Queue
 from medseg.models.bundle import ModelBundle, load_bundle
-from medseg.models.device import DeviceName, choose_device
+from medseg.models.device import InferenceDevice
 from medseg.models.segmenter import NetworkSegmenter
 from medseg.workflows.find_scans import FoundScan, FoundScans, find_scans
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
@@ -46,7 +46,7 @@ class BatchOptions:
     """
 
     engine: LocalEngineConfig = field(default_factory=LocalEngineConfig)
-    device: DeviceName = "auto"
+    device: InferenceDevice = "auto"
     limit: int | None = None
     only_failed: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -75,7 +75,7 @@ class SegmentScans:
     model: Path
     model_sha256: str
     results: Path
-    device: DeviceName
+    device: InferenceDevice
 
     def __call__(self, threads: int) -> Run:
         """Load the model. Raises StoreError where it is not the one that the batch began with."""
@@ -83,7 +83,7 @@ class SegmentScans:
         if bundle.sha256 != self.model_sha256:
             raise StoreError(f"the model {self.model} was changed while the batch ran. Start the batch again.")
         torch.set_num_threads(threads)
-        segmenter = NetworkSegmenter(bundle, choose_device(self.device))
+        segmenter = NetworkSegmenter.on(bundle, self.device)
         return lambda job: self._segment(job, bundle, segmenter)
 
     def _segment(self, job: Job, bundle: ModelBundle, segmenter: NetworkSegmenter) -> JsonValue:
