@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 Device = Literal["auto", "cpu", "cuda"]
+InferenceDevice = Literal["auto", "cpu", "cuda", "openvino"]
 Network = Literal["unet3d", "residual_unet3d", "fcn", "tiramisu", "pspnet", "deeplabv3", "cnn_crf"]
 
 
@@ -38,6 +39,12 @@ RootOption = Annotated[
 ]
 FoldOption = Annotated[int, typer.Option("--fold", min=0, help="The fold that is held out from training.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the network runs.")]
+InferenceDeviceOption = Annotated[
+    InferenceDevice,
+    typer.Option(
+        "--device", help="Where the network runs; openvino is the processor, with medseg[openvino] installed."
+    ),
+]
 MinutesOption = Annotated[
     float | None,
     typer.Option(
