@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -26,7 +27,10 @@ from medseg.core.errors import InputError
 if TYPE_CHECKING:
     from medseg.analysis.evaluation.scores import CaseScores, Metric
     from medseg.training.planning.ladder import Choice, LossName
+    from medseg.training.probe.forecast import Forecast
     from medseg.workflows.evaluate_model import Evaluation
+    from medseg.workflows.progress import Progress
+    from medseg.workflows.train_model import Run, Seat
 
 
 def plan(
@@ -78,6 +82,12 @@ def train(
     plan: Annotated[
         Path | None, typer.Option("--plan", help="Follow this plan.  [default: make one]", show_default=False)
     ] = None,
+    parent: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Start from this bundle's weights: its folder, or a shipped name.", show_default=False
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     memory_gb: MemoryOption = 8.0,
     minutes: MinutesOption = None,
@@ -91,30 +101,59 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train a model and score it on the held-out fold; a run that was cut off goes on where it stopped."""
+    """Train a model and score it on the held-out fold; a run that was cut off goes on where it stopped.
+
+    Under torchrun, several processes train together: `torchrun --nproc-per-node 2 -m medseg.cli train ...`.
+    """
     from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.forecast_training import adopt_forecast, forecast_run, is_worth_forecasting
+    from medseg.workflows.fine_tune import fine_tuning
     from medseg.workflows.make_plan import open_plan, training_budget
-    from medseg.workflows.train_model import train_model
+    from medseg.workflows.train_model import Run, train_together
 
     if plan and (network or loss):
         raise InputError(
             "--plan already says which network and losses; edit it there, or leave out --network and --loss"
         )
+    if parent and network:
+        raise InputError("--from brings the bundle's network; leave out --network")
     with shown_progress() as progress:
-        manifest, budget = open_data_set(data, root), training_budget(device, memory_gb, minutes)
-        followed = open_plan(plan) if plan else chosen(network, loss)
-        took = None
-        if forecast or (forecast is None and plan is None and is_worth_forecasting(budget)):
-            took = forecast_run(manifest, fold, output, followed, budget, progress)
-        elif plan is not None:
-            adopt_forecast(plan, output)
+        wanted, seat = open_plan(plan) if plan else chosen(network, loss), seat_of_torchrun()
+        run = Run(
+            manifest=open_data_set(data, root),
+            fold=fold,
+            folder=output,
+            wanted=fine_tuning(parent, wanted) if parent else wanted,
+            budget=training_budget(device, memory_gb, minutes),
+        )
+        took = forecast_first(run, plan, forecast, progress) if seat.size == 1 else None
     if took is not None:
         print_forecast(took, memory_gb)
     with shown_progress() as progress:
-        trained = train_model(manifest, fold, output, plan=followed, budget=budget, progress=progress)
+        trained = train_together(run, seat, progress)
+    if trained is None:
+        return
     print_evaluation(trained.evaluation)
     typer.echo(f"{trained.folder}: trained and scored in {trained.duration_s / 60:.1f} minutes")
+
+
+def forecast_first(run: Run, plan: Path | None, wanted: bool | None, progress: Progress) -> Forecast | None:
+    """The forecast of a run, where it is wanted or worth its time; one that came with a plan is kept beside it."""
+    from medseg.workflows.forecast_training import adopt_forecast, forecast_run, is_worth_forecasting
+
+    if wanted or (wanted is None and plan is None and is_worth_forecasting(run.budget)):
+        return forecast_run(run.manifest, run.fold, run.folder, run.wanted, run.budget, progress)
+    if plan is not None:
+        adopt_forecast(plan, run.folder)
+    return None
+
+
+def seat_of_torchrun() -> Seat:
+    """Where torchrun put this process; alone without it."""
+    from medseg.workflows.train_model import Seat
+
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+        return Seat()
+    return Seat(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def chosen(network: Network | None, losses: list[Loss] | None) -> Choice | None:
@@ -134,7 +173,9 @@ def evaluate(
     task: Annotated[
         str | None, typer.Option("--task", help="The task of two masks: a shipped name or a .toml.", show_default=False)
     ] = None,
-    model: Annotated[Path | None, typer.Option("--model", help="A bundle to evaluate.", show_default=False)] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A bundle or ensemble to evaluate.", show_default=False)
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="The data set to evaluate it on.", show_default=False)
     ] = None,
@@ -164,6 +205,8 @@ def evaluate(
         with shown_progress() as progress:
             evaluation = workflow.evaluate_bundle(model, manifest, fold, device=device, progress=progress)
         print_evaluation(evaluation)
+        for warning in evaluation.warnings:
+            typer.secho(f"medseg: {warning}", fg=typer.colors.YELLOW, err=True)
         cases = evaluation.cases
     if output is not None:
         workflow.write_case_scores(cases, output)

@@ -53,5 +53,20 @@ LossOption = Annotated[
     typer.Option("--loss", help="A loss; give it again to sum several.  [default: dice and focal]", show_default=False),
 ]
 ModelOption = Annotated[
-    Path, typer.Option("--model", help="A model bundle: its folder, or the name of a shipped one.", show_default=False)
+    Path,
+    typer.Option(
+        "--model", help="A model: the folder of a bundle or an ensemble, or a shipped name.", show_default=False
+    ),
+]
+SeriesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--series", help="Of several DICOM series the one of this UID, number or description.", show_default=False
+    ),
+]
+PhaseOption = Annotated[
+    str | None, typer.Option("--phase", help="Of several phases of a series the one of this name.", show_default=False)
+]
+GapsOption = Annotated[
+    bool, typer.Option("--allow-gaps", help="Fill missing DICOM slices by interpolation, with a warning.")
 ]

@@ -161,6 +161,11 @@ class Manifest:
         return tuple(sorted({row.fold for row in self.rows if row.fold is not None}))
 
     @property
+    def in_folds(self) -> tuple[Case, ...]:
+        """The cases of all folds together: every case but those kept for the final test."""
+        return self._cases(row for row in self.rows if row.fold is not None)
+
+    @property
     def test(self) -> tuple[Case, ...]:
         """The cases that are in no fold and are kept for the final test."""
         return self._cases(row for row in self.rows if row.fold is None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -29,6 +29,13 @@ class SlidingWindow(BaseModel):
     mirror_axes: tuple[Axis, ...] = ()
     """Axes along which each window is also seen mirrored, and the results averaged (test-time augmentation)."""
 
+    blend: Literal["gaussian", "even"] = "gaussian"
+    """Whether a window counts less towards its border, which lacks context, or the same everywhere."""
+
+    reuse_constant: bool = True
+    """Whether a window of one constant value, such as air cut off at a lower bound, is seen by the network only once:
+    the same input gives the same answer, so the result does not change."""
+
 
 class ModelSpec(BaseModel):
     """The task, how scans are prepared, the network, how it is swept over a scan, and what is done to its answer."""
@@ -39,6 +46,10 @@ class ModelSpec(BaseModel):
     preparation: Preparation
     network: NetworkConfig
     window: SlidingWindow
+    foreground_bias: float = Field(default=0.0, ge=-20, le=20)
+    """Added to the logit of every label but background: below 0 masks are smaller, at 0 each voxel is of the likeliest
+    class. Cross-validation finds it, and only where it gains Dice on held-out cases."""
+
     refinement: tuple[RefinementConfig, ...] = ()
     """Done in this order to the class probabilities on the prepared grid."""
 

@@ -24,10 +24,11 @@ from medseg.training.probe.child import in_own_process
 from medseg.training.probe.forecast import DataSize, Forecast, forecast, hash_of
 from medseg.training.probe.inference import InferenceTrial, try_inference
 from medseg.training.probe.training import TrainingTrial, try_training
+from medseg.workflows.fine_tune import FineTuning
 from medseg.workflows.make_plan import look_at_data
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.run_record import RunRecord, read_record, write_record
-from medseg.workflows.train_model import require_same_task, settle_plan
+from medseg.workflows.settle_plan import require_same_task, settle_plan
 
 SHORTEST_MINUTES = 10.0
 """A training shorter than this is not forecast unasked: the trial would take too much of its time."""
@@ -72,7 +73,7 @@ def forecast_run(
     manifest: Manifest,
     fold: int,
     run_folder: Path,
-    wanted: Plan | Choice | None,
+    wanted: Plan | Choice | FineTuning | None,
     budget: Budget,
     progress: Progress = silent,
 ) -> Forecast | None:

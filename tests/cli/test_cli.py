@@ -24,7 +24,7 @@ from medseg.models.weights import weights_of
 
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = ["", "data", "data check", "data list", "data fetch", "data phantoms", "plan", "train"]
-COMMANDS += ["segment", "evaluate", "view", "demo"]
+COMMANDS += ["cross-validate", "segment", "evaluate", "view", "demo"]
 
 
 @pytest.fixture
@@ -77,6 +77,11 @@ def test_wrong_usage_is_code_2(run: Run, arguments: list[str]) -> None:
     assert "Traceback" not in err
 
 
+def test_a_plan_and_minutes_do_not_go_together_over_folds(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("cross-validate", tmp_path, "-o", tmp_path / "run", "--plan", "plan.toml", "--minutes", 5)
+    assert (code, "leave out --network, --loss and --minutes" in err) == (2, True)
+
+
 def test_segment_prints_findings_on_stdout_and_progress_on_stderr(run: Run, scan: Path, bundle: Path) -> None:
     code, out, err = run("segment", scan, "--model", bundle, "--output", scan.parent / "out")
     assert code == 0
@@ -85,6 +90,19 @@ def test_segment_prints_findings_on_stdout_and_progress_on_stderr(run: Run, scan
     assert "Not for diagnostic use" in out
     assert "Segmenting" in err
     assert "Segmenting" not in out
+
+
+def test_a_forecast_is_said_and_nothing_is_written(run: Run, scan: Path, bundle: Path) -> None:
+    before = sorted(scan.parent.iterdir())
+    code, out, _ = run("segment", scan, "--model", bundle, "--forecast")
+    assert code == 0
+    # 18 voxels along each axis are two windows of 16
+    assert re.fullmatch(r"8 windows, about \d+ s to read and segment, at most about \d+\.\d\d GB of memory\n", out)
+    assert sorted(scan.parent.iterdir()) == before
+    code, _, err = run("segment", scan, "--model", bundle)
+    assert (code, "Name one with --output" in err) == (2, True)
+    code, _, err = run("segment", scan.parent / "none.nii.gz", "--model", bundle, "--forecast")
+    assert (code, "does not exist" in err) == (2, True)
 
 
 def test_evaluate_compares_two_masks(run: Run, tmp_path: Path) -> None:
@@ -239,3 +257,9 @@ def test_plan_tells_targets_and_a_plan_that_was_edited_wrongly_is_a_sentence(run
     plan.write_text(re.sub(r"batch_size = \d+", "batch_size = 5000", plan.read_text()))
     code, out, err = run("train", tmp_path / "made", "--output", tmp_path / "run", "--plan", plan, "--device", "cpu")
     assert (code, "5000 patches of" in err, "lower patch or batch_size" in err.lower()) == (2, True, True)
+
+
+def test_a_bundle_to_start_from_brings_its_network(run: Run, tmp_path: Path) -> None:
+    code, out, error = run("train", tmp_path, "-o", tmp_path / "run", "--from", tmp_path, "--network", "fcn")
+    assert (code, out) == (2, "")
+    assert "--from brings the bundle's network; leave out --network" in error

@@ -42,9 +42,3 @@ def label_probabilities(logits: Tensor, target: Tensor, regions: Regions | None 
     if regions is None:
         return probabilities
     return torch.stack([probabilities[:, [n - 1 for n in region]].sum(dim=1) for region in regions], dim=1)
-
-
-def mean_of_known(values: Tensor, target: Tensor) -> Tensor:
-    """The mean over the voxels whose truth is known; 0 where there are none."""
-    known = is_known(target)
-    return (values * known).sum() / known.sum().clamp_min(1)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict
 
 from medseg.models.spec import to_toml
+from medseg.training.looks import MOST_CASES
 from medseg.training.planning.fingerprint import Fingerprint
 from medseg.training.planning.plan import Plan, TrainingSpec
-from medseg.training.train import MOST_VALIDATION_CASES, VALIDATION_LOOKS
 
 
 class TrainingProbe(BaseModel):
@@ -109,7 +109,7 @@ class DataSize:
 
 def forecast(plan: Plan, data: DataSize, training: TrainingProbe, inference: InferenceProbe, device: str) -> Forecast:
     """The forecast for a plan from its trials."""
-    look_s = min(data.validation_cases, MOST_VALIDATION_CASES) * data.mean_voxels * sweep_s(inference)
+    look_s = min(data.validation_cases, MOST_CASES) * data.mean_voxels * sweep_s(inference)
     steps, training_s = steps_and_time(plan.training, training, look_s)
     preparing_s = preparing_time(data, training)
     scoring_s = scoring_time(data, inference)
@@ -148,7 +148,7 @@ def steps_and_time(spec: TrainingSpec, probe: TrainingProbe, look_s: float) -> t
         steps += epoch_steps
         spent_s += epoch_steps * probe.step_s
         done = steps / total_steps if clock_s is None else spent_s / clock_s
-        if done >= 1 or int(done * VALIDATION_LOOKS) > int(looked * VALIDATION_LOOKS):
+        if done >= 1 or int(done * spec.validation_looks) > int(looked * spec.validation_looks):
             looked = done
             spent_s += look_s
         spent_s += probe.between_epochs_s

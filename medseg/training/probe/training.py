@@ -17,6 +17,7 @@ from medseg.core.geometry import Shape
 from medseg.core.study import Case
 from medseg.training.cases import PreparedCase, prepare_cases
 from medseg.training.checkpoint import EpochRecord
+from medseg.training.distributed import Team
 from medseg.training.planning.plan import Plan
 from medseg.training.probe.clock import StepClock
 from medseg.training.probe.forecast import TrainingProbe
@@ -88,7 +89,7 @@ def try_training(trial: TrainingTrial) -> TrainingProbe:
         observer = _Observer(RunLog(Path(folder), [label.name for label in model.task.labels]))
         plan = trial.plan.model_copy(update={"training": spec})
         with suppress(_Enough):
-            train(plan, cases, (), Path(folder) / "checkpoint.safetensors", device, observer)
+            train(plan, cases, (), Path(folder) / "checkpoint.safetensors", Team(device), observer)
     if observer.clock.step_s is None or observer.clock.step_cpu_s is None:
         raise PlanError("the trial of the plan ended before a step was timed. Plan with --no-forecast.")
     return TrainingProbe(
