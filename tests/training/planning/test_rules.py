@@ -114,7 +114,7 @@ def test_repeatable_training_cannot_end_by_the_clock() -> None:
 
 
 def test_few_subjects_are_turned_and_zoomed_further() -> None:
-    many, few = (rules.choose_augmentation(subjects, (0,)) for subjects in (20, 19))
+    many, few = (rules.choose_augmentation(subjects, (0,)) for subjects in (10, 9))
     assert many == AugmentationConfig(mirror_axes=(0,))
     assert (few.rotation_degrees, few.scale) == (17.0, 0.2)
     assert few.mirror_axes == (0,)
