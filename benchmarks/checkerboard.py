@@ -27,6 +27,7 @@ from medseg.models.networks.fcn import FCNConfig
 from medseg.models.networks.stages import Triple
 from medseg.models.weights import set_weights
 from medseg.training.cases import PreparedCase, prepare_cases
+from medseg.training.distributed import Team
 from medseg.training.planning.ladder import Choice
 from medseg.training.planning.plan import Plan
 from medseg.training.planning.rules import Budget
@@ -115,7 +116,7 @@ def main() -> None:
     )
     for name, decoder in DECODERS.items():
         plan = planned(base, decoder, options.steps)
-        final = train(plan, training, [], folder / f"{name}.safetensors", torch.device("cpu"), Silence())
+        final = train(plan, training, [], folder / f"{name}.safetensors", Team(torch.device("cpu")), Silence())
         network = plan.model.network.build(len(task.channels), plan.model.class_count).eval()
         set_weights(network, final.network)
         stride = last_stride(plan.model.network)  # type: ignore[arg-type]

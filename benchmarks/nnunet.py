@@ -34,6 +34,7 @@ from medseg.analysis.evaluation.summary import Summary, summarise
 from medseg.datasets.manifest import Manifest
 from medseg.models.networks.unet3d import UNet3DConfig
 from medseg.training.cases import prepare_cases
+from medseg.training.distributed import Team
 from medseg.training.planning.plan import Plan
 from medseg.training.planning.rules import Budget
 from medseg.training.train import train
@@ -148,7 +149,7 @@ def own_steps(plan_text: str, folder: Path, root: Path, count: int) -> None:
     cases = prepare_cases(manifest.training(FOLD), model.task, model.preparation, folder / "prepared")
     watch = Stopwatch(count)
     with suppress(StopIteration):
-        train(plan, cases, cases[:1], Path(tempfile.mkdtemp()) / "checkpoint", torch.device("cpu"), watch)
+        train(plan, cases, cases[:1], Path(tempfile.mkdtemp()) / "checkpoint", Team(torch.device("cpu")), watch)
     parameters = sum(p.numel() for p in model.network.build(1, model.class_count).parameters())
     print(json.dumps({"seconds": watch.seconds, "parameters": parameters}))
 

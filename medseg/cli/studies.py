@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.console import print_table, shown_progress
-from medseg.cli.options import DeviceOption, ModelOption
+from medseg.cli.options import Device, DeviceOption, GapsOption, ModelOption, PhaseOption, SeriesOption
+from medseg.cli.reports import Format
 from medseg.core.errors import InputError
-from medseg.core.report import NOT_FOR_DIAGNOSIS
 
 if TYPE_CHECKING:
     from medseg.core.course import Course
     from medseg.core.report import Report
+    from medseg.exchange.scan import Mends
+    from medseg.models.ensemble import Model
 
 SHOWN_MEASUREMENTS = {
     "volume": "volume",
@@ -42,39 +44,58 @@ def segment(
         ),
     ],
     model: ModelOption,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The result folder.", show_default=False)],
-    series: Annotated[
-        str | None, typer.Option("--series", help="Of several DICOM series the one of this UID, number or description.")
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The result folder.", show_default=False)
     ] = None,
-    phase: Annotated[
-        str | None, typer.Option("--phase", help="Of several phases of a series the one of this name.")
+    series: SeriesOption = None,
+    phase: PhaseOption = None,
+    allow_gaps: GapsOption = False,
+    formats: Annotated[
+        list[Format] | None,
+        typer.Option("--format", "-f", help="Write this format too; give it again for several.", show_default=False),
     ] = None,
-    allow_gaps: Annotated[
-        bool, typer.Option("--allow-gaps", help="Fill missing DICOM slices by interpolation, with a warning.")
-    ] = False,
     device: DeviceOption = "auto",
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Say how long it would take and how much memory, then stop.")
+    ] = False,
 ) -> None:
     """Segment a scan: the mask on the scan's own grid, and a table of what was found."""
     from medseg.exchange.scan import Mends
+    from medseg.workflows.report_study import report_study, require_writable
     from medseg.workflows.segment_study import open_bundle, segment_study
 
     mends = Mends(series, phase, allow_gaps)
     sources = named_sources(scans)
+    if forecast:
+        print_forecast(sources, open_bundle(model), mends, device)
+        return
+    if output is None:
+        raise InputError("no result folder was given. Name one with --output, or ask for a --forecast.")
+    wanted = [one.value for one in formats or ()]
+    for source in sources.values():
+        require_writable(wanted, source)
     with shown_progress() as progress:
         report = segment_study(sources, open_bundle(model), output, mends=mends, device=device, progress=progress)
+    if wanted:
+        report_study(output, wanted)
     print_findings(report)
-    typer.echo(f"{output}: {len(report.findings)} findings in {report.duration_s:.1f} s")
+    peak = "" if report.peak_memory_mb is None else f", {report.peak_memory_mb / 1e3:.2f} GB at most"
+    typer.echo(f"{output}: {len(report.findings)} findings in {report.duration_s:.1f} s{peak}")
 
 
 def inspect(
     path: Annotated[Path, typer.Argument(help="A DICOM file, a folder, or any scan.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     pixels: Annotated[bool, typer.Option("--pixels", help="Read every volume whole, not only the headers.")] = False,
+    series: SeriesOption = None,
+    phase: PhaseOption = None,
+    allow_gaps: GapsOption = False,
 ) -> None:
     """Say what studies, series and files lie under a path, and what would be read or refused, and why."""
+    from medseg.exchange.scan import Mends
     from medseg.workflows.inspect_scans import inspect_scans
 
-    inspection = inspect_scans(path, with_pixels=pixels)
+    inspection = inspect_scans(path, with_pixels=pixels, mends=Mends(series, phase, allow_gaps))
     if as_json:
         typer.echo(inspection.model_dump_json(indent=1))
     else:
@@ -95,6 +116,7 @@ def follow_up(
     ] = True,
 ) -> None:
     """Follow lesions over time: matched, merged, split, new, vanished; growth; and the response by RECIST 1.1."""
+    from medseg.core.report import NOT_FOR_DIAGNOSIS
     from medseg.workflows.follow_up import follow_up as workflow
 
     with shown_progress() as progress:
@@ -121,6 +143,7 @@ def vessels(
     ] = False,
 ) -> None:
     """Find, count and grade blockages of vessels: tree, percentages with intervals, CAD-RADS and NASCET, pictures."""
+    from medseg.core.report import NOT_FOR_DIAGNOSIS
     from medseg.workflows.find_blockages import find_blockages
 
     with shown_progress() as progress:
@@ -191,6 +214,20 @@ def named_sources(scans: list[str]) -> dict[str, Path]:
             raise InputError(f"several scans are given as CHANNEL=PATH, each channel once; got {text!r}")
         sources[name] = Path(path)
     return sources
+
+
+def print_forecast(sources: dict[str, Path], bundle: Model, mends: Mends, device: Device) -> None:
+    """How many windows, seconds and gigabytes `segment` would take, in a line; and what the memory grows with."""
+    from medseg.workflows.forecast_study import forecast_study
+
+    with shown_progress() as progress:
+        told = forecast_study(sources, bundle, mends=mends, device=device, progress=progress)
+    typer.echo(
+        f"{told.windows} windows, about {told.seconds:.0f} s to read and segment, "
+        f"at most about {told.peak_memory_mb / 1e3:.2f} GB of memory"
+    )
+    if told.is_whole:
+        typer.echo("note: the model's refinement needs the scores of all classes and voxels in memory at once")
 
 
 def print_findings(report: Report) -> None:

@@ -27,7 +27,9 @@ class ModelIdentity(BaseModel):
 class Report(BaseModel):
     """One segmented scan: what was imaged, by which model, what was found, and what to beware of.
 
-    `source` is where the scan was read from and `source_sha256` the hash of its voxels and grid.
+    `source` is where the scan was read from and `source_sha256` the hash of its voxels and grid. `duration_s` is what
+    segmenting took; `peak_memory_mb` the most memory that was resident from reading the scan to writing the mask, None
+    where the system does not tell.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,3 +44,4 @@ class Report(BaseModel):
     limitations: tuple[str, ...] = (NOT_FOR_DIAGNOSIS,)
     created: datetime
     duration_s: float
+    peak_memory_mb: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,9 @@ from medseg.core.geometry import Shape
 
 Connectivity = Literal[6, 18, 26]
 """Which neighbours touch: those that share a face (6), also an edge (18), also a corner (26)."""
+
+PART_VOXELS = 1_000_000
+"""About how many voxels of a bounding box are looked at in a part."""
 
 _RANKS: dict[Connectivity, int] = {6: 1, 18: 2, 26: 3}
 
@@ -36,6 +40,14 @@ class Component:
     def indices(self) -> NDArray[np.intp]:
         """The voxels' indices (n, 3) on the whole grid, in order of index."""
         return np.asarray(np.argwhere(self.mask) + np.asarray(self.start))
+
+    def indices_in_parts(self) -> Iterator[NDArray[np.intp]]:
+        """What `indices` gives, in parts of some planes each: a large organ's take more memory than its scan."""
+        planes = max(1, PART_VOXELS // (self.mask.shape[1] * self.mask.shape[2]))
+        for first in range(0, len(self.mask), planes):
+            start = np.asarray(self.start)
+            start[0] += first
+            yield np.asarray(np.argwhere(self.mask[first : first + planes]) + start)
 
     def touches_border(self, shape: Shape) -> bool:
         """Whether a voxel lies on the outermost layer of a grid of this shape, so that more may lie beyond it."""

@@ -1,12 +1,21 @@
-"""Intensities onto the scale a network was trained on. One config a way; the union is the one list."""
+"""Intensities onto the scale a network was trained on. One config a way; the union is the one list.
+
+Each config offers `fit`: from the parts of a scan, seen once, the function that normalises any part of it, so that a
+scan need not be in memory as a whole.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Normalize = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Puts values of a scan, in an array of any shape, onto the network's scale."""
 
 SMALLEST_SD = 1e-6
 """A scan of one constant value has no contrast; dividing by this instead keeps it finite."""
@@ -18,9 +27,19 @@ class ZScore(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     kind: Literal["z_score"] = "z_score"
 
+    def fit(self, parts: Iterable[NDArray[np.float32]]) -> Normalize:
+        """The normalisation of a scan by the mean and standard deviation of all its parts together."""
+        count, mean, squares = 0, 0.0, 0.0
+        for part in parts:  # Chan, Golub and LeVeque 1979: exact however the scan is cut
+            apart = float(part.mean(dtype=np.float64)) - mean
+            total = count + part.size
+            squares += float(part.var(dtype=np.float64)) * part.size + apart**2 * count * part.size / total
+            mean += apart * part.size / total
+            count = total
+        return partial(_standardise, mean=mean, sd=max((squares / max(count, 1)) ** 0.5, SMALLEST_SD))
+
     def apply(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
-        mean, sd = float(array.mean(dtype=np.float64)), float(array.std(dtype=np.float64))
-        return np.asarray((array - mean) / max(sd, SMALLEST_SD), dtype=np.float32)
+        return self.fit([array])(array)
 
 
 class FixedScale(BaseModel):
@@ -42,9 +61,16 @@ class FixedScale(BaseModel):
             raise ValueError(f"lower ({self.lower:g}) must be below upper ({self.upper:g})")
         return self
 
+    def fit(self, _parts: Iterable[NDArray[np.float32]]) -> Normalize:
+        """The same normalisation for every scan; no part is looked at."""
+        return self.apply
+
     def apply(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
-        clipped = np.clip(array, self.lower, self.upper)
-        return np.asarray((clipped - self.mean) / self.sd, dtype=np.float32)
+        return _standardise(np.clip(array, self.lower, self.upper), mean=self.mean, sd=self.sd)
+
+
+def _standardise(array: NDArray[np.float32], *, mean: float, sd: float) -> NDArray[np.float32]:
+    return np.asarray((array - mean) / sd, dtype=np.float32)
 
 
 NormalizationConfig = Annotated[ZScore | FixedScale, Field(discriminator="kind")]

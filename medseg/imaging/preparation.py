@@ -13,10 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
-from medseg.core.labels import LabelSchema
+from medseg.core.labels import IGNORED_CLASS, LabelSchema
 from medseg.core.volume import Volume
 from medseg.imaging.normalize import NormalizationConfig
-from medseg.imaging.resample import resample_label_map, resample_volume, restore_labels
+from medseg.imaging.planes import PreparedPlanes, parts, planes_of
+from medseg.imaging.resample import resample_label_map, resample_volume
+from medseg.imaging.restore import label_values, restore_labels
 
 PositiveMm = Annotated[float, Field(gt=0)]
 
@@ -37,9 +39,7 @@ class Prepared:
 
     def restore(self, scores: NDArray[np.float32], schema: LabelSchema) -> LabelMap:
         """The mask on the scan's own grid, from class scores (class, i, j, k) on the prepared grid."""
-        narrow = max(schema.indices) <= 255
-        values: NDArray[np.unsignedinteger[Any]] = np.asarray(schema.indices, dtype=np.uint8 if narrow else np.uint16)
-        array = restore_labels(scores, self.geometry, self.scan_geometry, values)
+        array = restore_labels(scores, self.geometry, self.scan_geometry, label_values(schema))
         return LabelMap(array, self.scan_geometry, schema)
 
 
@@ -76,20 +76,49 @@ class Preparation(BaseModel):
 
         Raises InputError for a wrong number of channels, GeometryError when they lie on different grids.
         """
+        volumes, scan = self._checked(images)
+        target = self.geometry(scan)
+        array = np.empty((len(volumes), *target.shape), dtype=np.float32)
+        for index, (volume, normalization) in enumerate(zip(volumes, self.normalization, strict=True)):
+            array[index] = resample_volume(volume, target).array
+            normalize = normalization.fit(array[index, start:stop] for start, stop in parts(target.shape))
+            for start, stop in parts(target.shape):
+                array[index, start:stop] = normalize(array[index, start:stop])
+        return Prepared(array, target, scan)
+
+    def planes(self, images: Mapping[str, Volume]) -> PreparedPlanes:
+        """The same numbers as `apply` gives, made when they are asked for. Raises what `apply` raises.
+
+        A normalisation by the scan's own statistics looks through the scan once before.
+        """
+        volumes, scan = self._checked(images)
+        target = self.geometry(scan)
+        normalize = tuple(
+            normalization.fit(
+                np.asarray(resample_volume(volume, planes_of(target, start, stop)).array)
+                for start, stop in parts(target.shape)
+            )
+            for volume, normalization in zip(volumes, self.normalization, strict=True)
+        )
+        return PreparedPlanes(volumes, normalize, target, scan)
+
+    def apply_to_labels(self, label_map: LabelMap) -> NDArray[np.unsignedinteger[Any]]:
+        """The mask's class numbers (i, j, k) uint8 on the prepared grid: 0 for background, n for the n-th label.
+
+        Voxels that nobody judged are IGNORED_CLASS.
+        """
+        prepared = resample_label_map(label_map, self.geometry(label_map.geometry)).array
+        schema = label_map.schema
+        classes = np.zeros(max(*schema.indices, schema.ignored or 0) + 1, dtype=np.uint8)
+        classes[list(schema.indices)] = np.arange(len(schema.indices))
+        if schema.ignored is not None:
+            classes[schema.ignored] = IGNORED_CLASS
+        return np.asarray(classes[prepared])
+
+    def _checked(self, images: Mapping[str, Volume]) -> tuple[tuple[Volume, ...], Geometry]:
         if len(images) != len(self.normalization):
             raise InputError(f"the model takes {len(self.normalization)} channels, got {len(images)}: {list(images)}")
         (first_name, first), *others = images.items()
         for name, volume in others:
             first.geometry.require_same(volume.geometry, f"the channels {first_name} and {name}")
-        target = self.geometry(first.geometry)
-        array = np.empty((len(images), *target.shape), dtype=np.float32)
-        for index, (volume, normalization) in enumerate(zip(images.values(), self.normalization, strict=True)):
-            array[index] = normalization.apply(np.asarray(resample_volume(volume, target).array, dtype=np.float32))
-        return Prepared(array, target, first.geometry)
-
-    def apply_to_labels(self, label_map: LabelMap) -> NDArray[np.unsignedinteger[Any]]:
-        """The mask's class numbers (i, j, k) uint8 on the prepared grid: 0 for background, n for the n-th label."""
-        prepared = resample_label_map(label_map, self.geometry(label_map.geometry)).array
-        classes = np.zeros(max(label_map.schema.indices) + 1, dtype=np.uint8)
-        classes[list(label_map.schema.indices)] = np.arange(len(label_map.schema.indices))
-        return np.asarray(classes[prepared])
+        return tuple(images.values()), first.geometry

@@ -7,16 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medseg.core.errors import InputError, StoreError
+from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.volume import Volume
+from medseg.imaging.planes import PreparedPlanes
 from medseg.imaging.refinement import refine
 from medseg.models.bundle import ModelBundle
 from medseg.models.ensemble import MeanNetwork, Model, members_of
-from medseg.models.sliding_window import Progress, sweep
+from medseg.models.networks.sample_norm import with_sample_norms
+from medseg.models.sliding_window import PatchReader, Progress, sweep
+from medseg.models.streaming import plan_sweep, stream_scores
 from medseg.models.weights import set_weights
 
 
@@ -57,23 +63,59 @@ class NetworkSegmenter:
         wanted = [channel.name for channel in self._spec.task.channels]
         if sorted(wanted) != sorted(images):
             raise InputError(f"the model takes the channels {', '.join(wanted)}; got {', '.join(images)}")
-        prepared = self._spec.preparation.apply({name: images[name] for name in wanted})
+        ordered = {name: images[name] for name in wanted}
+        if self._spec.refinement:
+            label_map = self._whole(ordered, progress)
+        else:
+            label_map = self._streamed(self._spec.preparation.planes(ordered), progress)
+        return Segmentation(label_map, time.perf_counter() - begin)
+
+    def segment_one_window(self) -> float:
+        """Seconds that a scan of the size of one window takes, all that is done to it counted: for a forecast.
+
+        The scan is noise, of which each class is likely somewhere: nothing can be left out.
+        """
+        grid = Geometry.from_spacing(self._spec.window.patch, self._spec.preparation.spacing_mm)
+        noise = np.random.default_rng(0).normal(size=grid.shape).astype(np.float32)
+        count = len(self._spec.task.channels)
+        begin = time.perf_counter()
+        self._streamed(PreparedPlanes((Volume(noise, grid),) * count, (_unchanged,) * count, grid, grid), None)
+        return time.perf_counter() - begin
+
+    def _streamed(self, planes: PreparedPlanes, progress: Progress | None) -> LabelMap:
+        """Plane by plane: of the scores only those are held that windows still write."""
+        spec = self._spec
+        plan = plan_sweep(planes.geometry.shape, spec.window)
+        turned = planes.along(plan.axes)
+        restorer = turned.restorer(spec.task.label_schema)
+        read = PatchReader(self._network, spec.window, self._device)
+        for scores in stream_scores(read, turned, spec.window, plan, spec.class_count, progress):
+            restorer.add(scores)
+        return LabelMap(restorer.labels, planes.scan_geometry, spec.task.label_schema)
+
+    def _whole(self, images: Mapping[str, Volume], progress: Progress | None) -> LabelMap:
+        """With all scores in memory, since a refinement looks at the whole scan."""
+        spec = self._spec
+        prepared = spec.preparation.apply(images)
         scores = sweep(
             self._network,
             prepared.array,
-            self._spec.window,
-            class_count=self._spec.class_count,
+            spec.window,
+            class_count=spec.class_count,
             device=self._device,
             progress=progress,
         )
-        scores = refine(scores, prepared.array, prepared.geometry.spacing_mm, self._spec.refinement, self._device)
-        label_map = prepared.restore(scores, self._spec.task.label_schema)
-        return Segmentation(label_map, time.perf_counter() - begin)
+        scores = refine(scores, prepared.array, prepared.geometry.spacing_mm, spec.refinement, self._device)
+        return prepared.restore(scores, spec.task.label_schema)
+
+
+def _unchanged(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values
 
 
 def network_of(bundle: ModelBundle) -> nn.Module:
     """The bundle's network, its weights set, its spec's bias in its answer. Raises StoreError where they do not fit."""
-    network = bundle.spec.network.build(len(bundle.spec.task.channels), bundle.spec.class_count)
+    network = with_sample_norms(bundle.spec.network.build(len(bundle.spec.task.channels), bundle.spec.class_count))
     try:
         set_weights(network, bundle.weights)
     except StoreError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -28,6 +28,13 @@ class SlidingWindow(BaseModel):
     overlap: float = Field(default=0.5, ge=0, lt=1)
     mirror_axes: tuple[Axis, ...] = ()
     """Axes along which each window is also seen mirrored, and the results averaged (test-time augmentation)."""
+
+    blend: Literal["gaussian", "even"] = "gaussian"
+    """Whether a window counts less towards its border, which lacks context, or the same everywhere."""
+
+    reuse_constant: bool = True
+    """Whether a window of one constant value, such as air cut off at a lower bound, is seen by the network only once:
+    the same input gives the same answer, so the result does not change."""
 
 
 class ModelSpec(BaseModel):

@@ -17,8 +17,17 @@ def reset_peak_memory() -> None:
 
 def peak_memory_mb() -> float | None:
     """The peak of resident memory in MB since `reset_peak_memory`; None where the system does not tell."""
+    return _told("VmHWM:")
+
+
+def resident_memory_mb() -> float | None:
+    """The memory in MB that is resident now; None where the system does not tell."""
+    return _told("VmRSS:")
+
+
+def _told(field: str) -> float | None:
     with suppress(OSError, ValueError):
         for line in _STATUS.read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(field):
                 return round(int(line.split()[1]) * 1024 / 1e6, 1)
     return None

@@ -20,6 +20,7 @@ from medseg.models.device import DeviceName, choose_device
 from medseg.models.ensemble import Model
 from medseg.models.segmenter import NetworkSegmenter, Segmenter
 from medseg.models.store import load_model
+from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
 from medseg.workflows.progress import Progress, silent
 
 REPORT, MASK, FINDINGS = "report.json", "segmentation.nii.gz", "findings.csv"
@@ -42,6 +43,7 @@ def segment_study(
     channels take.
     """
     require_result_folder(output)
+    reset_peak_memory()
     chosen = {channel.name: mends or Mends() for channel in bundle.spec.task.channels}
     scans = read_channels(sources, bundle.spec.task, progress, chosen)
     segmenter = NetworkSegmenter(bundle, choose_device(device))
@@ -60,7 +62,8 @@ def segment_scans(
 ) -> Report:
     """The report of scans that were read, by a segmenter that was made, after the result folder was written.
 
-    `source` is where the first channel's scan lies, for the report. Raises InputError as `segment_study` does.
+    `source` is where the first channel's scan lies, for the report; its peak of memory counts from the last call of
+    `reset_peak_memory`. Raises InputError as `segment_study` does.
     """
     require_result_folder(output)
     task = bundle.spec.task
@@ -69,19 +72,21 @@ def segment_scans(
         lambda done, total: progress("Segmenting", done, total),
     )
     first = scans[task.channels[0].name]
-    report = Report(
-        series=first.series,
-        source=source.resolve(),
-        source_sha256=first.sha256,
-        task=task,
-        model=ModelIdentity(name=bundle.name, sha256=bundle.sha256, medseg_version=__version__),
-        findings=measure_findings(segmentation.label_map, task, first.volume),
-        warnings=tuple(warning for scan in scans.values() for warning in scan.warnings),
-        created=datetime.now(UTC),
-        duration_s=segmentation.duration_s,
-    )
+    findings = measure_findings(segmentation.label_map, task, first.volume)
     with whole_folder(output) as unfinished:
         write_label_map(segmentation.label_map, unfinished / MASK)
+        report = Report(
+            series=first.series,
+            source=source.resolve(),
+            source_sha256=first.sha256,
+            task=task,
+            model=ModelIdentity(name=bundle.name, sha256=bundle.sha256, medseg_version=__version__),
+            findings=findings,
+            warnings=tuple(warning for scan in scans.values() for warning in scan.warnings),
+            created=datetime.now(UTC),
+            duration_s=segmentation.duration_s,
+            peak_memory_mb=peak_memory_mb(),
+        )
         write_findings_csv(report, unfinished / FINDINGS)
         (unfinished / REPORT).write_text(report.model_dump_json(indent=1), encoding="utf-8")
     return report

@@ -92,6 +92,19 @@ def test_segment_prints_findings_on_stdout_and_progress_on_stderr(run: Run, scan
     assert "Segmenting" not in out
 
 
+def test_a_forecast_is_said_and_nothing_is_written(run: Run, scan: Path, bundle: Path) -> None:
+    before = sorted(scan.parent.iterdir())
+    code, out, _ = run("segment", scan, "--model", bundle, "--forecast")
+    assert code == 0
+    # 18 voxels along each axis are two windows of 16
+    assert re.fullmatch(r"8 windows, about \d+ s to read and segment, at most about \d+\.\d\d GB of memory\n", out)
+    assert sorted(scan.parent.iterdir()) == before
+    code, _, err = run("segment", scan, "--model", bundle)
+    assert (code, "Name one with --output" in err) == (2, True)
+    code, _, err = run("segment", scan.parent / "none.nii.gz", "--model", bundle, "--forecast")
+    assert (code, "does not exist" in err) == (2, True)
+
+
 def test_evaluate_compares_two_masks(run: Run, tmp_path: Path) -> None:
     grid = Geometry.from_spacing((8, 8, 8), (1.0, 1.0, 1.0))
     one, two = np.zeros((2, 8, 8, 8), np.uint8)
@@ -230,3 +243,23 @@ def test_a_bug_is_code_1_with_a_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     assert "RuntimeError: a bug" in done.stderr
+
+
+def test_plan_tells_targets_and_a_plan_that_was_edited_wrongly_is_a_sentence(run: Run, tmp_path: Path) -> None:
+    run("data", "phantoms", tmp_path / "made", "--cases", 5, "--held-out", 0)
+    plan = tmp_path / "plan.toml"
+    code, out, _ = run("plan", tmp_path / "made", "--output", plan, "--device", "cpu", "--no-forecast")
+    assert code == 0
+    assert re.search(r"vessel\W+(tube|blob)\W", out)
+    assert re.search(r"organ\W+blob\W", out)
+    assert "forecast" not in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "plan.toml"]
+    plan.write_text(re.sub(r"batch_size = \d+", "batch_size = 5000", plan.read_text()))
+    code, out, err = run("train", tmp_path / "made", "--output", tmp_path / "run", "--plan", plan, "--device", "cpu")
+    assert (code, "5000 patches of" in err, "lower patch or batch_size" in err.lower()) == (2, True, True)
+
+
+def test_a_bundle_to_start_from_brings_its_network(run: Run, tmp_path: Path) -> None:
+    code, out, error = run("train", tmp_path, "-o", tmp_path / "run", "--from", tmp_path, "--network", "fcn")
+    assert (code, out) == (2, "")
+    assert "--from brings the bundle's network; leave out --network" in error

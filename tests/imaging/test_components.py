@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from medseg.imaging import components
 from medseg.imaging.components import Connectivity, connected_components
 
 
@@ -69,3 +70,14 @@ def test_ten_thousand_specks() -> None:
     mask[::2, ::2, ::2] = True
     assert len(connected_components(mask)) == 30 * 30 * 20
     assert connected_components(mask, minimum_voxels=2) == ()
+
+
+def test_indices_in_parts_are_the_indices(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.zeros((9, 6, 5), bool)
+    mask[2:8, 1:4, 2:] = np.random.default_rng(0).random((6, 3, 3)) > 0.4
+    (component,) = connected_components(mask)[:1]
+    for voxels in (1, 20, 10**6):
+        monkeypatch.setattr(components, "PART_VOXELS", voxels)
+        parts = list(component.indices_in_parts())
+        np.testing.assert_array_equal(np.concatenate(parts), component.indices())
+    assert len(parts) == 1

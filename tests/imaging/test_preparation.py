@@ -106,6 +106,35 @@ def test_a_constant_scan_stays_finite() -> None:
     np.testing.assert_array_equal(ZScore().apply(np.full((3, 3), 7.0, np.float32)), np.zeros((3, 3)))
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SAR"])
+def test_planes_hold_the_numbers_of_the_whole(codes: str, axes: tuple[int, int, int]) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = np.array([[1, 0, 0], [0, 1, 0.2], [0, 0, 1]]) * (0.4, 1.3, 1.5)  # finer, coarser, sheared
+    grid = Geometry((31, 17, 19), affine)
+    values = np.random.default_rng(0).normal(200, 50, grid.shape).astype(np.int16)
+    volume = Volume(values, grid).reoriented(codes)
+    preparation = Preparation(
+        spacing_mm=(1.0, 1.0, 1.5), normalization=(ZScore(), FixedScale(lower=150, upper=300, mean=200, sd=9))
+    )
+    images = {"MR": volume, "CT": volume}
+    whole = preparation.apply(images)
+    planes = preparation.planes(images).along(axes)
+    parts = np.concatenate(
+        [
+            planes.planes(start, min(start + 4, planes.geometry.shape[0]))
+            for start in range(0, planes.geometry.shape[0], 4)
+        ],
+        axis=1,
+    )
+    expected = whole.array.transpose(0, *(axis + 1 for axis in axes))
+    np.testing.assert_allclose(parts, expected, atol=1e-5)
+    np.testing.assert_allclose(planes.lowest(), expected.min(axis=(1, 2, 3)), atol=1e-5)
+    assert planes.scan_geometry == volume.geometry
+    assert float(expected[0].mean()) == pytest.approx(0, abs=1e-4)
+    assert float(expected[0].std()) == pytest.approx(1, abs=1e-4)
+
+
 def test_padding_surrounds_each_channel_with_its_lowest_value() -> None:
     image = np.stack([np.full((2, 3, 4), 5.0), np.full((2, 3, 4), -1.0)]).astype(np.float32)
     image[0, 0, 0, 0] = 2.0

@@ -5,13 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.imaging import resample
-from medseg.imaging.resample import interpolate, resample_label_map, resample_volume, restore_labels
+from medseg.imaging.resample import interpolate, resample_label_map, resample_volume
+from medseg.imaging.restore import restore_labels
 
 SCHEMA = load_task("hippocampus_mr").label_schema
 
@@ -74,9 +76,31 @@ def test_detail_finer_than_the_target_does_not_alias() -> None:
     np.testing.assert_allclose(coarse[2:-2], 50.0, atol=8.0)
 
 
-@pytest.mark.parametrize("slab_voxels", [1, 500, 10**9])
-def test_labels_are_restored_the_same_in_slabs_of_any_size(slab_voxels: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resample, "SLAB_VOXELS", slab_voxels)
+@pytest.mark.parametrize("degrees", [0, 25])
+@pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (0.7, 5.0, 1.9)])
+def test_boxes_change_nothing(
+    degrees: float, spacing: tuple[float, float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = oblique((33, 40, 29), (1.0, 1.1, 0.8), degrees)
+    image = Volume(np.random.default_rng(2).integers(-1000, 1000, source.shape).astype(np.int16), source)
+    target = oblique((33, 40, 29), (1.0, 1.1, 0.8), 0).with_spacing(spacing)
+    monkeypatch.setattr(resample, "BOX_SIDE", 7)
+    cut = resample_volume(image, target).array
+    # As a whole, by scipy: blurred, then interpolated.
+    matrix = np.linalg.inv(source.affine) @ target.affine
+    steps = np.abs(matrix[:3, :3]).max(axis=1)
+    blurred = ndimage.gaussian_filter(
+        image.array.astype(np.float64), [(step - 1) / 2 if step > 1.5 else 0 for step in steps], mode="nearest"
+    )
+    expected = ndimage.affine_transform(
+        blurred, matrix[:3, :3], matrix[:3, 3], output_shape=target.shape, order=1, mode="nearest"
+    )
+    np.testing.assert_allclose(cut, expected, atol=1e-2)  # of 1000: float32
+
+
+@pytest.mark.parametrize("side", [1, 5, 10**9])
+def test_labels_are_restored_the_same_in_boxes_of_any_size(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resample, "BOX_SIDE", side)
     source = Geometry.from_spacing((10, 11, 12), (2.0, 2.0, 2.0))
     scores = np.random.default_rng(1).random((3, *source.shape)).astype(np.float32)
     target = source.with_spacing((1.3, 1.7, 2.1))

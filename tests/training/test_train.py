@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 from medseg.core.errors import PlanError, StoreError
 from medseg.training.cases import PreparedCase
 from medseg.training.checkpoint import load_checkpoint
+from medseg.training.distributed import Team
 from medseg.training.planning.plan import Plan, TrainingSpec, write_plan
 from medseg.training.train import Observer, learning_rate, train
 
-CPU = torch.device("cpu")
+CPU = Team(torch.device("cpu"))
 
 
 def changed(plan: Plan, **training: object) -> Plan:
@@ -76,12 +77,13 @@ from pathlib import Path
 import torch
 sys.path.insert(0, {here!r})
 from conftest import Silence, ball_case
+from medseg.training.distributed import Team
 from medseg.training.planning.plan import read_plan
 from medseg.training.train import train
 torch.set_num_threads(1)
 cases = [ball_case(f"ball{{n}}", n) for n in range(4)]
 print("ready", flush=True)
-train(read_plan(Path(sys.argv[1])), cases, cases[:1], Path(sys.argv[2]), torch.device("cpu"), Silence())
+train(read_plan(Path(sys.argv[1])), cases, cases[:1], Path(sys.argv[2]), Team(torch.device("cpu")), Silence())
 """
 
 

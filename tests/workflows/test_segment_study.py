@@ -1,6 +1,7 @@
 """The main job: a scan in, a result folder out; however it is stored, and never half."""
 
 import csv
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from medseg.core.label_map import LabelMap
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.study import Series, Study
 from medseg.core.volume import Volume
-from medseg.exchange.dicom.write_series import write_series
+from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read import read_label_map
 from medseg.models.bundle import load_bundle
@@ -91,6 +92,10 @@ def test_the_result_folder_tells_what_how_and_by_whom(
     assert report.model.sha256 == load_bundle(trained.folder).sha256
     assert report.source == (tmp_path / "scan.nii.gz").resolve()
     assert NOT_FOR_DIAGNOSIS in report.limitations
+    assert report.duration_s > 0
+    if sys.platform == "linux":
+        assert report.peak_memory_mb is not None
+        assert report.peak_memory_mb > 50  # an interpreter with torch
     with (tmp_path / "out/findings.csv").open() as file:
         rows = list(csv.DictReader(file))
     measured = {(r["measurement"], r["unit"]): float(r["value"]) for r in rows}

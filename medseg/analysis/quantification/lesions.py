@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,13 +37,16 @@ def find_instances(label_map: LabelMap, task: Task) -> tuple[Instance, ...]:
     has at least `task.min_finding_ml`; touching ones are parted where the task says how. The same mask gives the same
     numbers: largest first, equal ones in order of their first voxel. Labels that are not in the mask have none.
     """
+    return tuple(each_instance(label_map, task))
+
+
+def each_instance(label_map: LabelMap, task: Task) -> Iterator[Instance]:
+    """What `find_instances` finds, one label's at a time: many large organs need not be in memory together."""
     boxes = ndimage.find_objects(label_map.array)
-    found: list[Instance] = []
     for label in task.labels:
         box = boxes[label.index - 1] if label.index <= len(boxes) else None
         if box is not None:
-            found.extend(_instances(label_map, label, box, task))
-    return tuple(found)
+            yield from _instances(label_map, label, box, task)
 
 
 def _instances(label_map: LabelMap, label: Label, box: Box, task: Task) -> list[Instance]:

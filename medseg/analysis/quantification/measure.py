@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medseg.analysis.quantification import concepts
 from medseg.analysis.quantification.confidence import confidence_of
 from medseg.analysis.quantification.diameters import axial_diameters, maximum_diameter_mm
 from medseg.analysis.quantification.intensity import contrast_to_noise, intensity_of, peak_of
-from medseg.analysis.quantification.lesions import Instance, find_instances
+from medseg.analysis.quantification.lesions import Instance, each_instance
 from medseg.analysis.quantification.shape import shape_of
 from medseg.core.errors import InputError
 from medseg.core.findings import Finding, FindingFlag, Measurement
-from medseg.core.geometry import Geometry
+from medseg.core.geometry import Geometry, Shape
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import Code
 from medseg.core.task import Task
@@ -50,7 +51,7 @@ def measure_findings(
         label_map.geometry.require_same(probability.geometry, f"the mask and the probability of {name}")
     return tuple(
         _finding(instance, label_map, task, volume, (probabilities or {}).get(instance.label.name))
-        for instance in find_instances(label_map, task)
+        for instance in each_instance(label_map, task)
     )
 
 
@@ -58,12 +59,8 @@ def _finding(
     instance: Instance, label_map: LabelMap, task: Task, volume: Volume | None, probability: Volume | None
 ) -> Finding:
     component, geometry = instance.component, label_map.geometry
-    indices = component.indices()
-    middle = indices.mean(axis=0)
+    middle = sum(part.sum(axis=0) for part in component.indices_in_parts()) / component.voxel_count
     x, y, z = geometry.world(middle).tolist()
-    # The middle of a bent structure may lie outside it; the jump goes to its nearest voxel.
-    offsets_mm = (indices - middle) @ geometry.affine[:3, :3].T
-    i, j, k = indices[int(np.argmin((offsets_mm**2).sum(axis=1)))].tolist()
     measurements = [*_size(instance, label_map, task, probability)]
     if volume is not None:
         measurements.extend(_image(component, volume, task))
@@ -71,10 +68,23 @@ def _finding(
         label=instance.label,
         instance=instance.number,
         centroid_mm=(x, y, z),
-        index=(i, j, k),
+        index=_nearest_voxel(component, geometry, middle),
         measurements=tuple(measurements),
         flags=tuple(_flags(instance, label_map, volume if "intensity" in task.measurements else None)),
     )
+
+
+def _nearest_voxel(component: Component, geometry: Geometry, middle: NDArray[np.float64]) -> Shape:
+    """The index of the component's voxel nearest to its middle, which may lie outside where it is bent."""
+    nearest, least_mm2 = component.start, np.inf
+    for part in component.indices_in_parts():
+        if len(part):
+            distance_mm2 = (((part - middle) @ geometry.affine[:3, :3].T) ** 2).sum(axis=1)
+            first = int(np.argmin(distance_mm2))
+            if distance_mm2[first] < least_mm2:
+                i, j, k = part[first].tolist()
+                nearest, least_mm2 = (i, j, k), distance_mm2[first]
+    return nearest
 
 
 def _size(instance: Instance, label_map: LabelMap, task: Task, probability: Volume | None) -> Iterator[Measurement]:
@@ -114,6 +124,8 @@ def _shape(component: Component, geometry: Geometry) -> Iterator[Measurement]:
 
 def _image(component: Component, volume: Volume, task: Task) -> Iterator[Measurement]:
     """Intensity, and of a PET in SUV the uptake; of voxels without a value nothing."""
+    if not {"intensity", "uptake"} & set(task.measurements):
+        return
     inside = intensity_of(component, volume)
     if inside is None:
         return

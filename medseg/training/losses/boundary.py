@@ -28,11 +28,20 @@ class BoundaryLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """A scalar in mm from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k)."""
+        return self.from_sums(self.sums(logits, target))
+
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The sum over labels and voxels in mm, and the number of known voxels times that of labels."""
         probabilities = label_probabilities(logits, target, self.regions)
         truth = label_masks(target, logits.shape[1], self.regions)
         excess = probabilities - truth.to(probabilities.dtype)
-        voxels = is_known(target).sum().clamp_min(1) * truth.shape[1]
-        return (signed_distance_mm(truth, self.spacing_mm) * excess).sum() / voxels
+        distance_mm = (signed_distance_mm(truth, self.spacing_mm) * excess).sum()
+        return torch.stack([distance_mm, is_known(target).sum() * truth.shape[1]])
+
+    def from_sums(self, sums: Tensor) -> Tensor:
+        """The loss from the batch's sums; 0 where no voxel is known."""
+        distance_mm, voxels = sums.unbind()
+        return distance_mm / voxels.clamp_min(1)
 
 
 class BoundaryConfig(BaseModel):

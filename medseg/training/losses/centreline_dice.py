@@ -30,17 +30,27 @@ class CentrelineDiceLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """A scalar from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k)."""
+        return self.from_sums(self.sums(logits, target))
+
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Of the predicted, then of the true skeleton of each label: what lies inside, and all: (4, label)."""
         probabilities = label_probabilities(logits, target, self.regions)
         truth = label_masks(target, logits.shape[1], self.regions).to(probabilities.dtype)
-        precision = self._part_inside(soft_skeleton(probabilities, self.iterations), truth)
-        sensitivity = self._part_inside(soft_skeleton(truth, self.iterations), probabilities)
+        sums = []
+        for skeleton, mask in (
+            (soft_skeleton(probabilities, self.iterations), truth),
+            (soft_skeleton(truth, self.iterations), probabilities),
+        ):
+            sums += [(skeleton * mask).sum(OVER_BATCH_AND_VOXELS), skeleton.sum(OVER_BATCH_AND_VOXELS)]
+        return torch.stack(sums)
+
+    def from_sums(self, sums: Tensor) -> Tensor:
+        """The loss from the batch's sums."""
+        found_inside, found, true_inside, true = sums.unbind()
+        precision = (found_inside + self.smooth) / (found + self.smooth)
+        sensitivity = (true_inside + self.smooth) / (true + self.smooth)
         dice = 2 * precision * sensitivity / (precision + sensitivity)
         return 1 - dice.mean()
-
-    def _part_inside(self, skeleton: Tensor, mask: Tensor) -> Tensor:
-        """The part of each label's skeleton that lies in its mask, above 0 and at most 1."""
-        inside = (skeleton * mask).sum(OVER_BATCH_AND_VOXELS)
-        return (inside + self.smooth) / (skeleton.sum(OVER_BATCH_AND_VOXELS) + self.smooth)
 
 
 class CentrelineDiceConfig(BaseModel):

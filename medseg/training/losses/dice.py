@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -24,11 +25,19 @@ class DiceLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """A scalar from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k)."""
+        return self.from_sums(self.sums(logits, target))
+
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Overlap and total of each label: (2, label)."""
         probabilities = label_probabilities(logits, target, self.regions)
         truth = label_masks(target, logits.shape[1], self.regions).to(probabilities.dtype)
         over = (0, 2, 3, 4)
         overlap = (probabilities * truth).sum(over)
-        total = probabilities.sum(over) + truth.sum(over)
+        return torch.stack([overlap, probabilities.sum(over) + truth.sum(over)])
+
+    def from_sums(self, sums: Tensor) -> Tensor:
+        """The loss from the batch's sums."""
+        overlap, total = sums.unbind()
         dice = (2 * overlap + self.smooth) / (total + self.smooth)
         return 1 - dice.mean()
 

@@ -8,10 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from medseg.core.labels import IGNORED_CLASS
+
 Regions = tuple[tuple[Annotated[int, Field(ge=1)], ...], ...]
 """Structures that may overlap, each by the numbers of its classes."""
 
-IGNORED = 255
+IGNORED = IGNORED_CLASS
 """The class number of a voxel whose truth is not known: no loss asks anything of it."""
 
 
@@ -42,9 +44,3 @@ def label_probabilities(logits: Tensor, target: Tensor, regions: Regions | None 
     if regions is None:
         return probabilities
     return torch.stack([probabilities[:, [n - 1 for n in region]].sum(dim=1) for region in regions], dim=1)
-
-
-def mean_of_known(values: Tensor, target: Tensor) -> Tensor:
-    """The mean over the voxels whose truth is known; 0 where there are none."""
-    known = is_known(target)
-    return (values * known).sum() / known.sum().clamp_min(1)

@@ -21,13 +21,10 @@ from medseg.training.losses.cross_entropy import CrossEntropyConfig
 from medseg.training.losses.dice import DiceConfig
 from medseg.training.losses.focal import FocalConfig
 from medseg.training.losses.targets import Regions
-from medseg.training.losses.weighted_sum import LossConfig
+from medseg.training.losses.weighted_sum import LossConfig, lack_of_overlap
 
 NetworkName = Literal["unet3d", "residual_unet3d", "fcn", "tiramisu", "pspnet", "deeplabv3", "cnn_crf"]
 LossName = Literal["dice", "focal", "cross_entropy", "centreline_dice", "boundary"]
-
-NEEDS_OVERLAP: frozenset[LossName] = frozenset({"centreline_dice", "boundary"})
-"""Losses that do not see a label's whole extent, and so cannot train a network alone."""
 
 RELATIVE_MEMORY: dict[NetworkName, dict[Literal["cpu", "cuda"], float]] = {
     "unet3d": {"cpu": 1.0, "cuda": 1.0},
@@ -126,11 +123,8 @@ def choose_losses(
             raise PlanError(
                 f"the loss {name} is named {names.count(name)} times; name it once and weigh it in the plan"
             )
-    if NEEDS_OVERLAP.issuperset(names):
-        raise PlanError(
-            f"{' and '.join(names)} cannot train a network alone: nothing in it asks for a label's whole extent. "
-            "Add a loss of overlap, as in `--loss dice`."
-        )
+    if lacking := lack_of_overlap(names):
+        raise PlanError(f"{lacking}, as in `--loss dice`.")
     return tuple(_loss(name, spacing_mm, regions) for name in names)
 
 

@@ -249,3 +249,17 @@ def test_heads_are_averaged_with_the_finest_first() -> None:
 
     torch.testing.assert_close(loss([logits], target), one(logits))
     torch.testing.assert_close(loss([logits, other], target), (one(logits) + 0.5 * one(other)) / 1.5)
+
+
+@each_config
+def test_sums_of_parts_of_a_batch_add_up_to_its_loss(config: LossConfig) -> None:
+    logits, target = drawn()
+    target[0] = 0  # one patch without a label, one partly unknown: the mean of their losses is another number
+    target[1, :2] = IGNORED
+    loss = WeightedSum((config, DiceConfig(weight=0.5)))
+    heads = [logits, logits.flip(2)]
+    parts = [loss.sums([head[n : n + 1] for head in heads], target[n : n + 1]) for n in range(2)]
+    together = loss.from_sums([first + second for first, second in zip(*parts, strict=True)])
+    torch.testing.assert_close(together, loss(heads, target))
+    mean = sum(loss.from_sums(part) for part in parts) / 2
+    assert abs(float(mean) - float(together)) > 1e-3

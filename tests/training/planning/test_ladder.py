@@ -5,6 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from made_facts import BLOB, case_facts, fingerprint_of
 from pydantic import ValidationError
 
 from medseg.cli import options
@@ -21,7 +22,7 @@ from medseg.training.losses.dice import DiceConfig
 from medseg.training.losses.focal import FocalConfig
 from medseg.training.losses.weighted_sum import LossConfig
 from medseg.training.planning import rules
-from medseg.training.planning.fingerprint import CaseFacts, ChannelFacts, Fingerprint
+from medseg.training.planning.fingerprint import Fingerprint
 from medseg.training.planning.ladder import (
     Choice,
     LossName,
@@ -42,9 +43,7 @@ SMALL, LARGE = Budget(), Budget("cuda", 40.0)
 
 
 def fingerprint(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Fingerprint:
-    channel = ChannelFacts(name="MR", unit="arbitrary", mean=5, sd=2, percentile_00_5=1, percentile_99_5=9)
-    case = CaseFacts(name="a", shape=shape, spacing_mm=spacing, label_volume_ml=(1.0,))
-    return Fingerprint(cases=(case,), channels=(channel,))
+    return fingerprint_of(case_facts(shape, spacing, labels=(BLOB,) * 3))
 
 
 def stages(budget: Budget = SMALL) -> Stages:
