@@ -24,7 +24,7 @@ from medseg.models.weights import weights_of
 
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = ["", "data", "data check", "data list", "data fetch", "data phantoms", "plan", "train"]
-COMMANDS += ["segment", "evaluate", "view", "demo"]
+COMMANDS += ["segment", "evaluate", "view", "demo", "report", "deidentify"]
 
 
 @pytest.fixture
