@@ -42,7 +42,7 @@ DeviceOption = Annotated[Device, typer.Option("--device", help="Where the networ
 InferenceDeviceOption = Annotated[
     InferenceDevice,
     typer.Option(
-        "--device", help="Where the network runs; openvino is the processor, with medseg[openvino] installed."
+        "--device", help="Where the network runs; openvino: the processor, by the extra of that name."
     ),
 ]
 MinutesOption = Annotated[
