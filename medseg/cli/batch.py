@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.console import print_table, shown_progress
-from medseg.cli.options import DeviceOption, ModelOption, RootOption
+from medseg.cli.options import InferenceDeviceOption, ModelOption, RootOption
 
 if TYPE_CHECKING:
     from medseg.workflows.find_scans import FoundScans
@@ -30,7 +30,7 @@ def batch(
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="The folder of results.", show_default=False)],
     model: ModelOption,
     root: RootOption = None,
-    device: DeviceOption = "auto",
+    device: InferenceDeviceOption = "auto",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.  [default: 1]", show_default=False)] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of each.  [default: cores / workers]", show_default=False)

@@ -20,6 +20,8 @@ from medseg.cli.options import (
     Network,
     NetworkOption,
     RootOption,
+    TrackerOption,
+    TrackingUriOption,
 )
 from medseg.cli.plan_tables import print_forecast, print_plan, print_targets
 from medseg.core.errors import InputError
@@ -100,6 +102,8 @@ def train(
             show_default=False,
         ),
     ] = None,
+    tracker: TrackerOption = None,
+    tracking_uri: TrackingUriOption = None,
 ) -> None:
     """Train a model and score it on the held-out fold; a run that was cut off goes on where it stopped.
 
@@ -108,6 +112,7 @@ def train(
     from medseg.workflows.data_sets import open_data_set
     from medseg.workflows.fine_tune import fine_tuning
     from medseg.workflows.make_plan import open_plan, training_budget
+    from medseg.workflows.track_training import choose_tracking
     from medseg.workflows.train_model import Run, train_together
 
     if plan and (network or loss):
@@ -116,6 +121,8 @@ def train(
         )
     if parent and network:
         raise InputError("--from brings the bundle's network; leave out --network")
+    if tracker or tracking_uri:
+        choose_tracking(output, tracker or "mlflow", tracking_uri)
     with shown_progress() as progress:
         wanted, seat = open_plan(plan) if plan else chosen(network, loss), seat_of_torchrun()
         run = Run(

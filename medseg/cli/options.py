@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 Device = Literal["auto", "cpu", "cuda"]
+InferenceDevice = Literal["auto", "cpu", "cuda", "openvino"]
 Network = Literal["unet3d", "residual_unet3d", "fcn", "tiramisu", "pspnet", "deeplabv3", "cnn_crf"]
 
 
@@ -38,6 +39,12 @@ RootOption = Annotated[
 ]
 FoldOption = Annotated[int, typer.Option("--fold", min=0, help="The fold that is held out from training.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the network runs.")]
+InferenceDeviceOption = Annotated[
+    InferenceDevice,
+    typer.Option(
+        "--device", help="Where the network runs; openvino: the processor, by the extra of that name."
+    ),
+]
 MinutesOption = Annotated[
     float | None,
     typer.Option(
@@ -51,6 +58,16 @@ NetworkOption = Annotated[
 LossOption = Annotated[
     list[Loss] | None,
     typer.Option("--loss", help="A loss; give it again to sum several.  [default: dice and focal]", show_default=False),
+]
+TrackerOption = Annotated[
+    Literal["tensorboard", "mlflow"] | None,
+    typer.Option("--tracker", help="Where curves and scores are sent.  [default: tensorboard]", show_default=False),
+]
+TrackingUriOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri", help="The MLflow store.  [default: mlflow.db in the run folder]", show_default=False
+    ),
 ]
 ModelOption = Annotated[
     Path,

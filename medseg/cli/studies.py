@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.console import print_table, shown_progress
-from medseg.cli.options import Device, DeviceOption, GapsOption, ModelOption, PhaseOption, SeriesOption
+from medseg.cli.options import (
+    DeviceOption,
+    GapsOption,
+    InferenceDevice,
+    InferenceDeviceOption,
+    ModelOption,
+    PhaseOption,
+    SeriesOption,
+)
 from medseg.cli.reports import Format
 from medseg.core.errors import InputError
 
@@ -54,7 +62,7 @@ def segment(
         list[Format] | None,
         typer.Option("--format", "-f", help="Write this format too; give it again for several.", show_default=False),
     ] = None,
-    device: DeviceOption = "auto",
+    device: InferenceDeviceOption = "auto",
     forecast: Annotated[
         bool, typer.Option("--forecast", help="Say how long it would take and how much memory, then stop.")
     ] = False,
@@ -216,7 +224,7 @@ def named_sources(scans: list[str]) -> dict[str, Path]:
     return sources
 
 
-def print_forecast(sources: dict[str, Path], bundle: Model, mends: Mends, device: Device) -> None:
+def print_forecast(sources: dict[str, Path], bundle: Model, mends: Mends, device: InferenceDevice) -> None:
     """How many windows, seconds and gigabytes `segment` would take, in a line; and what the memory grows with."""
     from medseg.workflows.forecast_study import forecast_study
 

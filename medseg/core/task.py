@@ -13,7 +13,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medseg.core.errors import InputError
-from medseg.core.labels import Label, LabelSchema
+from medseg.core.labels import IGNORED_CLASS, Label, LabelSchema
 from medseg.core.study import Modality
 
 MeasurementKind = Literal["volume", "diameters", "shape", "intensity", "uptake"]
@@ -62,7 +62,9 @@ class Task(BaseModel):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str = Field(min_length=1)
     channels: tuple[Channel, ...] = Field(min_length=1)
-    labels: tuple[Label, ...] = Field(min_length=1)
+    labels: tuple[Label, ...] = Field(min_length=1, max_length=IGNORED_CLASS - 1)
+    ignored_index: int | None = Field(default=None, ge=1, le=65535)
+    """The value of voxels in reference masks that nobody judged: nothing is learned from them, nothing scored there."""
     regions: tuple[Region, ...] = ()
     """What overlap is trained and scored for where labels are parts of larger structures, as in BraTS."""
     measurements: tuple[MeasurementKind, ...] = ("volume",)
@@ -77,7 +79,7 @@ class Task(BaseModel):
         names = [channel.name for channel in self.channels]
         if len(set(names)) != len(names):
             raise ValueError(f"channel name used more than once: {', '.join(names)}")
-        LabelSchema(labels=self.labels)
+        LabelSchema(labels=self.labels, ignored=self.ignored_index)
         return self
 
     @model_validator(mode="after")
@@ -110,7 +112,7 @@ class Task(BaseModel):
     @property
     def label_schema(self) -> LabelSchema:
         """The labels as the schema of the task's masks."""
-        return LabelSchema(labels=self.labels)
+        return LabelSchema(labels=self.labels, ignored=self.ignored_index)
 
 
 def shipped_tasks() -> tuple[str, ...]:

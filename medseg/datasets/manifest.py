@@ -136,6 +136,11 @@ class CaseRow:
     label: DataFile | None = None
 
     @property
+    def is_for_test(self) -> bool:
+        """Whether it lies in the folder that the Decathlon and nnU-Net keep for the test."""
+        return any(file.path.startswith("imagesTs/") for file in self.channels.values())
+
+    @property
     def files(self) -> tuple[DataFile, ...]:
         """Every file of the case, the label last."""
         return (*self.channels.values(), *((self.label,) if self.label else ()))

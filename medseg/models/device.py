@@ -11,6 +11,9 @@ from medseg.core.errors import InputError
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
+InferenceDevice = Literal["auto", "cpu", "cuda", "openvino"]
+"""Where a trained network runs; "openvino" is the processor, by way of OpenVINO."""
+
 
 def choose_device(name: DeviceName = "auto") -> torch.device:
     """The device of that name; "auto" is the GPU where there is one. Raises InputError where it is missing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from medseg.core.volume import Volume
 from medseg.imaging.planes import PreparedPlanes
 from medseg.imaging.refinement import refine
 from medseg.models.bundle import ModelBundle
+from medseg.models.device import InferenceDevice, choose_device
 from medseg.models.ensemble import MeanNetwork, Model, members_of
 from medseg.models.networks.sample_norm import with_sample_norms
+from medseg.models.openvino_network import OpenVinoNetwork
 from medseg.models.sliding_window import PatchReader, Progress, sweep
 from medseg.models.streaming import plan_sweep, stream_scores
 from medseg.models.weights import set_weights
@@ -52,7 +54,17 @@ class NetworkSegmenter:
         self._device = device
         networks = [network_of(bundle) for bundle in members_of(model)]
         network = networks[0] if len(networks) == 1 else MeanNetwork(networks)
-        self._network = network.eval().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._network: nn.Module = network.eval().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    @classmethod
+    def on(cls, model: Model, device: InferenceDevice) -> Self:
+        """A segmenter on the device of that name. Raises InputError where it is missing or cannot run the network."""
+        if device != "openvino":
+            return cls(model, choose_device(device))
+        segmenter = cls(model, choose_device("cpu"))
+        channels = len(model.spec.task.channels)
+        segmenter._network = OpenVinoNetwork(segmenter._network, channels, model.spec.window.patch)
+        return segmenter
 
     def segment(self, images: Mapping[str, Volume], progress: Progress | None = None) -> Segmentation:
         """The mask of the scan. `images` maps the task's channel names to volumes on one grid.

@@ -158,5 +158,7 @@ def _key(case: Case, task: Task, preparation: Preparation) -> str:
         status = path.stat()
         files.append([str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ctime_ns])
     labels = [label.index for label in task.labels]
+    if task.ignored_index is not None:
+        labels.append(-task.ignored_index)  # told apart from a label of that index
     state = [FORMAT, files, labels, [c.name for c in task.channels], preparation.model_dump(mode="json")]
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from medseg.core.labels import IGNORED_CLASS
 from medseg.models.sliding_window import sweep
 from medseg.models.spec import ModelSpec
 from medseg.training.cases import PreparedCase
@@ -26,7 +27,7 @@ def chosen_for_looks(validation: Sequence[PreparedCase]) -> list[PreparedCase]:
 
 
 def look(network: nn.Module, model: ModelSpec, cases: Sequence[PreparedCase], team: Team) -> dict[str, float]:
-    """Mean Dice of each label over the cases, on the prepared grid; absent labels do not count.
+    """Mean Dice of each label over the cases, on the prepared grid; absent labels and ignored voxels do not count.
 
     The processes of the team share the cases.
     """
@@ -36,7 +37,7 @@ def look(network: nn.Module, model: ModelSpec, cases: Sequence[PreparedCase], te
         scores = sweep(network, case.image, model.window, class_count=model.class_count, device=team.device)
         predicted = scores.argmax(axis=0)
         for label in range(len(model.task.labels)):
-            found, true = predicted == label + 1, case.classes == label + 1
+            found, true = (predicted == label + 1) & (case.classes != IGNORED_CLASS), case.classes == label + 1
             shared[index, label, 0] = int((found & true).sum())
             shared[index, label, 1] = int(found.sum()) + int(true.sum())
     both, total = team.summed([shared])[0].numpy().transpose(2, 1, 0)

@@ -79,6 +79,7 @@ def evaluate_bundle(
             f"the model {bundle.name} is for the task {task.name}, the data set {manifest.facts.name} for "
             f"{manifest.task.name}; their channels and labels differ. Choose a data set or a model that fits."
         )
+    task = task.model_copy(update={"ignored_index": manifest.task.ignored_index})  # a matter of the masks at hand
     cases = manifest.test if fold is None else manifest.validation(fold)
     if not cases:
         raise InputError(f"data set {manifest.facts.name} keeps no cases for the test; choose a --fold")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from medseg.exchange.scan import Mends
-from medseg.models.device import DeviceName, choose_device
+from medseg.models.device import InferenceDevice
 from medseg.models.ensemble import Model
 from medseg.models.forecast import Forecast, Probe, forecast_for
 from medseg.models.segmenter import NetworkSegmenter
@@ -24,7 +24,7 @@ def forecast_study(
     bundle: Model,
     *,
     mends: Mends | None = None,
-    device: DeviceName = "auto",
+    device: InferenceDevice = "auto",
     progress: Progress = silent,
 ) -> Forecast:
     """What `segment_study` will take for these scans on this machine; nothing is written.
@@ -36,7 +36,7 @@ def forecast_study(
     chosen = {channel.name: mends or Mends() for channel in bundle.spec.task.channels}
     scans = read_channels(sources, bundle.spec.task, progress, chosen)
     read_s = time.perf_counter() - begin
-    segmenter = NetworkSegmenter(bundle, choose_device(device))
+    segmenter = NetworkSegmenter.on(bundle, device)
     resident_mb = resident_memory_mb() or 0.0
     reset_peak_memory()
     seconds = [segmenter.segment_one_window() for _ in range(1 + WINDOWS_SEEN)]

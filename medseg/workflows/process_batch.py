@@ -25,7 +25,7 @@ from medseg.jobs.engine import Run
 from medseg.jobs.job import Job, JobRecord, JobState
 from medseg.jobs.local_engine import LocalEngineConfig
 from medseg.jobs.queue import Limits, Queue
-from medseg.models.device import DeviceName, choose_device
+from medseg.models.device import InferenceDevice
 from medseg.models.ensemble import Model
 from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.store import find_model, load_model
@@ -47,7 +47,7 @@ class BatchOptions:
     """
 
     engine: LocalEngineConfig = field(default_factory=LocalEngineConfig)
-    device: DeviceName = "auto"
+    device: InferenceDevice = "auto"
     limit: int | None = None
     only_failed: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -76,7 +76,7 @@ class SegmentScans:
     model: Path
     model_sha256: str
     results: Path
-    device: DeviceName
+    device: InferenceDevice
 
     def __call__(self, threads: int) -> Run:
         """Load the model. Raises StoreError where it is not the one that the batch began with."""
@@ -84,7 +84,7 @@ class SegmentScans:
         if bundle.sha256 != self.model_sha256:
             raise StoreError(f"the model {self.model} was changed while the batch ran. Start the batch again.")
         torch.set_num_threads(threads)
-        segmenter = NetworkSegmenter(bundle, choose_device(self.device))
+        segmenter = NetworkSegmenter.on(bundle, self.device)
         return lambda job: self._segment(job, bundle, segmenter)
 
     def _segment(self, job: Job, bundle: Model, segmenter: NetworkSegmenter) -> JsonValue:

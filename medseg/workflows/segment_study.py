@@ -16,7 +16,7 @@ from medseg.exchange.read_channel import read_channel
 from medseg.exchange.reports.findings_csv import write_findings_csv
 from medseg.exchange.scan import Mends, Scan
 from medseg.exchange.write import write_label_map
-from medseg.models.device import DeviceName, choose_device
+from medseg.models.device import InferenceDevice
 from medseg.models.ensemble import Model
 from medseg.models.segmenter import NetworkSegmenter, Segmenter
 from medseg.models.store import load_model
@@ -32,7 +32,7 @@ def segment_study(
     output: Path,
     *,
     mends: Mends | None = None,
-    device: DeviceName = "auto",
+    device: InferenceDevice = "auto",
     progress: Progress = silent,
 ) -> Report:
     """The report of one scan, after its result folder was written: report.json, segmentation.nii.gz, findings.csv.
@@ -46,7 +46,7 @@ def segment_study(
     reset_peak_memory()
     chosen = {channel.name: mends or Mends() for channel in bundle.spec.task.channels}
     scans = read_channels(sources, bundle.spec.task, progress, chosen)
-    segmenter = NetworkSegmenter(bundle, choose_device(device))
+    segmenter = NetworkSegmenter.on(bundle, device)
     first = named_channels(sources, tuple(chosen))[next(iter(chosen))]
     return segment_scans(scans, first, bundle, segmenter, output, progress=progress)
 

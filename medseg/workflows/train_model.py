@@ -8,7 +8,8 @@ A run folder holds
     parent.json              where the training starts from another model's weights: which, and what they lack
     prepared/                the cases as the network sees them
     checkpoint.safetensors   the state after the last epoch
-    metrics.csv, curves.png, tensorboard/
+    metrics.csv, curves.png
+    tensorboard/             or mlflow.db and mlflow_artifacts/, or nothing: as tracking.json has it
     forecast.json            what the training was to take, where that was forecast, and what it took
     validation.csv           the scores of each held-out case
     model/                   the bundle
@@ -47,6 +48,8 @@ from medseg.training.planning.plan import Plan, read_plan
 from medseg.training.planning.rules import Budget
 from medseg.training.probe.clock import StepClock
 from medseg.training.run_log import RunLog
+from medseg.training.tracking.choice import open_tracker
+from medseg.training.tracking.tracker import RunFacts
 from medseg.training.train import train
 from medseg.workflows.evaluate_model import Evaluation, bundle_scores, evaluate_model, write_case_scores
 from medseg.workflows.fine_tune import FineTuning, begin_from, require_parent
@@ -116,6 +119,8 @@ class _Trained:
     cases: list[PreparedCase]
     final: Checkpoint
     watch: RunWatch
+    log: RunLog | None = None
+    """Of the leader."""
 
 
 def _train(run: Run, team: Team, progress: Progress) -> _Trained:
@@ -139,11 +144,11 @@ def _train(run: Run, team: Team, progress: Progress) -> _Trained:
     team.wait()
     if not team.is_leader:
         return _Trained(plan, training, train(plan, training, validation, checkpoint, team, _Nobody()), watch)
-    log = RunLog(run.folder, [label.name for label in plan.model.task.labels])
+    tracker = open_tracker(RunFacts(run.folder, run.manifest.facts.name, run.fold, plan))
+    log = RunLog(run.folder, [label.name for label in plan.model.task.labels], tracker)
     final = train(plan, training, validation, checkpoint, team, _Teller(log, progress, watch.clock))
     log.write(final.progress.records)
-    log.close()
-    return _Trained(plan, training, final, watch)
+    return _Trained(plan, training, final, watch, log)
 
 
 def _prepared(
@@ -176,6 +181,8 @@ def _score(run: Run, trained: _Trained, device: torch.device, progress: Progress
     write_case_scores(evaluation.cases, run.folder / "validation.csv")
     scores = bundle_scores(evaluation, run.manifest.facts.name, f"fold {run.fold}, held out from training")
     bundle = save_bundle(run.folder / "model", model, weights, provenance, scores)
+    if trained.log is not None:
+        trained.log.close({f"final/{score.metric}/{score.label}": score.mean for score in scores.scores})
     trained.watch.write(run.folder)
     return TrainedModel(bundle, run.folder / "model", evaluation, time.monotonic() - begin)
 

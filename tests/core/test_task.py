@@ -1,11 +1,12 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from pydicom.sr._concepts_dict import concepts
 
 from medseg.core.errors import InputError
 from medseg.core.labels import Code
-from medseg.core.task import load_task, parse_task, shipped_tasks
+from medseg.core.task import Task, load_task, parse_task, shipped_tasks
 
 MINIMAL = """
 name = "t"
@@ -120,3 +121,11 @@ def test_overlap_counts_for_regions_and_for_labels_outside_them() -> None:
     fewer = task.model_copy(update={"regions": task.regions[1:2]})
     assert fewer.overlap_classes == ((1, 3), (2,))
     assert parse_task(MINIMAL, "my.toml").overlap_classes is None
+
+
+def test_the_ignored_value_is_no_label_and_left_out_of_the_file_where_there_is_none() -> None:
+    task = load_task("hippocampus_mr")
+    assert "ignored_index" not in task.model_dump(exclude_none=True)
+    assert Task.model_validate({**task.model_dump(), "ignored_index": 3}).label_schema.ignored == 3
+    with pytest.raises(ValidationError, match="2 cannot be both a label and the value of voxels that nobody judged"):
+        Task.model_validate({**task.model_dump(), "ignored_index": 2})

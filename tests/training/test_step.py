@@ -169,9 +169,15 @@ def test_an_error_that_is_not_of_memory_is_not_swallowed() -> None:
 
 
 def run_with_memory_for(
-    fits: int, plan: Plan, cases: list[PreparedCase], path: Path, observer: Observer, patch: pytest.MonkeyPatch
-) -> tuple[Checkpoint, list[int]]:
-    tried: list[int] = []
+    fits: int,
+    plan: Plan,
+    cases: list[PreparedCase],
+    path: Path,
+    observer: Observer,
+    patch: pytest.MonkeyPatch,
+    tried: list[int],
+) -> Checkpoint:
+    """The training with memory for so many patches; `tried` gets what was tried."""
     forward = UNet3D.forward
 
     def short(self: UNet3D, images: Tensor) -> list[Tensor]:
@@ -183,7 +189,7 @@ def run_with_memory_for(
 
     with patch.context() as patched:
         patched.setattr(UNet3D, "forward", short)
-        return train(plan, cases, [], path, CPU, observer), tried
+        return train(plan, cases, [], path, CPU, observer)
 
 
 def test_a_training_goes_on_with_less_memory_and_remembers_it(
@@ -192,7 +198,8 @@ def test_a_training_goes_on_with_less_memory_and_remembers_it(
     spec = plan.training.model_copy(update={"may_shrink_batch": True, "mixed_precision": False, "epochs": 1})
     plan = plan.model_copy(update={"training": spec})
     plenty = train(plan, cases, [], tmp_path / "plenty", CPU, observer)
-    short, tried = run_with_memory_for(1, plan, cases, tmp_path / "short", observer, monkeypatch)
+    tried: list[int] = []
+    short = run_with_memory_for(1, plan, cases, tmp_path / "short", observer, monkeypatch, tried)
     assert tried[0] == 2
     assert set(tried[1:]) == {1}
     assert plenty.progress.records[0].patches_at_once is None
@@ -201,6 +208,25 @@ def test_a_training_goes_on_with_less_memory_and_remembers_it(
     for name, tensor in plenty.network.items():
         # Adam turns rounding of a gradient near 0 into a step of the rate's size.
         torch.testing.assert_close(short.network[name], tensor, rtol=0, atol=1e-3)
+
+
+def test_a_resumed_training_does_not_run_out_of_memory_again(
+    plan: Plan, cases: list[PreparedCase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class EndsAfterAnEpoch:
+        def step_ended(self, fraction: float, loss: float) -> None: ...
+
+        def epoch_ended(self, records: object) -> None:
+            raise InterruptedError
+
+    spec = plan.training.model_copy(update={"may_shrink_batch": True})
+    plan = plan.model_copy(update={"training": spec})
+    with pytest.raises(InterruptedError):
+        run_with_memory_for(1, plan, cases, tmp_path / "short", EndsAfterAnEpoch(), monkeypatch, [])
+    tried: list[int] = []
+    with pytest.raises(InterruptedError):
+        run_with_memory_for(1, plan, cases, tmp_path / "short", EndsAfterAnEpoch(), monkeypatch, tried)
+    assert set(tried) == {1}
 
 
 @pytest.mark.parametrize(
@@ -223,7 +249,7 @@ def test_memory_that_does_not_suffice_is_a_sentence(
     spec = plan.training.model_copy(update={"may_shrink_batch": may_shrink})
     plan = plan.model_copy(update={"training": spec})
     with pytest.raises(PlanError, match=f"memory ran out {sentence}"):
-        run_with_memory_for(fits, plan, cases, tmp_path / "short", observer, monkeypatch)
+        run_with_memory_for(fits, plan, cases, tmp_path / "short", observer, monkeypatch, [])
 
 
 def test_torch_without_memory_on_a_cpu_is_told_by_its_words(

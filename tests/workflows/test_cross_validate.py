@@ -231,6 +231,8 @@ class TestRefused:
             cross_validate(folded_data, run_folder, plan=quick_plan.model_copy(update={"training": training}))
         with pytest.raises(PlanError, match=r"of unet3d with the loss dice \+ focal.*leave out --network"):
             cross_validate(folded_data, run_folder, plan=Choice("pspnet"))
+        with pytest.raises(PlanError, match="of unet3d with the loss"):
+            cross_validate(folded_data, run_folder, plan=Choice("unet3d", ("dice",)))
 
     def test_a_fold_whose_model_knows_its_held_out_cases(self, run_folder: Path, folded_data: Manifest) -> None:
         (run_folder / "fold_0").rename(run_folder / "aside")

@@ -19,6 +19,7 @@ from medseg.workflows.fine_tune import fine_tuning
 from medseg.workflows.make_plan import plan_training
 from medseg.workflows.progress import silent
 from medseg.workflows.settle_plan import settle_plan
+from medseg.workflows.track_training import choose_tracking
 from medseg.workflows.train_model import TrainedModel, train_model
 
 
@@ -154,3 +155,32 @@ def test_a_plan_to_fine_tune_by_is_made_from_data_and_bundle(
     assert [loss.kind for loss in plan.training.loss] == ["dice", "cross_entropy"]
     assert plan.training.minutes == pytest.approx(0.9)
     assert plan == settle_plan(ball_data, 0, tmp_path / "run", fine_tuning(trained.folder), Budget(), silent)
+
+
+def test_a_training_that_was_killed_goes_on_in_the_same_mlflow_run(
+    ball_data: Manifest, ball_plan: Plan, tmp_path: Path
+) -> None:
+    for package in ("mlflow", "sqlalchemy", "alembic"):
+        pytest.importorskip(package, reason="needs the extra: pip install 'medseg[mlflow]'")
+    from mlflow.tracking import MlflowClient
+
+    def kill_in_third_epoch(stage: str, done: float, total: float, note: str = "") -> None:
+        if stage == "Training" and done > 0.5:
+            raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    spec = ball_plan.training.model_copy(update={"epochs": 4, "steps_per_epoch": 2})
+    plan = ball_plan.model_copy(update={"training": spec})
+    choose_tracking(run, "mlflow")
+    with pytest.raises(KeyboardInterrupt):
+        train_model(ball_data, 0, run, plan=plan, progress=kill_in_third_epoch)
+    train_model(ball_data, 0, run)
+    client = MlflowClient(f"sqlite:///{run}/mlflow.db")
+    experiment = client.get_experiment_by_name(ball_data.facts.name)
+    (logged,) = client.search_runs([experiment.experiment_id])
+    assert [metric.step for metric in client.get_metric_history(logged.info.run_id, "loss/training")] == [2, 4, 6, 8]
+    assert logged.info.status == "FINISHED"
+    assert "final/dice/sarcoma" in logged.data.metrics
+    kept = {file.path for file in client.list_artifacts(logged.info.run_id)}
+    assert kept == {"plan.toml", "metrics.csv", "curves.png", "validation.csv"}
+    assert not (run / "tensorboard").exists()

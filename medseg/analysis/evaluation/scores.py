@@ -75,7 +75,8 @@ def score_case(
     """The scores of a predicted mask against its reference, for each label in order of the schema.
 
     `tolerance_mm` is how far apart surfaces may lie for NSD; `case` names the result; `regions` names structures of
-    several labels, by their indices, that are scored as wholes too.
+    several labels, by their indices, that are scored as wholes too. Where nobody judged the reference (its schema's
+    `ignored` value), both masks count as background.
     Raises GeometryError where the two are on different grids, InputError where their labels differ or the tolerance
     is not a length.
     """
@@ -83,6 +84,9 @@ def score_case(
         raise InputError(f"the tolerance of the surface Dice is a length of 0 mm or more, got {tolerance_mm}")
     prediction.geometry.require_same(reference.geometry, _named("the predicted and the reference mask", case))
     _require_same_labels(prediction, reference, case)
+    if reference.schema.ignored is not None:
+        judged = np.where(reference.known, prediction.array, 0).astype(prediction.array.dtype)
+        prediction = LabelMap(judged, prediction.geometry, prediction.schema)
     scores = tuple(
         _score_labels(prediction, reference, (label.index,), label.name, tolerance_mm)
         for label in reference.schema.labels

@@ -12,11 +12,11 @@ class SampleNorm3d(nn.InstanceNorm3d):
 
     torch takes all samples at once by laying their channels behind each other, which copies channels-last features to
     channels-first and, before the next convolution, back: a fifth of a training step on a CPU. One sample needs no
-    copy.
+    copy. What is traced for another program stays torch's own.
     """
 
     def forward(self, features: Tensor) -> Tensor:
-        if self.track_running_stats or features.device.type != "cpu":
+        if self.track_running_stats or features.device.type != "cpu" or torch._C._get_tracing_state() is not None:
             return super().forward(features)
         normed = [
             F.batch_norm(sample, None, None, self.weight, self.bias, training=True, momentum=0.0, eps=self.eps)

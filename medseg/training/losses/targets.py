@@ -8,10 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from medseg.core.labels import IGNORED_CLASS
+
 Regions = tuple[tuple[Annotated[int, Field(ge=1)], ...], ...]
 """Structures that may overlap, each by the numbers of its classes."""
 
-IGNORED = 255
+IGNORED = IGNORED_CLASS
 """The class number of a voxel whose truth is not known: no loss asks anything of it."""
 
 

@@ -147,7 +147,7 @@ def _examine(case: Case, task: Task, samples: list[list[NDArray[np.float32]]], u
         raise InputError(f"case {case.name} has no reference mask; only cases with one can be planned from")
     label_map = read_label_map(case.label, task.label_schema).reoriented("RAS")
     box = _box(label_map)
-    foreground = np.flatnonzero(label_map.array)
+    foreground = np.flatnonzero((label_map.array > 0) & label_map.known)
     chosen = foreground[np.linspace(0, len(foreground) - 1, min(len(foreground), SAMPLES_PER_CASE)).round().astype(int)]
     for index, channel in enumerate(task.channels):
         volume = read_channel(case.channels[channel.name], channel).volume.reoriented("RAS")

@@ -23,6 +23,7 @@ from medseg.training.probe.clock import StepClock
 from medseg.training.probe.forecast import TrainingProbe
 from medseg.training.probe.memory import MemoryWatch
 from medseg.training.run_log import RunLog
+from medseg.training.tracking.tensorboard import TensorBoardTracker
 from medseg.training.train import train
 
 STEPS_AN_EPOCH = 4
@@ -86,7 +87,9 @@ def try_training(trial: TrainingTrial) -> TrainingProbe:
         update={"minutes": None, "epochs": 1_000_000, "steps_per_epoch": STEPS_AN_EPOCH}
     )
     with tempfile.TemporaryDirectory(prefix="medseg-trial-") as folder:
-        observer = _Observer(RunLog(Path(folder), [label.name for label in model.task.labels]))
+        observer = _Observer(
+            RunLog(Path(folder), [label.name for label in model.task.labels], TensorBoardTracker(Path(folder)))
+        )
         plan = trial.plan.model_copy(update={"training": spec})
         with suppress(_Enough):
             train(plan, cases, (), Path(folder) / "checkpoint.safetensors", Team(device), observer)

@@ -31,6 +31,12 @@ def test_each_bias_is_the_mask_of_the_likeliest_class_of_biased_logits() -> None
             assert value == pytest.approx(2 * (found & true).sum() / (found.sum() + true.sum()))
 
 
+def test_a_tie_goes_to_background_as_the_first_class() -> None:
+    even = np.full((2, 1, 1, 1), 0.5, np.float32)
+    truth = np.ones((1, 1, 1), np.uint8)
+    assert dice_by_bias(even, truth, (0.0, 0.25))[:, 0].tolist() == [0, 1]
+
+
 def test_a_label_in_neither_mask_nor_truth_has_no_dice() -> None:
     background = np.zeros((3, 2, 2, 2), np.float32)
     background[0] = 1

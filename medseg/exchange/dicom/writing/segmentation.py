@@ -21,8 +21,9 @@ from medseg.exchange.dicom.writing.source import Made, Source, identify, open_so
 
 SegmentationKind = Literal["BINARY", "LABELMAP"]
 
-MOST_BINARY_SEGMENTS = 20
-"""With more labels than this, one byte a voxel is smaller than one bit a voxel and label."""
+MOST_BINARY_LABELS = 20
+"""With more labels than this, one byte a voxel is smaller than one bit a voxel and label. Findings are not counted: the
+many small ones of one label have few frames each."""
 
 SERIES_NUMBER = 900
 """Far from the numbers scanners give, so that a result is not mistaken for an acquisition."""
@@ -38,7 +39,7 @@ def write_segmentation(
     """A DICOM SEG of the labels that are present, on the mask's grid, referring to the images it was made from.
 
     Each label is a segment, unless `regions` say how the mask is cut (finding by finding). BINARY up to
-    MOST_BINARY_SEGMENTS segments, LABELMAP above, unless said otherwise. UIDs follow from the source, the model and the
+    MOST_BINARY_LABELS labels, LABELMAP above, unless said otherwise. UIDs follow from the source, the model and the
     mask. The file is read back and compared voxel by voxel before it appears.
 
     Raises InputError for an empty mask (DICOM has no segmentation of nothing), images of another frame of reference,
@@ -51,7 +52,8 @@ def write_segmentation(
         )
     with lenient():
         source = open_source(made, label_map.geometry)
-        written_as = kind or ("BINARY" if len(parts.regions) <= MOST_BINARY_SEGMENTS else "LABELMAP")
+        label_count = len({region.label.index for region in parts.regions})
+        written_as = kind or ("BINARY" if label_count <= MOST_BINARY_LABELS else "LABELMAP")
         dataset = _segmentation(parts, source, written_as)
         deliver(dataset, path, source, lambda file: require_same_regions(parts, file))
 

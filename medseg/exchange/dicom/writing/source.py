@@ -145,8 +145,10 @@ def without_names(header: FileDataset) -> Dataset:
 
 
 def _completed(header: FileDataset) -> FileDataset:
-    """The header in UTF-8, with what every object must name, empty where it does not (type 2, PS3.5 7.4.3)."""
-    header.decode()
+    """The header with what every object must name, empty where it does not (type 2, PS3.5 7.4.3).
+
+    pydicom decodes by the character set that was read, whatever the header says from here on.
+    """
     header.SpecificCharacterSet = CHARACTER_SET
     for keyword in _ALWAYS_NAMED:
         if keyword not in header:
