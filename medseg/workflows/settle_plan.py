@@ -8,6 +8,7 @@ from medseg.core.atomic import whole_file
 from medseg.core.errors import PlanError
 from medseg.datasets.manifest import Manifest
 from medseg.training.fine_tune import fitted_to
+from medseg.training.planning.checks import require_possible
 from medseg.training.planning.ladder import Choice, choice_of
 from medseg.training.planning.plan import Plan, read_plan, write_plan
 from medseg.training.planning.rules import Budget
@@ -27,7 +28,10 @@ def settle_plan(
     budget: Budget,
     progress: Progress,
 ) -> Plan:
-    """The plan to follow, as it stands in the run folder afterwards."""
+    """The plan to follow, as it stands in the run folder afterwards; one that cannot be followed leaves nothing there.
+
+    Raises PlanError where it is impossible, for another task, or not the run folder's.
+    """
     path = run_folder / "plan.toml"
     asked = wanted.asked if isinstance(wanted, FineTuning) else wanted
     if path.exists():
@@ -43,6 +47,8 @@ def settle_plan(
         return there
     if isinstance(asked, Plan):
         plan = asked
+        require_same_task(plan, manifest)
+        require_possible(plan, budget)  # before it is written: mended, it may come to the same folder
     else:
         plan, fingerprint = plan_training(manifest, fold, budget, progress, asked or Choice())
         if isinstance(wanted, FineTuning):

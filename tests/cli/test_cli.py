@@ -258,6 +258,7 @@ def test_plan_tells_targets_and_a_plan_that_was_edited_wrongly_is_a_sentence(run
     plan.write_text(re.sub(r"batch_size = \d+", "batch_size = 5000", plan.read_text()))
     code, out, err = run("train", tmp_path / "made", "--output", tmp_path / "run", "--plan", plan, "--device", "cpu")
     assert (code, "5000 patches of" in err, "lower patch or batch_size" in err.lower()) == (2, True, True)
+    assert not (tmp_path / "run").exists()  # the plan, once mended, may come to the same folder
 
 
 def test_a_bundle_to_start_from_brings_its_network(run: Run, tmp_path: Path) -> None:

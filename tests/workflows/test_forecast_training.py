@@ -65,12 +65,13 @@ def test_a_larger_scan_is_tried_in_part(ball_data: Manifest, ball_plan: Plan, mo
     whole = try_inference(InferenceTrial(spec, case, "cpu", 1))
     assert whole.scan_windows == whole.windows == 4 * 4 * 3  # 20, 18 and 16 voxels by 8 with half overlap
     assert whole.voxels == whole.scan_voxels == 20 * 18 * 16
-    assert whole.small_voxels == 8**3
+    assert whole.held_mb == whole.scan_held_mb
     monkeypatch.setattr("medseg.training.probe.inference.LONGEST_S", 0.0)
     part = try_inference(InferenceTrial(spec, case, "cpu", 1))
     assert part.scan_windows == 48
     assert 1 < part.windows < 48
-    assert part.small_voxels < part.voxels < part.scan_voxels
+    assert 8**3 < part.voxels < part.scan_voxels
+    assert part.held_mb < part.scan_held_mb == whole.scan_held_mb
     assert part.window_s is not None
 
 

@@ -40,8 +40,9 @@ class InferenceProbe(BaseModel):
     """What trials of an inference took.
 
     The first, on about a window, `cold_s`, and once more `warm_s`; then `duration_s` on the largest part that there was
-    time for, `windows` of `window_s` each (None where there is but one). `scan_windows` and `scan_voxels` are those of
-    the whole scan; voxels are the scan's own.
+    time for, `windows` of `window_s` each (None where there is but one), and `held_mb` held by the formula of
+    `models.forecast`. `scan_windows`, `scan_voxels` and `scan_held_mb` are those of the whole scan; voxels are the
+    scan's own.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,15 +50,15 @@ class InferenceProbe(BaseModel):
     reading_s: float
     cold_s: float
     warm_s: float
-    small_voxels: int
-    small_peak_mb: float | None
     duration_s: float
     windows: int
     window_s: float | None
     voxels: int
     peak_mb: float | None
+    held_mb: float
     scan_windows: int
     scan_voxels: int
+    scan_held_mb: float
     scoring_s: float
 
 
@@ -188,17 +189,13 @@ def sweep_s(probe: InferenceProbe) -> float:
 
 
 def inference_peak(probe: InferenceProbe, size: float) -> float | None:
-    """MB at the peak of an inference on a scan `size` times as large as the one tried: a straight line over voxels.
+    """MB at the peak of an inference on a scan `size` times as large as the one tried.
 
-    Through the smallest and the largest trial. A scan that one window covers gives only one, and its peak: the
-    network's own part is then most of it.
+    What was measured, and by formula what the larger scan holds more.
     """
-    if probe.peak_mb is None or probe.small_peak_mb is None:
+    if probe.peak_mb is None:
         return None
-    if probe.voxels == probe.small_voxels:
-        return probe.peak_mb
-    slope = max(0.0, probe.peak_mb - probe.small_peak_mb) / (probe.voxels - probe.small_voxels)
-    return probe.peak_mb + slope * (probe.scan_voxels * size - probe.voxels)
+    return probe.peak_mb + max(0.0, probe.scan_held_mb * size - probe.held_mb)
 
 
 def training_peak(data: DataSize, training: TrainingProbe, inference: InferenceProbe, device: str) -> float | None:

@@ -21,8 +21,8 @@ from medseg.core.volume import Volume
 from medseg.exchange.read import read_label_map
 from medseg.exchange.read_channel import read_channel
 from medseg.models.bundle import ModelBundle, Provenance
+from medseg.models.forecast import held_bytes, window_count
 from medseg.models.segmenter import NetworkSegmenter
-from medseg.models.sliding_window import window_starts
 from medseg.models.spec import ModelSpec
 from medseg.models.weights import weights_of
 from medseg.training.probe.forecast import InferenceProbe
@@ -47,13 +47,17 @@ class InferenceTrial:
 
 @dataclass(frozen=True, slots=True)
 class _Timed:
-    """One inference: its seconds, its windows, the seconds of one, the voxels of the scan, and the peak so far."""
+    """One inference: its seconds, its windows, the seconds of one, the grid of the scan, and the peak so far."""
 
     duration_s: float
     windows: int
     window_s: float | None
-    voxels: int
+    grid: Geometry
     peak_mb: float | None
+
+    @property
+    def voxels(self) -> int:
+        return math.prod(self.grid.shape)
 
 
 def try_inference(trial: InferenceTrial) -> InferenceProbe:
@@ -69,7 +73,7 @@ def try_inference(trial: InferenceTrial) -> InferenceProbe:
     grid = reference.geometry
     watch = MemoryWatch(device)
     segmenter = NetworkSegmenter(_untrained(trial.spec), device)
-    total_windows = window_count(trial.spec, grid.shape, grid)
+    total_windows = window_count(trial.spec, grid)
     smallest = _shape_of_cut(trial.spec, grid, 0.0)
     cold = _timed(segmenter, images, smallest, watch)
     warm = largest = cold
@@ -82,24 +86,17 @@ def try_inference(trial: InferenceTrial) -> InferenceProbe:
         reading_s=reading_s,
         cold_s=cold.duration_s,
         warm_s=warm.duration_s,
-        small_voxels=cold.voxels,
-        small_peak_mb=cold.peak_mb,
         duration_s=largest.duration_s,
         windows=largest.windows,
         window_s=largest.window_s,
         voxels=largest.voxels,
         peak_mb=largest.peak_mb,
+        held_mb=held_bytes(trial.spec, largest.grid) / 1e6,
         scan_windows=total_windows,
         scan_voxels=math.prod(grid.shape),
+        scan_held_mb=held_bytes(trial.spec, grid) / 1e6,
         scoring_s=scoring_s,
     )
-
-
-def window_count(spec: ModelSpec, shape: Shape, scan: Geometry) -> int:
-    """How many windows cover so much of a scan whose axes run as RAS."""
-    prepared = spec.preparation.geometry(scan.cropped((0, 0, 0), shape)).shape
-    sides = zip(prepared, spec.window.patch, strict=True)
-    return math.prod(len(window_starts(n, side, spec.window.overlap)) for n, side in sides)
 
 
 def _read(trial: InferenceTrial) -> tuple[dict[str, Volume], LabelMap]:
@@ -146,7 +143,7 @@ def _timed(segmenter: NetworkSegmenter, images: Mapping[str, Volume], shape: Sha
         duration_s=duration_s,
         windows=counts[-1],
         window_s=float(np.diff(ends).mean()) if len(ends) > 1 else None,
-        voxels=math.prod(shape),
+        grid=next(iter(cut.values())).geometry,
         peak_mb=watch.peak_mb,
     )
 
@@ -163,7 +160,7 @@ def _shape_of_cut(spec: ModelSpec, grid: Geometry, part: float) -> Shape:
 def _largest_cut(spec: ModelSpec, grid: Geometry, most_windows: int) -> Shape:
     """The largest cut of at most so many windows; where each has more, the smallest of several."""
     cuts = [_shape_of_cut(spec, grid, cut / CUTS) for cut in range(1, CUTS + 1)]
-    counted = [(window_count(spec, shape, grid), shape) for shape in cuts]
+    counted = [(window_count(spec, grid.cropped((0, 0, 0), shape)), shape) for shape in cuts]
     fitting = [shape for count, shape in counted if 1 < count <= most_windows]
     several = [(count, shape) for count, shape in counted if count > 1]
     return fitting[-1] if fitting else min(several)[1]

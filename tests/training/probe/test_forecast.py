@@ -29,15 +29,15 @@ INFERENCE = InferenceProbe(
     reading_s=0.5,
     cold_s=3.0,
     warm_s=1.0,
-    small_voxels=1000,
-    small_peak_mb=300.0,
     duration_s=9.0,
     windows=8,
     window_s=1.0,
     voxels=5000,
     peak_mb=340.0,
+    held_mb=50.0,
     scan_windows=27,
     scan_voxels=15_000,
+    scan_held_mb=150.0,
     scoring_s=0.25,
 )
 ONE_WINDOW = INFERENCE.model_copy(
@@ -78,10 +78,10 @@ def test_an_inference_is_its_windows_and_the_rest_by_voxels() -> None:
 
 
 def test_memory_of_an_inference_grows_with_the_scan() -> None:
-    # 40 MB for 4000 voxels: 340 MB at 5000, 440 at 15 000.
+    # The whole scan holds 150 MB and one twice as large 300 MB, where what was tried held 50.
     assert formulas.inference_peak(INFERENCE, 1.0) == 440.0
     assert formulas.inference_peak(INFERENCE, 2.0) == 590.0
-    assert formulas.inference_peak(ONE_WINDOW.model_copy(update={"peak_mb": 310.0}), 2.0) == 310.0
+    assert formulas.inference_peak(INFERENCE, 0.1) == 340.0
     assert formulas.inference_peak(INFERENCE.model_copy(update={"peak_mb": None}), 1.0) is None
 
 
