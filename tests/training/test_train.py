@@ -178,3 +178,11 @@ def test_the_learning_rate_rises_then_falls() -> None:
     assert learning_rate(spec, 500, 0.5) == pytest.approx(0.5, abs=1e-3)
     assert learning_rate(spec, 999, 1.0) == pytest.approx(1e-3)
     assert math.isfinite(learning_rate(spec, 10**9, 1.5))
+
+
+def test_voxels_that_nobody_judged_are_not_looked_at(
+    plan: Plan, cases: list[PreparedCase], checkpoint_path: Path, observer: Observer
+) -> None:
+    unknown = replace(cases[0], classes=np.full_like(cases[0].classes, 255))
+    final = train(plan, cases[1:], [unknown], checkpoint_path, CPU, observer)
+    assert final.progress.records[-1].validation_dice == {}

@@ -151,14 +151,10 @@ def _export(network: Probabilities, bundle: ModelBundle, path: Path) -> None:
 
 
 def _tidy(model: Any) -> None:
-    """Take out the notes of the exporter, which name source files of this machine and double the size of the file."""
+    """Take out the notes of the exporter, which name source files of this machine."""
     model.graph.metadata_props.clear()
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
-        for value in node.outputs:
-            value.metadata_props.clear()
-    for value in (*model.graph.inputs, *model.graph.initializers.values()):
-        value.metadata_props.clear()
 
 
 @contextmanager
