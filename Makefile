@@ -1,6 +1,8 @@
 # make demo   the whole chain on made data: make, train, segment, compare, look  (VIEW=0 stops before the viewer)
 # make test   everything that CI checks: format, lint, types, import contracts, tests
-# Both make their own virtual environment first. PYTHON names the interpreter, 3.11 or newer.
+# make bench  what benchmarks/RESULTS.md is made of; hours. DATA names the folder of the data sets (without it only what
+#             needs none), NNUNET the Python of an environment with nnunetv2 (without it medseg is measured alone)
+# All make their own virtual environment first. PYTHON names the interpreter, 3.11 or newer.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,8 +10,9 @@ BIN := $(VENV)/bin
 VIEW ?= 1
 DEMO ?= demo
 MINUTES ?= 6
+BENCH ?= out/bench
 
-.PHONY: demo test check tests browser bench clean
+.PHONY: demo test check tests browser bench bench-data clean
 
 demo: $(VENV)/.installed
 	$(BIN)/medseg demo $(DEMO) --minutes $(MINUTES) $(if $(filter 0,$(VIEW)),--no-view,--view)
@@ -43,6 +46,26 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[viewer,dev]'
 	touch $@
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/kill_training.py
+	$(BIN)/python benchmarks/forecast.py $(if $(DATA),--root $(DATA))
+	$(BIN)/python benchmarks/inference_memory.py --output docs/images/inference_memory.png
+	$(BIN)/python benchmarks/vessels.py --first 10000 --studies 32 --healthy 12
+	$(BIN)/python benchmarks/viewer.py
+	$(if $(DATA),$(MAKE) bench-data)
+
+bench-data: $(VENV)/.installed-dev
+	for set in msd_task04_hippocampus ibsi_sts_sarcoma_pet; do \
+	  $(BIN)/python benchmarks/ladder.py data_manifests/$$set --root $(DATA) --minutes 20 --folder $(BENCH)/$$set && \
+	  $(BIN)/python benchmarks/classical.py data_manifests/$$set --root $(DATA) --run $(BENCH)/$$set/unet3d || exit 1; done
+	$(BIN)/python benchmarks/checkerboard.py data_manifests/msd_task04_hippocampus --root $(DATA) --picture docs/images/checkerboard.png
+	$(BIN)/python benchmarks/crf_boundaries.py --root $(DATA) --picture docs/images/crf_boundaries.png
+	$(BIN)/python benchmarks/sarcoma_threshold.py --root $(DATA)
+	$(BIN)/python benchmarks/vessels_real.py $(DATA)
+	$(if $(NNUNET),$(BIN)/python benchmarks/nnunet.py --nnunet $(NNUNET) --root $(DATA) --folder $(BENCH)/nnunet)
+	$(if $(NNUNET),$(BIN)/python benchmarks/nnunet_side_by_side.py --root $(DATA) --nnunet-python $(NNUNET))
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -31,6 +31,7 @@ def growth(size: Size) -> int:
     import torch
 
     from medseg.models.device import autocast, has_fast_bfloat16
+    from medseg.models.networks.sample_norm import with_sample_norms
     from medseg.models.networks.unet3d import UNet3DConfig
     from medseg.training.losses.dice import DiceConfig
     from medseg.training.losses.focal import FocalConfig
@@ -44,7 +45,7 @@ def growth(size: Size) -> int:
         kernel_sizes=((3, 3, 3),) * stages,
         deep_supervision=1,
     )
-    network = config.build(1, 3).to(memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
+    network = with_sample_norms(config.build(1, 3)).to(memory_format=torch.channels_last_3d).train()  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)
     loss = WeightedSum((DiceConfig(), FocalConfig()))
     cpu = torch.device("cpu")

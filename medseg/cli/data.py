@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -44,14 +44,42 @@ def list_(
     data: DataArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The manifest folder to write.", show_default=False)],
     root: RootOption = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(
+            "--folds",
+            help="nnU-Net's splits_final.json.  [default: beside the data or in nnUNet_preprocessed, else made]",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write a manifest (cases, folds by subject, checksums) for a data set."""
     from medseg.workflows.data_sets import list_data_set, open_data_set
 
     with shown_progress() as progress:
-        manifest = list_data_set(open_data_set(data, root), output, progress)
+        manifest = list_data_set(open_data_set(data, root, splits), output, progress)
     cases, folds = len(manifest.rows), len(manifest.folds)
     typer.echo(f"{output}: {cases} cases in {folds} folds; their files lie in {manifest.data_folder}")
+    for note in manifest.facts.notes:
+        typer.echo(f"note: {note}")
+
+
+@app.command()
+def export(
+    data: DataArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder to make, as Dataset101_Name.", show_default=False)
+    ],
+    layout: Annotated[Literal["nnunet"], typer.Option("--layout", help="How the folder is laid out.")] = "nnunet",
+    root: RootOption = None,
+) -> None:
+    """Write a data set as nnU-Net's folder of raw data, with the same folds, to run it side by side."""
+    from medseg.workflows.data_sets import export_nnunet, open_data_set
+
+    del layout  # the only one so far
+    with shown_progress() as progress:
+        count = export_nnunet(open_data_set(data, root), output, progress)
+    typer.echo(f"{output}: {count} cases; copy splits_final.json into nnUNet_preprocessed/{output.name} for its folds")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -19,13 +20,19 @@ from medseg.cli.options import (
     Network,
     NetworkOption,
     RootOption,
+    TrackerOption,
+    TrackingUriOption,
 )
+from medseg.cli.plan_tables import print_forecast, print_plan, print_targets
 from medseg.core.errors import InputError
 
 if TYPE_CHECKING:
     from medseg.analysis.evaluation.scores import CaseScores, Metric
     from medseg.training.planning.ladder import Choice, LossName
+    from medseg.training.probe.forecast import Forecast
     from medseg.workflows.evaluate_model import Evaluation
+    from medseg.workflows.progress import Progress
+    from medseg.workflows.train_model import Run, Seat
 
 
 def plan(
@@ -38,29 +45,35 @@ def plan(
     minutes: MinutesOption = None,
     network: NetworkOption = None,
     loss: LossOption = None,
+    edited: Annotated[
+        Path | None, typer.Option("--plan", help="Forecast this plan instead of making one.", show_default=False)
+    ] = None,
+    forecast: Annotated[bool, typer.Option(help="Whether to try the plan for some seconds, to forecast it.")] = True,
 ) -> None:
-    """Look at a data set and write a plan of how to train on it; plan.toml may be edited."""
+    """Look at a data set and write a plan of how to train on it, with a forecast; plan.toml may be edited."""
+    from medseg.workflows import make_plan as workflow
     from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.make_plan import DEFAULT_CHOICE, plan_training, save_plan, training_budget
+    from medseg.workflows.forecast_training import forecast_training, save_forecast
 
     with shown_progress() as progress:
         manifest = open_data_set(data, root)
-        budget = training_budget(device, memory_gb, minutes)
-        made, _ = plan_training(manifest, fold, budget, progress, chosen(network, loss) or DEFAULT_CHOICE)
-    save_plan(made, output)
-    model, training = made.model, made.training
-    until = f"{training.minutes:g} minutes" if training.minutes else f"{training.epochs} epochs"
-    print_table(
-        ("plan", str(output)),
-        [
-            ("spacing", " x ".join(f"{length:g}" for length in model.preparation.spacing_mm) + " mm"),
-            ("patch", " x ".join(map(str, model.window.patch)) + " voxels"),
-            ("network", f"{model.network.kind}, {model.network.outline}"),
-            ("batch", f"{training.batch_size} patches"),
-            ("until", f"{until}, {training.steps_per_epoch} steps each" if not training.minutes else until),
-            ("loss", " + ".join(f"{term.weight:g} {term.kind}" for term in training.loss)),
-        ],
-    )
+        budget = workflow.training_budget(device, memory_gb, minutes)
+        choice = chosen(network, loss) or workflow.DEFAULT_CHOICE
+        if edited is None:
+            made, fingerprint = workflow.plan_training(manifest, fold, budget, progress, choice)
+            workflow.save_plan(made, output)
+        else:
+            made, output = workflow.open_plan(edited), edited
+            fingerprint = workflow.look_at_data(manifest, fold, progress)
+    print_plan(made, output)
+    print_targets(made, fingerprint)
+    for sentence in workflow.advice(made, fingerprint):
+        typer.echo(sentence)
+    if forecast:
+        with shown_progress() as progress:
+            took = forecast_training(manifest, fold, made, fingerprint, budget=budget, progress=progress)
+        save_forecast(took, output)
+        print_forecast(took, memory_gb)
 
 
 def train(
@@ -71,32 +84,83 @@ def train(
     plan: Annotated[
         Path | None, typer.Option("--plan", help="Follow this plan.  [default: make one]", show_default=False)
     ] = None,
+    parent: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="Start from this bundle's weights: its folder, or a shipped name.", show_default=False
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     memory_gb: MemoryOption = 8.0,
     minutes: MinutesOption = None,
     network: NetworkOption = None,
     loss: LossOption = None,
+    forecast: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether to forecast it first.  [default: with a plan made here, from 10 minutes on]",
+            show_default=False,
+        ),
+    ] = None,
+    tracker: TrackerOption = None,
+    tracking_uri: TrackingUriOption = None,
 ) -> None:
-    """Train a model and score it on the held-out fold; a run that was cut off goes on where it stopped."""
+    """Train a model and score it on the held-out fold; a run that was cut off goes on where it stopped.
+
+    Under torchrun, several processes train together: `torchrun --nproc-per-node 2 -m medseg.cli train ...`.
+    """
     from medseg.workflows.data_sets import open_data_set
+    from medseg.workflows.fine_tune import fine_tuning
     from medseg.workflows.make_plan import open_plan, training_budget
-    from medseg.workflows.train_model import train_model
+    from medseg.workflows.track_training import choose_tracking
+    from medseg.workflows.train_model import Run, train_together
 
     if plan and (network or loss):
         raise InputError(
             "--plan already says which network and losses; edit it there, or leave out --network and --loss"
         )
+    if parent and network:
+        raise InputError("--from brings the bundle's network; leave out --network")
+    if tracker or tracking_uri:
+        choose_tracking(output, tracker or "mlflow", tracking_uri)
     with shown_progress() as progress:
-        trained = train_model(
-            open_data_set(data, root),
-            fold,
-            output,
-            plan=open_plan(plan) if plan else chosen(network, loss),
+        wanted, seat = open_plan(plan) if plan else chosen(network, loss), seat_of_torchrun()
+        run = Run(
+            manifest=open_data_set(data, root),
+            fold=fold,
+            folder=output,
+            wanted=fine_tuning(parent, wanted) if parent else wanted,
             budget=training_budget(device, memory_gb, minutes),
-            progress=progress,
         )
+        took = forecast_first(run, plan, forecast, progress) if seat.size == 1 else None
+    if took is not None:
+        print_forecast(took, memory_gb)
+    with shown_progress() as progress:
+        trained = train_together(run, seat, progress)
+    if trained is None:
+        return
     print_evaluation(trained.evaluation)
     typer.echo(f"{trained.folder}: trained and scored in {trained.duration_s / 60:.1f} minutes")
+
+
+def forecast_first(run: Run, plan: Path | None, wanted: bool | None, progress: Progress) -> Forecast | None:
+    """The forecast of a run, where it is wanted or worth its time; one that came with a plan is kept beside it."""
+    from medseg.workflows.forecast_training import adopt_forecast, forecast_run, is_worth_forecasting
+
+    if wanted or (wanted is None and plan is None and is_worth_forecasting(run.budget)):
+        return forecast_run(run.manifest, run.fold, run.folder, run.wanted, run.budget, progress)
+    if plan is not None:
+        adopt_forecast(plan, run.folder)
+    return None
+
+
+def seat_of_torchrun() -> Seat:
+    """Where torchrun put this process; alone without it."""
+    from medseg.workflows.train_model import Seat
+
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
+        return Seat()
+    return Seat(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def chosen(network: Network | None, losses: list[Loss] | None) -> Choice | None:
@@ -116,7 +180,9 @@ def evaluate(
     task: Annotated[
         str | None, typer.Option("--task", help="The task of two masks: a shipped name or a .toml.", show_default=False)
     ] = None,
-    model: Annotated[Path | None, typer.Option("--model", help="A bundle to evaluate.", show_default=False)] = None,
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A bundle or ensemble to evaluate.", show_default=False)
+    ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="The data set to evaluate it on.", show_default=False)
     ] = None,
@@ -146,6 +212,8 @@ def evaluate(
         with shown_progress() as progress:
             evaluation = workflow.evaluate_bundle(model, manifest, fold, device=device, progress=progress)
         print_evaluation(evaluation)
+        for warning in evaluation.warnings:
+            typer.secho(f"medseg: {warning}", fg=typer.colors.YELLOW, err=True)
         cases = evaluation.cases
     if output is not None:
         workflow.write_case_scores(cases, output)
@@ -160,7 +228,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         ("hd95_mm", "HD95 mm", 2),
     )
     rows = []
-    for name, statistics in [*summary.by_label.items(), ("mean", summary.over_labels)]:
+    for name, statistics in [*summary.by_label.items(), *summary.by_region.items(), ("mean", summary.over_labels)]:
         cells = [name.replace("_", " ")]
         for metric, _, digits in shown:
             statistic = statistics[metric]
@@ -187,7 +255,7 @@ def print_case(scores: CaseScores) -> None:
                 f"{label.prediction_ml:.2f}",
                 f"{label.reference_ml:.2f}",
             )
-            for label in scores.labels
+            for label in (*scores.labels, *scores.regions)
         ],
         scores.case,
     )

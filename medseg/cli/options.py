@@ -41,9 +41,7 @@ FoldOption = Annotated[int, typer.Option("--fold", min=0, help="The fold that is
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the network runs.")]
 InferenceDeviceOption = Annotated[
     InferenceDevice,
-    typer.Option(
-        "--device", help="Where the network runs; openvino is the processor, with medseg[openvino] installed."
-    ),
+    typer.Option("--device", help="Where the network runs; openvino: the processor, by the extra of that name."),
 ]
 MinutesOption = Annotated[
     float | None,
@@ -59,6 +57,31 @@ LossOption = Annotated[
     list[Loss] | None,
     typer.Option("--loss", help="A loss; give it again to sum several.  [default: dice and focal]", show_default=False),
 ]
+TrackerOption = Annotated[
+    Literal["tensorboard", "mlflow"] | None,
+    typer.Option("--tracker", help="Where curves and scores are sent.  [default: tensorboard]", show_default=False),
+]
+TrackingUriOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri", help="The MLflow store.  [default: mlflow.db in the run folder]", show_default=False
+    ),
+]
 ModelOption = Annotated[
-    Path, typer.Option("--model", help="A model bundle: its folder, or the name of a shipped one.", show_default=False)
+    Path,
+    typer.Option(
+        "--model", help="A model: the folder of a bundle or an ensemble, or a shipped name.", show_default=False
+    ),
+]
+SeriesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--series", help="Of several DICOM series the one of this UID, number or description.", show_default=False
+    ),
+]
+PhaseOption = Annotated[
+    str | None, typer.Option("--phase", help="Of several phases of a series the one of this name.", show_default=False)
+]
+GapsOption = Annotated[
+    bool, typer.Option("--allow-gaps", help="Fill missing DICOM slices by interpolation, with a warning.")
 ]

@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from medseg.cli.console import print_table, shown_progress
-from medseg.cli.options import DeviceOption, InferenceDevice, InferenceDeviceOption, ModelOption
+from medseg.cli.options import (
+    DeviceOption,
+    GapsOption,
+    InferenceDevice,
+    InferenceDeviceOption,
+    ModelOption,
+    PhaseOption,
+    SeriesOption,
+)
+from medseg.cli.reports import Format
 from medseg.core.errors import InputError
 
 if TYPE_CHECKING:
+    from medseg.core.course import Course
     from medseg.core.report import Report
     from medseg.exchange.scan import Mends
-    from medseg.models.bundle import ModelBundle
+    from medseg.models.ensemble import Model
 
 SHOWN_MEASUREMENTS = {
     "volume": "volume",
@@ -45,15 +55,13 @@ def segment(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The result folder.", show_default=False)
     ] = None,
-    series: Annotated[
-        str | None, typer.Option("--series", help="Of several DICOM series the one of this UID, number or description.")
+    series: SeriesOption = None,
+    phase: PhaseOption = None,
+    allow_gaps: GapsOption = False,
+    formats: Annotated[
+        list[Format] | None,
+        typer.Option("--format", "-f", help="Write this format too; give it again for several.", show_default=False),
     ] = None,
-    phase: Annotated[
-        str | None, typer.Option("--phase", help="Of several phases of a series the one of this name.")
-    ] = None,
-    allow_gaps: Annotated[
-        bool, typer.Option("--allow-gaps", help="Fill missing DICOM slices by interpolation, with a warning.")
-    ] = False,
     device: InferenceDeviceOption = "auto",
     forecast: Annotated[
         bool, typer.Option("--forecast", help="Say how long it would take and how much memory, then stop.")
@@ -61,6 +69,7 @@ def segment(
 ) -> None:
     """Segment a scan: the mask on the scan's own grid, and a table of what was found."""
     from medseg.exchange.scan import Mends
+    from medseg.workflows.report_study import report_study, require_writable
     from medseg.workflows.segment_study import open_bundle, segment_study
 
     mends = Mends(series, phase, allow_gaps)
@@ -70,8 +79,13 @@ def segment(
         return
     if output is None:
         raise InputError("no result folder was given. Name one with --output, or ask for a --forecast.")
+    wanted = [one.value for one in formats or ()]
+    for source in sources.values():
+        require_writable(wanted, source)
     with shown_progress() as progress:
         report = segment_study(sources, open_bundle(model), output, mends=mends, device=device, progress=progress)
+    if wanted:
+        report_study(output, wanted)
     print_findings(report)
     peak = "" if report.peak_memory_mb is None else f", {report.peak_memory_mb / 1e3:.2f} GB at most"
     typer.echo(f"{output}: {len(report.findings)} findings in {report.duration_s:.1f} s{peak}")
@@ -81,16 +95,83 @@ def inspect(
     path: Annotated[Path, typer.Argument(help="A DICOM file, a folder, or any scan.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     pixels: Annotated[bool, typer.Option("--pixels", help="Read every volume whole, not only the headers.")] = False,
+    series: SeriesOption = None,
+    phase: PhaseOption = None,
+    allow_gaps: GapsOption = False,
 ) -> None:
     """Say what studies, series and files lie under a path, and what would be read or refused, and why."""
+    from medseg.exchange.scan import Mends
     from medseg.workflows.inspect_scans import inspect_scans
 
-    inspection = inspect_scans(path, with_pixels=pixels)
+    inspection = inspect_scans(path, with_pixels=pixels, mends=Mends(series, phase, allow_gaps))
     if as_json:
         typer.echo(inspection.model_dump_json(indent=1))
     else:
         header, *rows = inspection.table()
         print_table(header, rows)
+
+
+def follow_up(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULT...", help="Result folders of one patient's scans, two or more.", show_default=False
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", show_default=False)],
+    is_deformable: Annotated[
+        bool, typer.Option("--deformable/--rigid", help="Whether scans are also bent onto each other, as breath does.")
+    ] = True,
+) -> None:
+    """Follow lesions over time: matched, merged, split, new, vanished; growth; and the response by RECIST 1.1."""
+    from medseg.core.report import NOT_FOR_DIAGNOSIS
+    from medseg.workflows.follow_up import follow_up as workflow
+
+    with shown_progress() as progress:
+        found = workflow(results, output, is_deformable=is_deformable, progress=progress)
+    print_course(found.course)
+    for warning in (*found.warnings, NOT_FOR_DIAGNOSIS):
+        typer.echo(f"note: {warning}")
+    typer.echo(f"{output}: {len(found.course.tracks)} lesions over {len(found.course.dates)} scans")
+
+
+def vessels(
+    vessel: Annotated[
+        Path, typer.Argument(metavar="MAP", help="A map of vessel probabilities, or a mask.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", show_default=False)],
+    image: Annotated[
+        Path | None, typer.Option("--image", help="The scan, for calibres that a mask cannot tell.", show_default=False)
+    ] = None,
+    label: Annotated[
+        list[int] | None, typer.Option("--label", help="A value of the mask that is vessel; may be given again.")
+    ] = None,
+    prefer_image: Annotated[
+        bool, typer.Option("--prefer-image", help="Take calibres from the image, not from probabilities.")
+    ] = False,
+) -> None:
+    """Find, count and grade blockages of vessels: tree, percentages with intervals, CAD-RADS and NASCET, pictures."""
+    from medseg.core.report import NOT_FOR_DIAGNOSIS
+    from medseg.workflows.find_blockages import find_blockages
+
+    with shown_progress() as progress:
+        report = find_blockages(
+            vessel, output, image=image, labels=tuple(label or ()), prefer_image=prefer_image, progress=progress
+        )
+    rows = [
+        (
+            *(f"{b.number}", f"{b.branch}", b.kind, f"{b.diameter_percent:.0f}"),
+            *(f"{b.interval[0]:.0f} to {b.interval[1]:.0f}", b.cad_rads, f"{b.reference_diameter_mm:.1f}"),
+            *(", ".join(f"{x:.0f}" for x in b.centre_mm), b.confidence),
+        )
+        for b in report.blockages
+    ]
+    header = ("blockage", "branch", "kind", "% diameter", "95 % interval", "CAD-RADS", "healthy mm", "x, y, z mm", "")
+    print_table(header, rows, f"CAD-RADS {report.cad_rads}; {report.length_mm / 1000:.2f} m of vessel assessed")
+    for note in (*([report.not_assessable] if report.not_assessable else []), *report.warnings, NOT_FOR_DIAGNOSIS):
+        typer.echo(f"note: {note}")
+    review = len(report.blockages) - len(report.confident)
+    typer.echo(f"{output}: blockages: {len(report.confident)} confident, {review} for review")
 
 
 def view(
@@ -143,7 +224,7 @@ def named_sources(scans: list[str]) -> dict[str, Path]:
     return sources
 
 
-def print_forecast(sources: dict[str, Path], bundle: ModelBundle, mends: Mends, device: InferenceDevice) -> None:
+def print_forecast(sources: dict[str, Path], bundle: Model, mends: Mends, device: InferenceDevice) -> None:
     """How many windows, seconds and gigabytes `segment` would take, in a line; and what the memory grows with."""
     from medseg.workflows.forecast_study import forecast_study
 
@@ -174,4 +255,19 @@ def print_findings(report: Report) -> None:
         typer.echo(f"note: {warning}")
 
 
-COMMANDS = (segment, inspect, view, demo)
+def print_course(course: Course) -> None:
+    """Every lesion's longest diameter and volume at each scan, then the response at each with its rule."""
+    dates = [when.isoformat() if when else f"scan {n}" for n, when in enumerate(course.dates, start=1)]
+    rows = []
+    for track in course.tracks:
+        sizes = zip(track.instances, track.diameters_mm, track.volumes_ml, strict=True)
+        cells = [f"{length:.1f} mm, {volume:.2f} ml" if there else "–" for there, length, volume in sizes]
+        role = "target" if track.name in course.targets else ("new" if track.first_seen else "")
+        rows.append((track.name.replace("_", " "), role, *cells))
+    print_table(("lesion", "", *dates), rows)
+    for response in course.responses:
+        reasons = [response.rule, *([response.target.rule] if response.target else [])]
+        typer.echo(f"{dates[response.visit]}: {response.overall} ({'; '.join(reasons)})")
+
+
+COMMANDS = (segment, inspect, vessels, follow_up, view, demo)

@@ -68,6 +68,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def require_writable(path: Path) -> None:
+    """Raise InputError where a file or folder could not be made at `path`; leaves nothing there.
+
+    For asking before long work: what the disk refuses later is told by `whole_file` and `whole_folder`.
+    """
+    with clear_disk_errors(path):
+        existing = path.parent
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=existing)).rmdir()
+
+
 def unfinished_path(path: Path) -> Path:
     """Where the first part of `path` waits for the rest, so that a download can go on after a kill."""
     return path.with_name(f"{_TEMPORARY_PREFIX}{path.name[-200:]}.part")
@@ -97,6 +109,11 @@ def clear_disk_errors(path: Path) -> Iterator[None]:
             raise InputError(f"{path} cannot be written: a file stands where its folder should be.") from error
         if error.errno == errno.EISDIR:
             raise InputError(f"{path} cannot be written: a folder of that name stands there.") from error
+        if error.errno == errno.ENOENT and str(error.filename or "").startswith(str(path.parent)):
+            raise InputError(
+                f"{path} cannot be written: its folder cannot be made there, or was removed meanwhile. "
+                "Choose another output folder."
+            ) from error
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(f"{path} cannot be written: its name is longer than the file system allows.") from error
         raise

@@ -17,6 +17,8 @@ from medseg.core.labels import LabelSchema
 class LabelMap:
     """A mask; `array` is (i, j, k) uint8 or uint16 on `geometry`, read-only, 0 is background.
 
+    A reference may also hold the schema's `ignored` value, where nobody judged.
+
     Raises InputError when a value is not in the schema, GeometryError when the shape is not the grid's.
     """
 
@@ -31,7 +33,7 @@ class LabelMap:
             )
         if self.array.dtype not in (np.uint8, np.uint16):
             raise InputError(f"a mask holds uint8 or uint16 labels, got {self.array.dtype}; use LabelMap.from_numbers")
-        strange = sorted(_present(self.array) - set(self.schema.indices))
+        strange = sorted(_present(self.array) - {*self.schema.indices, self.schema.ignored})
         if strange:
             raise InputError(
                 f"the mask holds {_listed(strange)}, which the schema does not name "
@@ -67,6 +69,13 @@ class LabelMap:
     def mask(self, index: int) -> NDArray[np.bool_]:
         """Where this label is, as a boolean array (i, j, k)."""
         return np.asarray(self.array == index)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Where somebody judged, as a boolean array (i, j, k): everywhere, unless the schema has an `ignored` value."""
+        if self.schema.ignored is None:
+            return np.ones(self.array.shape, dtype=np.bool_)
+        return np.asarray(self.array != self.schema.ignored)
 
     def reoriented(self, axis_codes: str) -> LabelMap:
         """The same voxels with axes permuted and flipped towards `axis_codes`; a view, nothing is resampled."""

@@ -14,6 +14,10 @@ LabelKind = Literal["organ", "lesion", "vessel", "blockage"]
 """Whether a label is one structure, or something of which a scan may hold several that are counted one by one."""
 
 
+IGNORED_CLASS = 255
+"""The class number, in training, of a voxel whose truth is not known; so a task has at most 254 labels."""
+
+
 class Code(BaseModel):
     """A coded concept (DICOM PS3.3 section 8): value, scheme designator (SCT, RADLEX, DCM, UCUM, 99MEDSEG), meaning."""
 
@@ -48,11 +52,21 @@ class Label(BaseModel):
 
 
 class LabelSchema(BaseModel):
-    """The labels of a mask, in order of index; 0 is always background and is not listed."""
+    """The labels of a mask, in order of index; 0 is always background and is not listed.
+
+    `ignored` is the value of voxels in a reference that nobody judged: neither background nor any label.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     labels: tuple[Label, ...] = Field(min_length=1)
+    ignored: int | None = Field(default=None, ge=1, le=65535)
+
+    @model_validator(mode="after")
+    def _ignored_is_no_label(self) -> Self:
+        if self.ignored in self.indices:
+            raise ValueError(f"{self.ignored} cannot be both a label and the value of voxels that nobody judged")
+        return self
 
     @model_validator(mode="after")
     def _indices_and_names_are_unique(self) -> Self:
@@ -65,7 +79,7 @@ class LabelSchema(BaseModel):
 
     @property
     def indices(self) -> tuple[int, ...]:
-        """Every index a mask may hold, 0 first."""
+        """Every index a predicted mask may hold, 0 first."""
         return (0, *(label.index for label in self.labels))
 
     def __getitem__(self, index: int) -> Label:

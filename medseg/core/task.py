@@ -13,7 +13,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from medseg.core.errors import InputError
-from medseg.core.labels import Label, LabelSchema
+from medseg.core.labels import IGNORED_CLASS, Label, LabelSchema
 from medseg.core.study import Modality
 
 MeasurementKind = Literal["volume", "diameters", "shape", "intensity", "uptake"]
@@ -39,6 +39,15 @@ class Window(BaseModel):
     width: float = Field(gt=0)
 
 
+class Region(BaseModel):
+    """Several labels seen as one structure, as a whole tumour is its parts; regions may overlap."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    labels: tuple[str, ...] = Field(min_length=1)
+
+
 class Task(BaseModel):
     """A clinical question: its channels, its labels, and what is measured of each finding.
 
@@ -53,7 +62,11 @@ class Task(BaseModel):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     title: str = Field(min_length=1)
     channels: tuple[Channel, ...] = Field(min_length=1)
-    labels: tuple[Label, ...] = Field(min_length=1)
+    labels: tuple[Label, ...] = Field(min_length=1, max_length=IGNORED_CLASS - 1)
+    ignored_index: int | None = Field(default=None, ge=1, le=65535)
+    """The value of voxels in reference masks that nobody judged: nothing is learned from them, nothing scored there."""
+    regions: tuple[Region, ...] = ()
+    """What overlap is trained and scored for where labels are parts of larger structures, as in BraTS."""
     measurements: tuple[MeasurementKind, ...] = ("volume",)
     window: Window | None = None
     min_finding_ml: float = Field(default=0.0, ge=0)
@@ -66,13 +79,40 @@ class Task(BaseModel):
         names = [channel.name for channel in self.channels]
         if len(set(names)) != len(names):
             raise ValueError(f"channel name used more than once: {', '.join(names)}")
-        LabelSchema(labels=self.labels)
+        LabelSchema(labels=self.labels, ignored=self.ignored_index)
         return self
+
+    @model_validator(mode="after")
+    def _regions_are_of_labels(self) -> Self:
+        labels = [label.name for label in self.labels]
+        names = labels + [region.name for region in self.regions]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{name!r} names more than one label or region; a region of one label needs its own name")
+        for region in self.regions:
+            for name in region.labels:
+                if name not in labels:
+                    raise ValueError(f"region {region.name!r} names {name!r}; the labels are {', '.join(labels)}")
+                if region.labels.count(name) > 1:
+                    raise ValueError(f"region {region.name!r} names the label {name!r} more than once")
+        return self
+
+    @property
+    def overlap_classes(self) -> tuple[tuple[int, ...], ...] | None:
+        """The class numbers of each structure whose overlap counts: the regions, and labels that none of them names.
+
+        A class number counts the labels from 1, whatever their index. None without regions: each label by itself.
+        """
+        if not self.regions:
+            return None
+        number = {label.name: n for n, label in enumerate(self.labels, start=1)}
+        named = {name for region in self.regions for name in region.labels}
+        alone = [(n,) for name, n in number.items() if name not in named]
+        return (*(tuple(sorted(number[name] for name in region.labels)) for region in self.regions), *alone)
 
     @property
     def label_schema(self) -> LabelSchema:
         """The labels as the schema of the task's masks."""
-        return LabelSchema(labels=self.labels)
+        return LabelSchema(labels=self.labels, ignored=self.ignored_index)
 
 
 def shipped_tasks() -> tuple[str, ...]:
@@ -109,8 +149,13 @@ def parse_task(text: str, source: str) -> Task:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first thing pydantic found wrong, for people: "labels.0.colour: Input should be ..."."""
+    """The first thing pydantic found wrong, for people: "labels.0.colour: Input should be ..., got ..."."""
     problem = error.errors()[0]
     where = ".".join(map(str, problem["loc"]))
+    # What a validator of medseg's own says names what it got; so does a key that should not be there.
+    is_told = problem["type"] in ("value_error", "extra_forbidden") or not isinstance(
+        problem["input"], str | int | float
+    )
+    got = "" if is_told else f", got {problem['input']!r}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where + ': ' if where else ''}{problem['msg']}{more}"
+    return f"{where + ': ' if where else ''}{problem['msg']}{got}{more}"

@@ -4,14 +4,15 @@
     nnU-Net     channel_names {"0": "CT"}, labels {"background": 0, "liver": 1}, file_ending; images of a case are
                 imagesTr/<case>_0000, <case>_0001 ... by channel, its mask is labelsTr/<case>
 
-What the two can say and medseg cannot is told in notes: regions (a label made of several indices) and "ignore".
+nnU-Net's regions (a label made of several indices) become the task's regions, over the labels that their indices are;
+its label "ignore" becomes the value of voxels that nobody judged. Both are told in notes too.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,8 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from medseg.core.errors import InputError
 from medseg.core.study import Modality
 from medseg.core.task import Channel, Task, first_problem
-from medseg.datasets.label_values import task_of_labels
+from medseg.datasets.label_meaning import read_label_meaning
 from medseg.datasets.manifest import CaseRow, DataFile, RelativePath
+
+READ_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+"""What file_ending may be."""
 
 _MODALITIES: tuple[tuple[str, Modality], ...] = (
     (r"ct\b|cta", "CT"),
@@ -33,6 +37,11 @@ _MODALITIES: tuple[tuple[str, Modality], ...] = (
 
 class _TrainingPair(BaseModel):
     image: str
+    label: str
+
+
+class _ListedCase(BaseModel):
+    images: list[str]
     label: str
 
 
@@ -48,6 +57,7 @@ class _DatasetJson(BaseModel):
     training: list[_TrainingPair] | None = None
     test: list[str | dict[str, str]] = []
     file_ending: str = ".nii.gz"
+    dataset: dict[str, _ListedCase] | None = None
 
 
 def read_dataset_json(folder: Path, task: Task | None = None) -> tuple[Task, tuple[CaseRow, ...], tuple[str, ...]]:
@@ -64,22 +74,26 @@ def read_dataset_json(folder: Path, task: Task | None = None) -> tuple[Task, tup
     except ValidationError as error:
         raise InputError(f"{path} is not a dataset.json of the Decathlon or nnU-Net: {first_problem(error)}") from error
     channels = _channels(described, path)
-    names, notes = _label_names(described.labels, path)
+    meaning = read_label_meaning(described.labels, path)
     if task is None:
-        task = task_of_labels(described.name or folder.resolve().name, channels, names)
+        task = meaning.task(described.name or folder.resolve().name, channels)
     elif len(task.channels) != len(channels):
         raise InputError(
             f"{path} has {len(channels)} channels and the task {task.name} has {len(task.channels)}. "
             "Choose the task that the data was made for."
         )
+    elif meaning.ignored is not None and task.ignored_index is None:
+        task = task.model_copy(update={"ignored_index": meaning.ignored})
     columns = [channel.name for channel in task.channels]
     if described.training is not None:
         rows = _decathlon_rows(described, columns, path)
+    elif described.dataset is not None:
+        rows = _listed_rows(described.dataset, columns, path)
     else:
         rows = _nnunet_rows(folder, described.file_ending, columns)
     if not rows:
         raise InputError(f"{path} lists no cases and there are none in {folder / 'imagesTr'}")
-    return task, rows, notes
+    return task, rows, meaning.notes
 
 
 def _channels(described: _DatasetJson, path: Path) -> list[Channel]:
@@ -106,36 +120,6 @@ def _modality(name: str) -> Modality:
     return next((modality for pattern, modality in _MODALITIES if re.match(pattern, lowered)), "OT")
 
 
-def _label_names(labels: Mapping[str, Any], path: Path) -> tuple[dict[int, str], tuple[str, ...]]:
-    """The name of each index but the background's, and what had to be noted."""
-    names: dict[int, str] = {}
-    regions: dict[str, list[int]] = {}
-    notes: list[str] = []
-    for key, value in labels.items():
-        if isinstance(value, str) and key.strip().isdigit():
-            names[int(key)] = value  # the Decathlon: {"1": "liver"}
-        elif isinstance(value, int) and not isinstance(value, bool):
-            names[value] = key  # nnU-Net: {"liver": 1}
-        elif isinstance(value, list) and value and all(type(index) is int for index in value):
-            regions[key] = value  # nnU-Net: {"whole_tumour": [1, 2, 3]}
-        else:
-            raise InputError(f"{path}: label {key!r} has the value {value!r}; an index, or a list of them, is meant")
-    for region, indices in regions.items():
-        notes.append(f"{region} is a region of dataset.json: the labels {', '.join(map(str, indices))} together.")
-        if len(indices) == 1:
-            names.setdefault(indices[0], region)
-    for index in sorted({index for indices in regions.values() for index in indices}):
-        names.setdefault(index, f"label_{index}")
-    for index, name in names.items():
-        if name.lower() == "ignore":
-            notes.append(
-                f"Label {index} is 'ignore' in dataset.json: voxels that nobody marked. medseg would learn it as a "
-                "structure of its own; map it to another label, or leave those cases out, before training."
-            )
-    names.pop(0, None)
-    return names, tuple(notes)
-
-
 def _decathlon_rows(described: _DatasetJson, columns: list[str], path: Path) -> tuple[CaseRow, ...]:
     """The listed cases. The Decathlon stores several channels in one four-dimensional file: its case has one path."""
     rows = []
@@ -148,7 +132,26 @@ def _decathlon_rows(described: _DatasetJson, columns: list[str], path: Path) -> 
     return tuple(rows)
 
 
+def _listed_rows(listed: dict[str, _ListedCase], columns: list[str], path: Path) -> tuple[CaseRow, ...]:
+    """The cases that an nnU-Net v2 file names one by one under "dataset"; they must lie inside the folder."""
+    rows = []
+    for case, files in sorted(listed.items()):
+        if len(files.images) != len(columns):
+            raise InputError(
+                f"{path} lists {len(files.images)} images of case {case}; one for each of {', '.join(columns)} is meant"
+            )
+        images = {name: DataFile(_relative(image, path)) for name, image in zip(columns, files.images, strict=True)}
+        rows.append(CaseRow(case, case, None, images, DataFile(_relative(files.label, path))))
+    return tuple(rows)
+
+
 def _nnunet_rows(folder: Path, ending: str, columns: list[str]) -> tuple[CaseRow, ...]:
+    """The cases found in the folders. Raises InputError for a file format that holds no volume with a grid."""
+    if ending.lower() not in READ_ENDINGS:
+        raise InputError(
+            f"{folder / 'dataset.json'} has the file_ending {ending!r}; medseg reads {', '.join(READ_ENDINGS)}. "
+            "Convert the images: pictures such as PNG and TIFF say nothing of spacing and orientation."
+        )
     rows = []
     for images, labels in (("imagesTr", "labelsTr"), ("imagesTs", "labelsTs")):
         found: dict[str, dict[str, DataFile]] = {}

@@ -23,6 +23,7 @@ from medseg.core.task import Task
 from medseg.datasets.dataset_json import read_dataset_json
 from medseg.datasets.label_values import task_of_masks
 from medseg.datasets.manifest import CaseRow, DataFile, DataSet, FilePatterns, Manifest, read_manifest
+from medseg.datasets.nnunet.splits import find_splits, with_splits
 from medseg.datasets.splits import assign_folds
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -37,23 +38,30 @@ OnFile = Callable[[int, int], None]
 """Called with how many of how many files are done."""
 
 
-def read_folder(folder: Path, task: Task | None = None, seed: int = 0) -> Manifest:
+def read_folder(folder: Path, task: Task | None = None, seed: int = 0, splits: Path | None = None) -> Manifest:
     """The data set in a folder of any known layout, split into five folds, or one per subject where there are fewer.
 
+    The folds are those of nnU-Net's splits_final.json where `splits` names one, or one is found for a dataset.json.
     Checksums are "unknown" until `with_checksums`. Without a `task`, dataset.json names the labels, or, in a pair of
     folders, the values found in the masks do. Raises InputError where the folder has none of the layouts.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder. Give the folder that holds the data set.")
     if (folder / "manifest.toml").is_file():
+        _require_no_splits(folder, splits)
         return read_manifest(folder, folder)
     if (folder / "dataset.json").is_file():
         task, rows, notes = read_dataset_json(folder, task)
+        splits = splits or find_splits(folder)
     else:
         images, labels = _pair_of_folders(folder)
         rows = _matched(folder, images, labels, task)
         task = task or task_of_masks(folder.name, [folder / row.label.path for row in rows if row.label])
         notes = ()
+    rows = with_subjects(rows, folder)
+    rows = with_folds(rows, seed) if splits is None else with_splits(rows, splits)
+    if splits is not None:
+        notes = (*notes, f"The folds are those of {splits.name}.")
     facts = DataSet(
         name=re.sub(r"[^a-z0-9_.-]+", "_", folder.resolve().name.lower()).lstrip("_.-") or "dataset",
         title=folder.resolve().name,
@@ -61,7 +69,14 @@ def read_folder(folder: Path, task: Task | None = None, seed: int = 0) -> Manife
         licence="unknown",
         notes=notes,
     )
-    return Manifest(facts, task, with_folds(with_subjects(rows, folder), seed), folder)
+    return Manifest(facts, task, rows, folder)
+
+
+def _require_no_splits(folder: Path, splits: Path | None) -> None:
+    if splits is not None:
+        raise InputError(
+            f"{folder} is a manifest, which has its own folds in cases.csv. Give {splits} with the folder of the data."
+        )
 
 
 def list_cases(facts: DataSet, task: Task, data_folder: Path, seed: int = 0) -> Manifest:
@@ -122,15 +137,10 @@ def with_folds(rows: Sequence[CaseRow], seed: int) -> tuple[CaseRow, ...]:
 
     A data set of one subject has the single fold 0, which leaves nothing to train on.
     """
-    labelled = {row.case: row.subject for row in rows if row.label and not _is_for_test(row)}
+    labelled = {row.case: row.subject for row in rows if row.label and not row.is_for_test}
     folds = min(MOST_FOLDS, len(set(labelled.values())))
     fold_of = assign_folds(labelled, folds, seed) if folds > 1 else dict.fromkeys(labelled, 0)
     return tuple(replace(row, fold=fold_of.get(row.case)) for row in rows)
-
-
-def _is_for_test(row: CaseRow) -> bool:
-    """Whether the case lies in the folder that the Decathlon and nnU-Net keep for the test."""
-    return any(file.path.startswith("imagesTs/") for file in row.channels.values())
 
 
 def with_checksums(manifest: Manifest, on_file: OnFile | None = None) -> Manifest:

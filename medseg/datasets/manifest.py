@@ -136,6 +136,11 @@ class CaseRow:
     label: DataFile | None = None
 
     @property
+    def is_for_test(self) -> bool:
+        """Whether it lies in the folder that the Decathlon and nnU-Net keep for the test."""
+        return any(file.path.startswith("imagesTs/") for file in self.channels.values())
+
+    @property
     def files(self) -> tuple[DataFile, ...]:
         """Every file of the case, the label last."""
         return (*self.channels.values(), *((self.label,) if self.label else ()))
@@ -159,6 +164,11 @@ class Manifest:
     def folds(self) -> tuple[int, ...]:
         """The numbers of the folds, rising."""
         return tuple(sorted({row.fold for row in self.rows if row.fold is not None}))
+
+    @property
+    def in_folds(self) -> tuple[Case, ...]:
+        """The cases of all folds together: every case but those kept for the final test."""
+        return self._cases(row for row in self.rows if row.fold is not None)
 
     @property
     def test(self) -> tuple[Case, ...]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
-from medseg.core.labels import LabelSchema
+from medseg.core.labels import IGNORED_CLASS, LabelSchema
 from medseg.core.volume import Volume
 from medseg.imaging.normalize import NormalizationConfig
 from medseg.imaging.planes import PreparedPlanes, parts, planes_of
@@ -103,10 +103,16 @@ class Preparation(BaseModel):
         return PreparedPlanes(volumes, normalize, target, scan)
 
     def apply_to_labels(self, label_map: LabelMap) -> NDArray[np.unsignedinteger[Any]]:
-        """The mask's class numbers (i, j, k) uint8 on the prepared grid: 0 for background, n for the n-th label."""
+        """The mask's class numbers (i, j, k) uint8 on the prepared grid: 0 for background, n for the n-th label.
+
+        Voxels that nobody judged are IGNORED_CLASS.
+        """
         prepared = resample_label_map(label_map, self.geometry(label_map.geometry)).array
-        classes = np.zeros(max(label_map.schema.indices) + 1, dtype=np.uint8)
-        classes[list(label_map.schema.indices)] = np.arange(len(label_map.schema.indices))
+        schema = label_map.schema
+        classes = np.zeros(max(*schema.indices, schema.ignored or 0) + 1, dtype=np.uint8)
+        classes[list(schema.indices)] = np.arange(len(schema.indices))
+        if schema.ignored is not None:
+            classes[schema.ignored] = IGNORED_CLASS
         return np.asarray(classes[prepared])
 
     def _checked(self, images: Mapping[str, Volume]) -> tuple[tuple[Volume, ...], Geometry]:

@@ -35,7 +35,10 @@ LARGEST_TEXT_BYTES = 64 * 2**20
 
 
 class Provenance(BaseModel):
-    """Where a model comes from; `case_sha256` names each training case by the hash of what was learned from it."""
+    """Where a model comes from; `case_sha256` names each training case by the hash of what was learned from it.
+
+    `parent_sha256` is the identity of the bundle that it was fine-tuned from.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,6 +50,7 @@ class Provenance(BaseModel):
     dataset_licence: str = ""
     dataset_citation: tuple[str, ...] = ()
     plan_toml: str
+    parent_sha256: str | None = None
     seed: int
     epochs: int
     training_s: float
@@ -107,7 +111,7 @@ def save_bundle(
     contents = {
         WEIGHTS: safetensors.torch.save({name: tensor.contiguous() for name, tensor in weights.items()}),
         SPEC: to_toml(spec).encode(),
-        PROVENANCE: provenance.model_dump_json(indent=1).encode(),
+        PROVENANCE: provenance.model_dump_json(indent=1, exclude_none=True).encode(),
     }
     if scores is not None:
         contents[SCORES] = scores.model_dump_json(indent=1).encode()

@@ -27,7 +27,7 @@ def model_card(bundle: ModelBundle) -> str:
 | takes | {channels} |
 | works at | {format_mm(bundle.spec.preparation.spacing_mm)}, windows of {_times(bundle.spec.window.patch)} voxels |
 | network | {bundle.spec.network.kind}, {sum(t.numel() for t in bundle.weights.values()) / 1e6:.1f} million parameters |
-| content hash | `{bundle.sha256}` |
+| content hash | `{bundle.sha256}` |{_parent(bundle)}
 | made | {origin.created:%Y-%m-%d}, medseg {origin.medseg_version}, torch {origin.torch_version}, {origin.machine} |
 
 ## Labels
@@ -52,6 +52,11 @@ Licence of the data: {origin.dataset_licence or "not stated"}.
 It knows scans like those it learned from: other scanners, protocols, ages, diseases and fields of view were not
 tested. Nobody has examined it for use on patients.
 """
+
+
+def _parent(bundle: ModelBundle) -> str:
+    parent = bundle.provenance.parent_sha256
+    return f"\n| fine-tuned from | `{parent}` |" if parent else ""
 
 
 def _scores(bundle: ModelBundle) -> str:

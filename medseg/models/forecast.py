@@ -46,16 +46,25 @@ def forecast_for(spec: ModelSpec, scan: Geometry, probe: Probe) -> Forecast:
     The seconds are an upper estimate where windows are air, which the network sees once. Findings are measured after
     the scores are gone, and need more than those only where one of them fills much of a large scan.
     """
-    shape = spec.preparation.geometry(scan).shape
-    sweep = plan_sweep(shape, spec.window)
-    held = whole_bytes(spec, sweep) if spec.refinement else streamed_bytes(spec, sweep)
-    mask_bytes = prod(scan.shape) * (1 if max(spec.task.label_schema.indices) <= 255 else 2)
+    windows = window_count(spec, scan)
     return Forecast(
-        windows=sweep.window_count,
-        seconds=probe.read_s + sweep.window_count * probe.window_s,
-        peak_memory_mb=probe.resident_mb + probe.window_mb + (held + mask_bytes) / 1e6,
+        windows=windows,
+        seconds=probe.read_s + windows * probe.window_s,
+        peak_memory_mb=probe.resident_mb + probe.window_mb + held_bytes(spec, scan) / 1e6,
         is_whole=bool(spec.refinement),
     )
+
+
+def window_count(spec: ModelSpec, scan: Geometry) -> int:
+    """How many windows cover a scan on a grid. Raises InputError where it cannot be prepared on the model's."""
+    return plan_sweep(spec.preparation.geometry(scan).shape, spec.window).window_count
+
+
+def held_bytes(spec: ModelSpec, scan: Geometry) -> int:
+    """What is held beside scan and network while a scan on a grid is segmented, its mask included."""
+    sweep = plan_sweep(spec.preparation.geometry(scan).shape, spec.window)
+    held = whole_bytes(spec, sweep) if spec.refinement else streamed_bytes(spec, sweep)
+    return held + prod(scan.shape) * (1 if max(spec.task.label_schema.indices) <= 255 else 2)
 
 
 def streamed_bytes(spec: ModelSpec, sweep: Sweep) -> int:

@@ -10,7 +10,7 @@ from typing import Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from medseg.core.errors import InputError, StoreError
 from medseg.core.geometry import Geometry
@@ -20,6 +20,8 @@ from medseg.imaging.planes import PreparedPlanes
 from medseg.imaging.refinement import refine
 from medseg.models.bundle import ModelBundle
 from medseg.models.device import InferenceDevice, choose_device
+from medseg.models.ensemble import MeanNetwork, Model, members_of
+from medseg.models.networks.sample_norm import with_sample_norms
 from medseg.models.openvino_network import OpenVinoNetwork
 from medseg.models.sliding_window import PatchReader, Progress, sweep
 from medseg.models.streaming import plan_sweep, stream_scores
@@ -41,26 +43,27 @@ class Segmenter(Protocol):
 
 
 class NetworkSegmenter:
-    """A trained network behind the Segmenter protocol. Raises StoreError where weights and network do not fit."""
+    """A trained network, or the mean of several, behind the Segmenter protocol.
 
-    def __init__(self, bundle: ModelBundle, device: torch.device) -> None:
-        self._spec = bundle.spec
+    An ensemble's probabilities are averaged window by window, so that memory grows by the members' weights only.
+    Raises StoreError where weights and network do not fit.
+    """
+
+    def __init__(self, model: Model, device: torch.device) -> None:
+        self._spec = model.spec
         self._device = device
-        network = bundle.spec.network.build(len(bundle.spec.task.channels), bundle.spec.class_count)
-        try:
-            set_weights(network, bundle.weights)
-        except StoreError as error:
-            raise StoreError(f"the weights of {bundle.name} do not fit the network of its spec: {error}") from error
+        networks = [network_of(bundle) for bundle in members_of(model)]
+        network = networks[0] if len(networks) == 1 else MeanNetwork(networks)
         self._network: nn.Module = network.eval().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     @classmethod
-    def on(cls, bundle: ModelBundle, device: InferenceDevice) -> Self:
+    def on(cls, model: Model, device: InferenceDevice) -> Self:
         """A segmenter on the device of that name. Raises InputError where it is missing or cannot run the network."""
         if device != "openvino":
-            return cls(bundle, choose_device(device))
-        segmenter = cls(bundle, choose_device("cpu"))
-        channels = len(bundle.spec.task.channels)
-        segmenter._network = OpenVinoNetwork(segmenter._network, channels, bundle.spec.window.patch)
+            return cls(model, choose_device(device))
+        segmenter = cls(model, choose_device("cpu"))
+        channels = len(model.spec.task.channels)
+        segmenter._network = OpenVinoNetwork(segmenter._network, channels, model.spec.window.patch)
         return segmenter
 
     def segment(self, images: Mapping[str, Volume], progress: Progress | None = None) -> Segmentation:
@@ -120,3 +123,28 @@ class NetworkSegmenter:
 
 def _unchanged(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return values
+
+
+def network_of(bundle: ModelBundle) -> nn.Module:
+    """The bundle's network, its weights set, its spec's bias in its answer. Raises StoreError where they do not fit."""
+    network = with_sample_norms(bundle.spec.network.build(len(bundle.spec.task.channels), bundle.spec.class_count))
+    try:
+        set_weights(network, bundle.weights)
+    except StoreError as error:
+        raise StoreError(f"the weights of {bundle.name} do not fit the network of its spec: {error}") from error
+    bias = bundle.spec.foreground_bias
+    return BiasedNetwork(network, bias) if bias else network
+
+
+class BiasedNetwork(nn.Module):
+    """A network whose logits of every class but background are higher by a bias."""
+
+    def __init__(self, network: nn.Module, bias: float) -> None:
+        super().__init__()
+        self._network = network
+        self._bias = bias
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """The main head's logits (batch, class, i, j, k); only differences between them count."""
+        logits: Tensor = self._network(images)[0]
+        return [torch.cat([logits[:, :1].float() - self._bias, logits[:, 1:].float()], dim=1)]

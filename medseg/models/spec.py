@@ -46,6 +46,10 @@ class ModelSpec(BaseModel):
     preparation: Preparation
     network: NetworkConfig
     window: SlidingWindow
+    foreground_bias: float = Field(default=0.0, ge=-20, le=20)
+    """Added to the logit of every label but background: below 0 masks are smaller, at 0 each voxel is of the likeliest
+    class. Cross-validation finds it, and only where it gains Dice on held-out cases."""
+
     refinement: tuple[RefinementConfig, ...] = ()
     """Done in this order to the class probabilities on the prepared grid."""
 

@@ -1,47 +1,44 @@
-"""What a training leaves for people: metrics.csv, TensorBoard events, and a picture of the curves."""
+"""What a training leaves for people: metrics.csv, a picture of the curves, and what a tracker makes of both."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from torch.utils.tensorboard import SummaryWriter
 
 from medseg.core.atomic import whole_file
 from medseg.training.checkpoint import EpochRecord
+from medseg.training.tracking.tracker import Tracker
+
+KEPT = ("plan.toml", "metrics.csv", "curves.png", "validation.csv")
+"""Files of a run folder that a tracker is given at the end."""
 
 
 class RunLog:
     """Writes the log of one run folder; the records are the whole truth, so a resumed run rewrites what it needs."""
 
-    def __init__(self, folder: Path, label_names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, label_names: Sequence[str], tracker: Tracker) -> None:
         self._folder = folder
         self._labels = list(label_names)
-        self._events = SummaryWriter(str(folder / "tensorboard"))
-        self._written = 0
+        self._tracker = tracker
 
     def write(self, records: Sequence[EpochRecord]) -> None:
-        """Bring metrics.csv, the TensorBoard events and curves.png up to these records."""
+        """Bring metrics.csv, curves.png and the tracker up to these records."""
         with whole_file(self._folder / "metrics.csv") as unfinished:
             unfinished.write_text(format_records(records, self._labels), encoding="utf-8")
-        for record in records[self._written :]:
-            self._events.add_scalar("loss/training", record.loss, record.step)
-            self._events.add_scalar("learning_rate", record.learning_rate, record.step)
-            for name, dice in (record.validation_dice or {}).items():
-                self._events.add_scalar(f"dice/{name}", dice, record.step)
-        self._events.flush()
-        self._written = len(records)
         if records and records[-1].validation_dice is not None:
             with whole_file(self._folder / "curves.png") as unfinished:
                 draw_curves(records).savefig(unfinished, format="png", dpi=110)
+        self._tracker.epochs_ended(records)
 
-    def close(self) -> None:
-        """Close the TensorBoard file."""
-        self._events.close()
+    def close(self, scores: Mapping[str, float]) -> None:
+        """Hand the tracker the final scores and the files of the run folder. Raises InputError where it fails."""
+        files = [path for name in KEPT if (path := self._folder / name).is_file()]
+        self._tracker.training_ended(scores, files)
 
 
 def format_records(records: Sequence[EpochRecord], label_names: Sequence[str]) -> str:

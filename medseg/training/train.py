@@ -1,12 +1,12 @@
-"""The training loop, top to bottom: restore, then epoch after epoch of batch, change, step, average, look, save."""
+"""The training loop, top to bottom: restore, then epoch after epoch of batch, change, gradient, average, look, save."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Protocol
 
@@ -15,12 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from medseg.core.errors import PlanError
-from medseg.models.device import autocast, has_fast_bfloat16
-from medseg.models.sliding_window import sweep
-from medseg.models.spec import to_toml
+from medseg.models.networks.sample_norm import with_sample_norms
 from medseg.models.weights import set_weights, weights_of
 from medseg.training.augment import Augmentation
-from medseg.training.batches import PatchSampler
+from medseg.training.batches import Batch, PatchSampler, made_ahead
 from medseg.training.cases import PreparedCase
 from medseg.training.checkpoint import (
     Checkpoint,
@@ -31,14 +29,11 @@ from medseg.training.checkpoint import (
     restore_optimizer_state,
     save_checkpoint,
 )
+from medseg.training.distributed import Team
+from medseg.training.looks import best_look, chosen_for_looks, has_stalled, look
 from medseg.training.losses.weighted_sum import WeightedSum
 from medseg.training.planning.plan import Plan, TrainingSpec
-
-VALIDATION_LOOKS = 6
-"""How often the validation cases are looked at during a training: enough for a curve, little of the time."""
-
-MOST_VALIDATION_CASES = 8
-"""How many cases a look takes in; the whole validation part is scored once, at the end, on the scans' own grids."""
+from medseg.training.step import BatchGradient, clear_memory_errors
 
 LOWEST_RATE = 1e-3
 """The learning rate ends at this part of its peak."""
@@ -59,41 +54,51 @@ def train(
     training: Sequence[PreparedCase],
     validation: Sequence[PreparedCase],
     checkpoint_path: Path,
-    device: torch.device,
+    team: Team,
     observer: Observer,
 ) -> Checkpoint:
-    """The final state: `average` holds the weights to keep. Goes on from the checkpoint file where there is one.
+    """The final state; `kept` gives the weights to keep. Goes on from the checkpoint file where there is one.
 
-    Raises PlanError when the checkpoint belongs to another plan or other data, when the loss is no longer a number
-    (the checkpoint of the last good epoch stays), or when memory runs out.
+    Every process of the team calls this with the same arguments; the leader alone writes. Raises PlanError when the
+    checkpoint belongs to another plan or other data, when the batch cannot be shared, when the loss is no longer a
+    number (the checkpoint of the last good epoch stays), when memory runs out, or when another process is gone.
     """
-    loop = _Loop(plan, training, validation, device)
+    loop = _Loop(plan, training, validation, team)
     if checkpoint_path.exists():
         loop.restore(load_checkpoint(checkpoint_path), checkpoint_path)
     while not loop.is_finished:
         loop.run_epoch(observer)
-        save_checkpoint(loop.checkpoint(), checkpoint_path)
+        if team.is_leader:
+            save_checkpoint(loop.checkpoint(), checkpoint_path)
         observer.epoch_ended(loop.progress.records)
     return loop.checkpoint()
 
 
 class _Loop:
     def __init__(
-        self, plan: Plan, training: Sequence[PreparedCase], validation: Sequence[PreparedCase], device: torch.device
+        self, plan: Plan, training: Sequence[PreparedCase], validation: Sequence[PreparedCase], team: Team
     ) -> None:
         spec = plan.training
         torch.manual_seed(spec.seed)
         torch.use_deterministic_algorithms(spec.deterministic)
-        self._plan, self._spec, self._device = plan, spec, device
-        network = plan.model.network.build(len(plan.model.task.channels), plan.model.class_count)
-        self._network: nn.Module = network.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._plan, self._spec, self._team = plan, spec, team
+        network = with_sample_norms(plan.model.network.build(len(plan.model.task.channels), plan.model.class_count))
+        self._network: nn.Module = network.to(team.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._average = copy.deepcopy(self._network)
+        self._best: dict[str, Tensor] = {}
         self._optimizer = torch.optim.AdamW(
             self._network.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True
         )
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in self._network.named_parameters()}
-        self._loss = WeightedSum(spec.loss)
+        self._gradient = BatchGradient(
+            self._network,
+            WeightedSum(spec.loss),
+            team,
+            mixed_precision=spec.mixed_precision,
+            may_shrink=spec.may_shrink_batch,
+        )
         self._augmentation = Augmentation(spec.augmentation, plan.model.preparation.spacing_mm)
+        self._share = team.share(spec.batch_size)
         self._sampler = PatchSampler(
             training,
             plan.model.window.patch,
@@ -101,12 +106,8 @@ class _Loop:
             foreground_fraction=spec.foreground_fraction,
             seed=spec.seed,
         )
-        chosen = np.linspace(0, len(validation) - 1, min(len(validation), MOST_VALIDATION_CASES)).round().astype(int)
-        self._validation = [validation[index] for index in chosen]
-        self.progress = Progress(
-            plan_sha256=hashlib.sha256(to_toml(plan).encode()).hexdigest(),
-            data_sha256=hashlib.sha256("".join(sorted(case.sha256 for case in training)).encode()).hexdigest(),
-        )
+        self._validation = chosen_for_looks(validation)
+        self.progress = Progress.begin(plan, training)
         self.is_finished = False
         self._begin = time.monotonic()
 
@@ -123,9 +124,11 @@ class _Loop:
         set_weights(self._network, checkpoint.network)
         set_weights(self._average, checkpoint.average)
         restore_optimizer_state(self._optimizer, self._names, checkpoint.optimizer)
+        self._best = checkpoint.best
+        self._gradient.at_once = saved.records[-1].patches_at_once if saved.records else None
         self.progress = saved
         self._begin = time.monotonic() - saved.elapsed_s
-        self.is_finished = self._fraction(saved.steps_done) >= 1
+        self.is_finished = self._is_at_end()
 
     def checkpoint(self) -> Checkpoint:
         return Checkpoint(
@@ -133,65 +136,61 @@ class _Loop:
             weights_of(self._average),
             optimizer_state(self._optimizer, self._names),
             self.progress,
+            self._best,
         )
 
     def run_epoch(self, observer: Observer) -> None:
         """One epoch; shorter where the clock ends it, but one step at least."""
         epoch, step_before = self.progress.epochs_done, self.progress.steps_done
         losses: list[float] = []
-        for step in range(self._spec.steps_per_epoch):
-            fraction = self._fraction(step_before + step)
-            if fraction >= 1 and losses:
-                break
-            losses.append(self._step(epoch, step, step_before + step, fraction))
-            observer.step_ended(fraction, losses[-1])
-        steps_done = step_before + len(losses)
-        fraction = self._fraction(steps_done)
-        self.is_finished = fraction >= 1
-        looks_before = int(self._fraction_at_last_look * VALIDATION_LOOKS)
-        is_look = int(fraction * VALIDATION_LOOKS) > looks_before or self.is_finished
+        with closing(self._batches(epoch)) as batches:
+            for batch in batches:
+                step_in_all = step_before + len(losses)
+                fraction = self._fraction(step_in_all)
+                if fraction >= 1 and losses:
+                    break
+                losses.append(self._step(batch, step_in_all, fraction))
+                if not math.isfinite(losses[-1]):
+                    raise PlanError(
+                        f"the loss is {losses[-1]} in epoch {epoch}, step {len(losses) - 1}, with the cases "
+                        f"{', '.join(batch.cases)}. Look at their voxels with `medseg data check`, or lower "
+                        "learning_rate in the plan; the checkpoint of the last epoch is kept."
+                    )
+                observer.step_ended(fraction, losses[-1])
         record = EpochRecord(
             epoch=epoch,
-            step=steps_done,
-            elapsed_s=time.monotonic() - self._begin,
+            step=step_before + len(losses),
+            elapsed_s=self._team.of_leader(time.monotonic() - self._begin),
             learning_rate=self._optimizer.param_groups[0]["lr"],
             loss=float(np.mean(losses)),
-            validation_dice=self._look() if is_look and self._validation else None,
+            patches_at_once=self._gradient.at_once,
         )
-        self.progress = self.progress.model_copy(update={"records": (*self.progress.records, record)})
+        self._close_epoch(record)
 
-    def _step(self, epoch: int, step: int, step_in_all: int, fraction: float) -> float:
-        batch = self._sampler.batch(epoch, step)
-        generator = torch.Generator().manual_seed(
-            int(np.random.SeedSequence([self._spec.seed, epoch, step]).generate_state(1)[0])
-        )
+    def _batches(self, epoch: int) -> Generator[Batch]:
+        def made(step: int) -> Batch:
+            return self._sampler.batch(epoch, step, self._share)
+
+        count = self._spec.steps_per_epoch
+        if self._team.device.type == "cuda":
+            return made_ahead(lambda step: made(step).pinned(), count)
+        # On a CPU a thread has nothing to hide: a hippocampus batch is cut in 0.2 ms of a step of 280 ms of one core.
+        return (made(step) for step in range(count))
+
+    def _step(self, batch: Batch, step_in_all: int, fraction: float) -> float:
+        """The loss of the batch, after a step that lowers it; without a step where it is no number."""
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self._spec, step_in_all, fraction)
-        images, classes = batch.images.to(self._device), batch.classes.to(self._device)
-        images, classes = self._augmentation.change(images, classes, generator)
-        self._network.train()
-        try:
-            with autocast(self._device, enabled=has_fast_bfloat16(self._device)):
-                heads = self._network(images.contiguous(memory_format=torch.channels_last_3d))
-            loss = self._loss(heads, classes)
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise PlanError(
-                    f"the loss is {value} in epoch {epoch}, step {step}, with the cases {', '.join(batch.cases)}. "
-                    "Look at their voxels with `medseg data check`, or lower learning_rate in the plan; "
-                    "the checkpoint of the last epoch is kept."
-                )
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise PlanError(
-                f"memory ran out with {self._spec.batch_size} patches of {self._plan.model.window.patch} voxels. "
-                "Lower batch_size or patch in the plan."
-            ) from error
-        nn.utils.clip_grad_norm_(self._network.parameters(), self._spec.gradient_norm)
-        self._optimizer.step()
-        self._update_average(step_in_all)
-        return value
+        images = batch.images.to(self._team.device, non_blocking=True)
+        classes = batch.classes.to(self._team.device, non_blocking=True)
+        with clear_memory_errors(self._gradient, images):
+            images, classes = self._augmentation.change(images, classes, batch.seeds)
+            loss = self._gradient.leave(images, classes, batch.seeds)
+            if math.isfinite(loss):
+                nn.utils.clip_grad_norm_(self._network.parameters(), self._spec.gradient_norm)
+                self._optimizer.step()
+                self._update_average(step_in_all)
+        return loss
 
     @torch.no_grad()
     def _update_average(self, step_in_all: int) -> None:
@@ -202,34 +201,36 @@ class _Loop:
         for kept, buffer in zip(self._average.buffers(), self._network.buffers(), strict=True):
             kept.copy_(buffer)
 
-    def _look(self) -> dict[str, float]:
-        """Mean Dice of each label over the validation cases, on the prepared grid; absent labels do not count."""
-        model = self._plan.model
-        dice: dict[str, list[float]] = {label.name: [] for label in model.task.labels}
-        for case in self._validation:
-            scores = sweep(self._average, case.image, model.window, class_count=model.class_count, device=self._device)
-            predicted = scores.argmax(axis=0)
-            for number, label in enumerate(model.task.labels, start=1):
-                found, true = predicted == number, case.classes == number
-                total = int(found.sum()) + int(true.sum())
-                if total:
-                    dice[label.name].append(2 * int((found & true).sum()) / total)
-        return {name: float(np.mean(values)) for name, values in dice.items() if values}
+    def _close_epoch(self, record: EpochRecord) -> None:
+        """Look at the validation cases where it is time, and add the record."""
+        fraction, looks = self._fraction_of(record), self._spec.validation_looks
+        looked = [old for old in self.progress.records if old.validation_dice is not None]
+        before = self._fraction_of(looked[-1]) if looked else 0.0
+        if self._validation and (fraction >= 1 or int(fraction * looks) > int(before * looks)):
+            network = self._network if self._spec.keep == "last" else self._average
+            dice = look(network, self._plan.model, self._validation, self._team)
+            record = record.model_copy(update={"validation_dice": dice})
+        records = (*self.progress.records, record)
+        if self._spec.keep == "best" and best_look(records) is record:
+            self._best = {name: tensor.clone() for name, tensor in weights_of(self._average).items()}
+        self.progress = self.progress.model_copy(update={"records": records})
+        self.is_finished = self._is_at_end()
+
+    def _is_at_end(self) -> bool:
+        records = self.progress.records
+        return bool(records) and (self._fraction_of(records[-1]) >= 1 or has_stalled(self._spec, records))
 
     def _fraction(self, steps_done: int) -> float:
-        """The part of the training that is done: by the clock where the plan has one, else by steps."""
+        """The part of the training that is done: by the leader's clock where the plan has one, else by steps."""
         if self._spec.minutes is not None:
-            return (time.monotonic() - self._begin) / (self._spec.minutes * 60)
+            return self._team.of_leader(time.monotonic() - self._begin) / (self._spec.minutes * 60)
         return steps_done / (self._spec.epochs * self._spec.steps_per_epoch)
 
-    @property
-    def _fraction_at_last_look(self) -> float:
-        looked = [record for record in self.progress.records if record.validation_dice is not None]
-        if not looked:
-            return 0.0
+    def _fraction_of(self, record: EpochRecord) -> float:
+        """The part of the training that was done when the epoch ended."""
         if self._spec.minutes is not None:
-            return looked[-1].elapsed_s / (self._spec.minutes * 60)
-        return looked[-1].step / (self._spec.epochs * self._spec.steps_per_epoch)
+            return record.elapsed_s / (self._spec.minutes * 60)
+        return record.step / (self._spec.epochs * self._spec.steps_per_epoch)
 
 
 def learning_rate(spec: TrainingSpec, step: int, fraction: float) -> float:

@@ -10,19 +10,21 @@ from medseg.datasets.checks import CheckedManifest, check_manifest
 from medseg.datasets.fetch import fetch
 from medseg.datasets.layouts import list_cases, read_folder, with_checksums
 from medseg.datasets.manifest import Manifest, read_manifest, write_manifest
+from medseg.datasets.nnunet.write_folder import write_nnunet_folder
 from medseg.workflows.progress import Progress, silent
 
 CONNECT_TIMEOUT_S = 30.0
 
 
-def open_data_set(folder: Path, data_root: Path | None = None) -> Manifest:
+def open_data_set(folder: Path, data_root: Path | None = None, splits: Path | None = None) -> Manifest:
     """The data set that a manifest folder, an MSD or nnU-Net folder, or a pair of images/ and labels/ describes.
 
     `data_root` is where the data of a manifest lies; without it, beside the manifest itself. A manifest that lists no
-    cases yet, for data that is there, is filled from the folder's layout. Raises InputError where nothing is found.
+    cases yet, for data that is there, is filled from the folder's layout. `splits` is nnU-Net's splits_final.json, for
+    folds as nnU-Net has them. Raises InputError where nothing is found, or the splits do not fit.
     """
-    if data_root is None or not (folder / "manifest.toml").is_file():
-        return read_folder(folder)
+    if splits is not None or data_root is None or not (folder / "manifest.toml").is_file():
+        return read_folder(folder, splits=splits)
     manifest = read_manifest(folder, data_root)
     if not manifest.rows and manifest.data_folder.is_dir():
         return list_cases(manifest.facts, manifest.task, manifest.data_folder)
@@ -41,6 +43,11 @@ def list_data_set(manifest: Manifest, folder: Path, progress: Progress = silent)
     summed = with_checksums(manifest, lambda done, total: progress("Hashing files", done, total))
     write_manifest(summed, folder)
     return summed
+
+
+def export_nnunet(manifest: Manifest, folder: Path, progress: Progress = silent) -> int:
+    """Write the data set as nnU-Net's folder of raw data, whole or not at all; how many cases it has."""
+    return write_nnunet_folder(manifest, folder, lambda done, total: progress("Exporting cases", done, total))
 
 
 def fetch_data_set(manifest: Manifest, progress: Progress = silent) -> int:

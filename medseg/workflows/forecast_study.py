@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from medseg.exchange.scan import Mends
-from medseg.models.bundle import ModelBundle
 from medseg.models.device import InferenceDevice
+from medseg.models.ensemble import Model
 from medseg.models.forecast import Forecast, Probe, forecast_for
 from medseg.models.segmenter import NetworkSegmenter
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory, resident_memory_mb
@@ -21,7 +21,7 @@ WINDOWS_SEEN = 2
 
 def forecast_study(
     sources: Mapping[str, Path],
-    bundle: ModelBundle,
+    bundle: Model,
     *,
     mends: Mends | None = None,
     device: InferenceDevice = "auto",

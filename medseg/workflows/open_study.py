@@ -23,6 +23,7 @@ from medseg.core.study import Series
 from medseg.core.task import first_problem
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_label_map, read_scan
+from medseg.exchange.read_again import read_again
 from medseg.review.corrections import CorrectionStore
 from medseg.review.records import Correction, Record
 
@@ -98,16 +99,16 @@ def open_study(entry: StudyEntry) -> OpenedStudy:
         scan = read_scan(entry.path)
         return OpenedStudy(entry, scan.volume, scan.series, scan.sha256, None, None, scan.warnings)
     report = entry.report
-    source = _source(entry, report)
-    scan = read_scan(source)
+    source = source_of(entry, report)
+    scan = read_again(report, source)
     warnings = [*scan.warnings, *report.warnings]
     if scan.sha256 != report.source_sha256:
         warnings.append(
             f"the scan {source} is not the one that was segmented: its voxels or its grid changed since. "
             "Segment it again before relying on the mask or the findings."
         )
-    volume = _in_unit_of_task(scan.volume, report)
-    label_map, doubt = _mask_on(volume, entry, report)
+    volume = in_unit_of_task(scan.volume, report)
+    label_map, doubt = mask_on(volume, entry, report)
     if doubt is not None:
         warnings.append(doubt)
     return OpenedStudy(entry, volume, report.series, scan.sha256, label_map, report, tuple(dict.fromkeys(warnings)))
@@ -201,7 +202,7 @@ def _is_dicom(file: Path) -> bool:
         return False
 
 
-def _source(entry: StudyEntry, report: Report) -> Path:
+def source_of(entry: StudyEntry, report: Report) -> Path:
     """Where the scan of a report lies now: its own path, or that path seen from the result folder."""
     for candidate in (report.source, entry.path / report.source):
         if candidate.exists():
@@ -212,14 +213,14 @@ def _source(entry: StudyEntry, report: Report) -> Path:
     )
 
 
-def _in_unit_of_task(volume: Volume, report: Report) -> Volume:
+def in_unit_of_task(volume: Volume, report: Report) -> Volume:
     """The volume in HU where the file does not say its unit (NIfTI never does) but the task is one for CT."""
     if volume.unit == "arbitrary" and report.task.channels[0].modality == "CT":
         return Volume(volume.array, volume.geometry, "HU")
     return volume
 
 
-def _mask_on(volume: Volume, entry: StudyEntry, report: Report) -> tuple[LabelMap | None, str | None]:
+def mask_on(volume: Volume, entry: StudyEntry, report: Report) -> tuple[LabelMap | None, str | None]:
     """The mask if it lies on the volume's grid, or the reason why none is shown."""
     try:
         label_map = read_label_map(entry.path / MASK_FILE, report.task.label_schema)

@@ -25,9 +25,10 @@ from medseg.jobs.engine import Run
 from medseg.jobs.job import Job, JobRecord, JobState
 from medseg.jobs.local_engine import LocalEngineConfig
 from medseg.jobs.queue import Limits, Queue
-from medseg.models.bundle import ModelBundle, load_bundle
 from medseg.models.device import InferenceDevice
+from medseg.models.ensemble import Model
 from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.store import find_model, load_model
 from medseg.workflows.find_scans import FoundScan, FoundScans, find_scans
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
 from medseg.workflows.progress import Progress, silent
@@ -79,14 +80,14 @@ class SegmentScans:
 
     def __call__(self, threads: int) -> Run:
         """Load the model. Raises StoreError where it is not the one that the batch began with."""
-        bundle = load_bundle(self.model)
+        bundle = load_model(self.model)
         if bundle.sha256 != self.model_sha256:
             raise StoreError(f"the model {self.model} was changed while the batch ran. Start the batch again.")
         torch.set_num_threads(threads)
         segmenter = NetworkSegmenter.on(bundle, self.device)
         return lambda job: self._segment(job, bundle, segmenter)
 
-    def _segment(self, job: Job, bundle: ModelBundle, segmenter: NetworkSegmenter) -> JsonValue:
+    def _segment(self, job: Job, bundle: Model, segmenter: NetworkSegmenter) -> JsonValue:
         begin = time.perf_counter()
         reset_peak_memory()
         arguments = cast("dict[str, Any]", job.arguments)
@@ -106,7 +107,7 @@ class SegmentScans:
 
 
 def plan_batch(
-    source: Path, bundle: ModelBundle, output: Path, *, data_root: Path | None = None, progress: Progress = silent
+    source: Path, bundle: Model, output: Path, *, data_root: Path | None = None, progress: Progress = silent
 ) -> FoundScans:
     """What a batch would do; nothing is written. Raises InputError where the input holds nothing that can be used."""
     found = find_scans(source, bundle.spec.task, output, data_root=data_root, progress=progress)
@@ -135,7 +136,8 @@ def process_batch(
     """
     begin = time.perf_counter()
     options = options or BatchOptions()
-    bundle = load_bundle(model)
+    model = find_model(model)
+    bundle = load_model(model)
     _require_same_model(output, bundle)
     found = FoundScans((), ())
     if not options.only_failed:
@@ -157,7 +159,7 @@ def process_batch(
     return BatchSummary(states, submitted, len(found.passed_over), failures, time.perf_counter() - begin)
 
 
-def _job(scan: FoundScan, bundle: ModelBundle) -> Job:
+def _job(scan: FoundScan, bundle: Model) -> Job:
     """The job of a scan: the same bytes under the same name for the same model are the same job."""
     arguments: dict[str, JsonValue] = {
         "name": scan.name,
@@ -212,7 +214,7 @@ def _line(record: JobRecord) -> dict[str, Any]:
     return {**record.job.arguments, "state": record.state, "starts": record.starts, "reason": record.reason, **result}
 
 
-def _require_same_model(output: Path, bundle: ModelBundle) -> None:
+def _require_same_model(output: Path, bundle: Model) -> None:
     """Refuse to mix the results of two models in one folder."""
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; the output of a batch is a folder. Choose another name.")
@@ -234,7 +236,7 @@ def _require_same_model(output: Path, bundle: ModelBundle) -> None:
         )
 
 
-def _remember_model(output: Path, bundle: ModelBundle) -> None:
+def _remember_model(output: Path, bundle: Model) -> None:
     text = json.dumps({"model": bundle.name, "model_sha256": bundle.sha256, "task": bundle.spec.task.name}, indent=1)
     with whole_file(output / BATCH) as unfinished:
         unfinished.write_text(text, encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medseg import __version__
 from medseg.analysis.quantification.measure import measure_findings
-from medseg.core.atomic import whole_folder
+from medseg.core.atomic import require_writable, whole_folder
 from medseg.core.errors import InputError
 from medseg.core.report import ModelIdentity, Report
 from medseg.core.task import Task
@@ -16,10 +16,10 @@ from medseg.exchange.read_channel import read_channel
 from medseg.exchange.reports.findings_csv import write_findings_csv
 from medseg.exchange.scan import Mends, Scan
 from medseg.exchange.write import write_label_map
-from medseg.models.bundle import ModelBundle, load_bundle
 from medseg.models.device import InferenceDevice
+from medseg.models.ensemble import Model
 from medseg.models.segmenter import NetworkSegmenter, Segmenter
-from medseg.models.store import find_model
+from medseg.models.store import load_model
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
 from medseg.workflows.progress import Progress, silent
 
@@ -28,7 +28,7 @@ REPORT, MASK, FINDINGS = "report.json", "segmentation.nii.gz", "findings.csv"
 
 def segment_study(
     sources: Mapping[str, Path],
-    bundle: ModelBundle,
+    bundle: Model,
     output: Path,
     *,
     mends: Mends | None = None,
@@ -54,7 +54,7 @@ def segment_study(
 def segment_scans(
     scans: Mapping[str, Scan],
     source: Path,
-    bundle: ModelBundle,
+    bundle: Model,
     segmenter: Segmenter,
     output: Path,
     *,
@@ -92,9 +92,9 @@ def segment_scans(
     return report
 
 
-def open_bundle(name_or_path: str | Path) -> ModelBundle:
-    """The model in a bundle folder, or a shipped one by name. Raises StoreError where it is missing or altered."""
-    return load_bundle(find_model(name_or_path))
+def open_bundle(name_or_path: str | Path) -> Model:
+    """The model or ensemble in a folder, or a shipped one by name. Raises StoreError where it is missing or altered."""
+    return load_model(name_or_path)
 
 
 def read_channels(
@@ -105,8 +105,18 @@ def read_channels(
     scans = {}
     for done, channel in enumerate(task.channels, start=1):
         scans[channel.name] = read_channel(sources[channel.name], channel, (mends or {}).get(channel.name))
+        _require_contrast(scans[channel.name], sources[channel.name])
         progress("Reading", done, len(task.channels))
     return scans
+
+
+def _require_contrast(scan: Scan, source: Path) -> None:
+    """Raise InputError where every voxel is alike: a network would find something in that too."""
+    lowest = scan.volume.array.min()
+    if lowest == scan.volume.array.max():
+        raise InputError(
+            f"{source} holds nothing to segment: every voxel is {lowest:g}. Was it exported whole? Export it again."
+        )
 
 
 def named_channels(sources: Mapping[str, Path], names: tuple[str, ...]) -> dict[str, Path]:
@@ -122,7 +132,11 @@ def named_channels(sources: Mapping[str, Path], names: tuple[str, ...]) -> dict[
 
 
 def require_result_folder(folder: Path) -> None:
-    """Raise InputError where something stands at `folder` that is not an earlier result: it will not be overwritten."""
+    """Raise InputError where no folder can be made, or something stands that is not an earlier result.
+
+    That will not be overwritten.
+    """
+    require_writable(folder)
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -24,7 +24,8 @@ from medseg.models.weights import weights_of
 
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = ["", "data", "data check", "data list", "data fetch", "data phantoms", "plan", "train"]
-COMMANDS += ["segment", "evaluate", "view", "demo"]
+COMMANDS += ["cross-validate", "segment", "evaluate", "view", "demo", "report", "deidentify", "vessels", "follow-up"]
+COMMANDS += ["inspect", "batch", "export", "data export"]
 
 
 @pytest.fixture
@@ -75,6 +76,11 @@ def test_wrong_usage_is_code_2(run: Run, arguments: list[str]) -> None:
     code, _, err = run(*arguments)
     assert code == 2
     assert "Traceback" not in err
+
+
+def test_a_plan_and_minutes_do_not_go_together_over_folds(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("cross-validate", tmp_path, "-o", tmp_path / "run", "--plan", "plan.toml", "--minutes", 5)
+    assert (code, "leave out --network, --loss and --minutes" in err) == (2, True)
 
 
 def test_segment_prints_findings_on_stdout_and_progress_on_stderr(run: Run, scan: Path, bundle: Path) -> None:
@@ -238,3 +244,24 @@ def test_a_bug_is_code_1_with_a_traceback() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
     assert "RuntimeError: a bug" in done.stderr
+
+
+def test_plan_tells_targets_and_a_plan_that_was_edited_wrongly_is_a_sentence(run: Run, tmp_path: Path) -> None:
+    run("data", "phantoms", tmp_path / "made", "--cases", 5, "--held-out", 0)
+    plan = tmp_path / "plan.toml"
+    code, out, _ = run("plan", tmp_path / "made", "--output", plan, "--device", "cpu", "--no-forecast")
+    assert code == 0
+    assert re.search(r"vessel\W+(tube|blob)\W", out)
+    assert re.search(r"organ\W+blob\W", out)
+    assert "forecast" not in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "plan.toml"]
+    plan.write_text(re.sub(r"batch_size = \d+", "batch_size = 5000", plan.read_text()))
+    code, out, err = run("train", tmp_path / "made", "--output", tmp_path / "run", "--plan", plan, "--device", "cpu")
+    assert (code, "5000 patches of" in err, "lower patch or batch_size" in err.lower()) == (2, True, True)
+    assert not (tmp_path / "run").exists()  # the plan, once mended, may come to the same folder
+
+
+def test_a_bundle_to_start_from_brings_its_network(run: Run, tmp_path: Path) -> None:
+    code, out, error = run("train", tmp_path, "-o", tmp_path / "run", "--from", tmp_path, "--network", "fcn")
+    assert (code, out) == (2, "")
+    assert "--from brings the bundle's network; leave out --network" in error

@@ -16,7 +16,14 @@ from pathlib import Path
 import pytest
 
 from medseg.core import atomic
-from medseg.core.atomic import clear_disk_errors, is_unfinished, unfinished_path, whole_file, whole_folder
+from medseg.core.atomic import (
+    clear_disk_errors,
+    is_unfinished,
+    require_writable,
+    unfinished_path,
+    whole_file,
+    whole_folder,
+)
 from medseg.core.errors import InputError
 
 SIZE = 1_000_000
@@ -161,6 +168,22 @@ class TestWholeFile:
         with pytest.raises(InputError, match="longer than the file system allows"), whole_file(tmp_path / ("a" * 300)):
             pass
         assert list(tmp_path.iterdir()) == []
+
+
+class TestRequireWritable:
+    def test_leaves_nothing_and_asks_the_nearest_folder_there_is(self, tmp_path: Path) -> None:
+        require_writable(tmp_path / "a" / "b" / "c")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_file_in_the_way_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_text("")
+        with pytest.raises(InputError, match="a file stands where its folder should be"):
+            require_writable(tmp_path / "a" / "b")
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a /proc, in which nobody can make a folder")
+    def test_a_file_system_that_takes_no_folder_is_told(self) -> None:
+        with pytest.raises(InputError, match="/proc/x cannot be written: its folder cannot be made there"):
+            require_writable(Path("/proc/x"))
 
 
 class TestWholeFolder:

@@ -93,3 +93,15 @@ def test_turning_keeps_every_label_in_its_place() -> None:
 def test_an_axis_order_in_memory_changes_nothing() -> None:
     array = np.asfortranarray(mask(300))
     assert LabelMap(array, GRID, SCHEMA).mask(300).sum() == 1
+
+
+def test_voxels_that_nobody_judged_are_no_label() -> None:
+    array = np.zeros(GRID.shape, dtype=np.uint8)
+    array[0, 0, :2] = (1, 9)
+    label_map = LabelMap(array, GRID, LabelSchema(labels=SCHEMA.labels, ignored=9))
+    assert label_map.known.sum() == 23
+    assert not label_map.known[0, 0, 1]
+    assert label_map.reoriented("LPS").known.sum() == 23
+    assert LabelMap(array % 9, GRID, SCHEMA).known.all()
+    with pytest.raises(InputError, match="holds label 9"):
+        LabelMap(array, GRID, SCHEMA)

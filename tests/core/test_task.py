@@ -1,11 +1,12 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from pydicom.sr._concepts_dict import concepts
 
 from medseg.core.errors import InputError
 from medseg.core.labels import Code
-from medseg.core.task import load_task, parse_task, shipped_tasks
+from medseg.core.task import Task, load_task, parse_task, shipped_tasks
 
 MINIMAL = """
 name = "t"
@@ -99,3 +100,32 @@ def test_two_channels_or_labels_of_one_name_are_refused() -> None:
 def test_it_is_told_how_many_more_problems_there_are() -> None:
     with pytest.raises(InputError, match=r"\(and 1 more\)"):
         parse_task(MINIMAL.replace('title = "T"', "typo = 1"), "my.toml")
+
+
+def test_regions_are_of_labels_that_there_are() -> None:
+    region = '[[regions]]\nname = "{name}"\nlabels = [{labels}]\n'
+    for name, labels, says in (
+        ("all", '"liver", "spleen"', "region 'all' names 'spleen'; the labels are liver"),
+        ("all", '"liver", "liver"', "region 'all' names the label 'liver' more than once"),
+        ("liver", '"liver"', "'liver' names more than one label or region"),
+        ("all", "", "regions.0.labels"),
+    ):
+        with pytest.raises(InputError, match=says):
+            parse_task(MINIMAL + region.format(name=name, labels=labels), "my.toml")
+
+
+def test_overlap_counts_for_regions_and_for_labels_outside_them() -> None:
+    task = load_task("brain_tumour_mr")
+    assert [region.name for region in task.regions] == ["enhancing", "tumour_core", "whole_tumour"]
+    assert task.overlap_classes == ((3,), (1, 3), (1, 2, 3))  # the third label, whose index in BraTS is 4
+    fewer = task.model_copy(update={"regions": task.regions[1:2]})
+    assert fewer.overlap_classes == ((1, 3), (2,))
+    assert parse_task(MINIMAL, "my.toml").overlap_classes is None
+
+
+def test_the_ignored_value_is_no_label_and_left_out_of_the_file_where_there_is_none() -> None:
+    task = load_task("hippocampus_mr")
+    assert "ignored_index" not in task.model_dump(exclude_none=True)
+    assert Task.model_validate({**task.model_dump(), "ignored_index": 3}).label_schema.ignored == 3
+    with pytest.raises(ValidationError, match="2 cannot be both a label and the value of voxels that nobody judged"):
+        Task.model_validate({**task.model_dump(), "ignored_index": 2})

@@ -101,18 +101,66 @@ class TestNnunet:
         with pytest.raises(InputError, match="lists no cases"):
             read_dataset_json(write(tmp_path, NNUNET))
 
-    def test_regions_become_a_note_and_the_labels_they_are_made_of(self, tmp_path: Path) -> None:
-        labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": [3]}
+    @pytest.mark.parametrize("last", [3, [3]])
+    def test_regions_become_regions_over_the_labels_they_are_made_of(self, last: object, tmp_path: Path) -> None:
+        labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": last}
         task, _, notes = read_dataset_json(write(tmp_path, NNUNET | {"labels": labels}, *self.FILES))
-        assert {label.index: label.name for label in task.labels} == {1: "label_1", 2: "label_2", 3: "enhancing"}
+        assert {label.index: label.name for label in task.labels} == {1: "label_1", 2: "label_2", 3: "label_3"}
+        assert {region.name: region.labels for region in task.regions} == {
+            "whole": ("label_1", "label_2", "label_3"),
+            "core": ("label_2", "label_3"),
+            "enhancing": ("label_3",),
+        }
+        assert set(task.overlap_classes or ()) == {(1, 2, 3), (2, 3), (3,)}
         assert notes[0] == "whole is a region of dataset.json: the labels 1, 2, 3 together."
         assert len(notes) == 3
 
-    def test_an_ignored_label_becomes_a_note(self, tmp_path: Path) -> None:
+    def test_a_list_of_one_index_that_stands_alone_is_a_label(self, tmp_path: Path) -> None:
+        labels = {"background": 0, "liver": [1], "both": [2, 3]}
+        task, _, _ = read_dataset_json(write(tmp_path, NNUNET | {"labels": labels}, *self.FILES))
+        assert {label.index: label.name for label in task.labels} == {1: "liver", 2: "label_2", 3: "label_3"}
+        assert [region.name for region in task.regions] == ["both"]
+
+    @pytest.mark.parametrize("index", [0, 4])
+    def test_a_region_of_background_or_ignored_voxels_is_refused(self, index: int, tmp_path: Path) -> None:
+        labels = {"background": 0, "liver": 1, "all": [1, index], "ignore": 4}
+        with pytest.raises(InputError, match="a region names the background or the ignored voxels"):
+            read_dataset_json(write(tmp_path, NNUNET | {"labels": labels}, *self.FILES))
+
+    def test_ignore_is_no_label_but_the_value_of_voxels_nobody_judged(self, tmp_path: Path) -> None:
         labels = {"background": 0, "liver": 1, "ignore": 2}
         task, _, notes = read_dataset_json(write(tmp_path, NNUNET | {"labels": labels}, *self.FILES))
-        assert task.label_schema.indices == (0, 1, 2)
-        assert "Label 2 is 'ignore'" in notes[0]
+        assert task.label_schema.indices == (0, 1)
+        assert task.label_schema.ignored == 2
+        assert notes == ("Voxels of 2 in the masks were judged by nobody: they are left out of losses and scores.",)
+
+    def test_a_given_task_learns_of_the_ignored_value(self, tmp_path: Path) -> None:
+        content = NNUNET | {"channel_names": {"0": "MR"}, "labels": {"background": 0, "a": 1, "b": 2, "ignore": 3}}
+        folder = write(tmp_path, content, "imagesTr/c_0000.nrrd", "labelsTr/c.nrrd")
+        task, _, _ = read_dataset_json(folder, load_task("hippocampus_mr"))
+        assert task.ignored_index == 3
+
+    @pytest.mark.parametrize("ending", [".png", ".tif", ".npy"])
+    def test_pictures_without_a_grid_are_refused(self, ending: str, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=rf"file_ending '{ending}'; medseg reads \.nii\.gz, .* spacing and orient"):
+            read_dataset_json(write(tmp_path, NNUNET | {"file_ending": ending}, f"imagesTr/a_0000{ending}"))
+
+    def test_cases_may_be_listed_one_by_one(self, tmp_path: Path) -> None:
+        listed = {"x": {"images": ["a/x1.nrrd", "b/x2.nrrd"], "label": "c/x.nrrd"}}
+        _, (row,), _ = read_dataset_json(write(tmp_path, NNUNET | {"dataset": listed}))
+        assert {name: file.path for name, file in row.channels.items()} == {"FLAIR": "a/x1.nrrd", "T1w": "b/x2.nrrd"}
+        assert row.label is not None
+        assert row.label.path == "c/x.nrrd"
+
+    @pytest.mark.parametrize(
+        ("images", "message"), [(["a.nrrd"], "lists 1 images of case x"), (["/etc/a", "b"], "not inside the data")]
+    )
+    def test_listed_cases_that_cannot_be_used_are_refused(
+        self, images: list[str], message: str, tmp_path: Path
+    ) -> None:
+        listed = {"x": {"images": images, "label": "c/x.nrrd"}}
+        with pytest.raises(InputError, match=message):
+            read_dataset_json(write(tmp_path, NNUNET | {"dataset": listed}))
 
 
 class TestLabels:

@@ -6,15 +6,17 @@ import pytest
 
 from medseg.core.task import load_task
 from medseg.datasets.manifest import read_manifest
+from medseg.models.bundle import load_bundle
+from medseg.models.store import find_model
 from medseg.workflows.evaluate_model import evaluate_mask
-from medseg.workflows.segment_study import MASK, open_bundle, segment_study
+from medseg.workflows.segment_study import MASK, segment_study
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "data_manifests"
 
 
 @pytest.mark.real_data
 def test_the_hippocampus_of_held_out_patients(real_data: Path, tmp_path: Path) -> None:
-    bundle = open_bundle("hippocampus_mr")
+    bundle = load_bundle(find_model("hippocampus_mr"))
     manifest = read_manifest(MANIFESTS / "msd_task04_hippocampus", real_data)
     cases = manifest.validation(0)[:3]
     assert not {case.name for case in cases} & set(bundle.provenance.case_sha256)

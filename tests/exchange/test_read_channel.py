@@ -10,7 +10,7 @@ from medseg.core.geometry import Geometry
 from medseg.core.study import Series, Study
 from medseg.core.task import Channel
 from medseg.core.volume import Volume
-from medseg.exchange.dicom.write_series import write_series
+from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read_channel import read_channel
 

@@ -14,6 +14,6 @@ if __name__ == "__main__":
     engine = LocalEngineConfig(workers=2, threads=1).build(
         folder / "queue.sqlite", Work(folder / "log"), Limits(failures=1000, pause_s=0.001, lease_s=5.0)
     )
-    engine.submit(Job(workflow="write", arguments={"n": n, "seconds": 0.03}) for n in range(count))
+    engine.submit(Job(workflow="write", arguments={"n": n, "seconds": 0.1}) for n in range(count))
     engine.run()
     engine.close()

@@ -30,7 +30,7 @@ def observer() -> Silence:
     return Silence()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plan() -> Plan:
     """Three epochs of three steps, repeatable."""
     model = ModelSpec(

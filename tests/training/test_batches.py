@@ -1,11 +1,14 @@
 """Which patch a step gets."""
 
+import threading
 from collections import Counter
+from contextlib import closing
 
 import numpy as np
+import pytest
 import torch
 
-from medseg.training.batches import PatchSampler
+from medseg.training.batches import Batch, PatchSampler, made_ahead
 from medseg.training.cases import PreparedCase
 
 PATCH = (8, 8, 8)
@@ -64,3 +67,53 @@ def test_a_case_without_foreground_or_smaller_than_the_patch_still_gives_patches
     batch = sampler([small], fraction=1.0).batch(0, 0)
     assert (batch.classes.sum(dim=(1, 2, 3)) == 1).all()
     torch.testing.assert_close(batch.images[:, 0] / 9, batch.classes.float())
+
+
+def test_shares_are_the_whole_batch_cut_up(cases: list[PreparedCase]) -> None:
+    drawn = sampler(cases, batch_size=4)
+    whole = drawn.batch(2, 1)
+    shares = [drawn.batch(2, 1, slice(first, first + 2)) for first in (0, 2)]
+    torch.testing.assert_close(torch.cat([share.images for share in shares]), whole.images, rtol=0, atol=0)
+    torch.testing.assert_close(torch.cat([share.classes for share in shares]), whole.classes, rtol=0, atol=0)
+    assert shares[0].seeds + shares[1].seeds == whole.seeds
+    assert shares[0].cases == whole.cases
+    assert len(set(whole.seeds) | set(drawn.batch(2, 2).seeds)) == 8
+
+
+def test_batches_made_ahead_are_the_same_in_the_same_order(cases: list[PreparedCase]) -> None:
+    drawn = sampler(cases)
+    got = list(made_ahead(lambda step: drawn.batch(0, step), 7))
+    assert len(got) == 7
+    for step, batch in enumerate(got):
+        torch.testing.assert_close(batch.images, drawn.batch(0, step).images, rtol=0, atol=0)
+    assert list(made_ahead(lambda step: drawn.batch(0, step), 0)) == []
+
+
+def test_only_so_many_are_made_ahead_and_an_end_ends_the_thread(cases: list[PreparedCase]) -> None:
+    drawn, made = sampler(cases), []
+    threads = threading.active_count()
+
+    def make(step: int) -> Batch:
+        made.append(step)
+        return drawn.batch(0, step)
+
+    with closing(made_ahead(make, 100, ahead=3)) as batches:
+        next(batches)
+        next(batches)
+    assert len(made) <= 2 + 3
+    assert threading.active_count() == threads
+
+
+def test_what_goes_wrong_in_the_thread_is_raised_in_its_turn(cases: list[PreparedCase]) -> None:
+    drawn = sampler(cases)
+
+    def make(step: int) -> Batch:
+        if step == 2:
+            raise OSError("the disk is gone")
+        return drawn.batch(0, step)
+
+    batches = made_ahead(make, 5)
+    assert next(batches).cases
+    assert next(batches).cases
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(batches)

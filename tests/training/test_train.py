@@ -19,10 +19,11 @@ from safetensors.torch import load_file
 from medseg.core.errors import PlanError, StoreError
 from medseg.training.cases import PreparedCase
 from medseg.training.checkpoint import load_checkpoint
+from medseg.training.distributed import Team
 from medseg.training.planning.plan import Plan, TrainingSpec, write_plan
 from medseg.training.train import Observer, learning_rate, train
 
-CPU = torch.device("cpu")
+CPU = Team(torch.device("cpu"))
 
 
 def changed(plan: Plan, **training: object) -> Plan:
@@ -76,12 +77,13 @@ from pathlib import Path
 import torch
 sys.path.insert(0, {here!r})
 from conftest import Silence, ball_case
+from medseg.training.distributed import Team
 from medseg.training.planning.plan import read_plan
 from medseg.training.train import train
 torch.set_num_threads(1)
 cases = [ball_case(f"ball{{n}}", n) for n in range(4)]
 print("ready", flush=True)
-train(read_plan(Path(sys.argv[1])), cases, cases[:1], Path(sys.argv[2]), torch.device("cpu"), Silence())
+train(read_plan(Path(sys.argv[1])), cases, cases[:1], Path(sys.argv[2]), Team(torch.device("cpu")), Silence())
 """
 
 
@@ -176,3 +178,11 @@ def test_the_learning_rate_rises_then_falls() -> None:
     assert learning_rate(spec, 500, 0.5) == pytest.approx(0.5, abs=1e-3)
     assert learning_rate(spec, 999, 1.0) == pytest.approx(1e-3)
     assert math.isfinite(learning_rate(spec, 10**9, 1.5))
+
+
+def test_voxels_that_nobody_judged_are_not_looked_at(
+    plan: Plan, cases: list[PreparedCase], checkpoint_path: Path, observer: Observer
+) -> None:
+    unknown = replace(cases[0], classes=np.full_like(cases[0].classes, 255))
+    final = train(plan, cases[1:], [unknown], checkpoint_path, CPU, observer)
+    assert final.progress.records[-1].validation_dice == {}

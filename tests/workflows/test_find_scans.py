@@ -9,7 +9,7 @@ from medseg.core.geometry import Geometry
 from medseg.core.study import Modality, Series, Study
 from medseg.core.task import load_task
 from medseg.core.volume import Volume
-from medseg.exchange.dicom.write_series import write_series
+from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
 from medseg.workflows.find_scans import FoundScans, find_scans
 

@@ -16,7 +16,7 @@ from medseg.core.label_map import LabelMap
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.study import Series, Study
 from medseg.core.volume import Volume
-from medseg.exchange.dicom.write_series import write_series
+from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read import read_label_map
 from medseg.models.bundle import load_bundle
@@ -134,3 +134,12 @@ def test_channels_are_named() -> None:
     assert named_channels({"scan": Path("x")}, ("CT",)) == {"CT": Path("x")}
     with pytest.raises(InputError, match=r"takes the channels CT, PET; got CT\. Give each as NAME=PATH"):
         named_channels({"CT": Path("c")}, ("CT", "PET"))
+
+
+def test_a_scan_of_one_value_is_refused_and_leaves_nothing(
+    trained: TrainedModel, tmp_path: Path, upright: Geometry
+) -> None:
+    write_nifti(np.full(upright.shape, 7, np.float32), upright, tmp_path / "flat.nii.gz")
+    with pytest.raises(InputError, match=r"flat\.nii\.gz holds nothing to segment: every voxel is 7"):
+        segment_study({"scan": tmp_path / "flat.nii.gz"}, trained.bundle, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -11,9 +11,15 @@ from medseg.core.task import load_task
 from medseg.datasets.layouts import read_folder
 from medseg.datasets.manifest import Manifest
 from medseg.models.bundle import load_bundle
+from medseg.models.card import model_card
+from medseg.training.planning.ladder import Choice
 from medseg.training.planning.plan import Plan, read_plan, write_plan
 from medseg.training.planning.rules import Budget
+from medseg.workflows.fine_tune import fine_tuning
 from medseg.workflows.make_plan import plan_training
+from medseg.workflows.progress import silent
+from medseg.workflows.settle_plan import settle_plan
+from medseg.workflows.track_training import choose_tracking
 from medseg.workflows.train_model import TrainedModel, train_model
 
 
@@ -22,7 +28,7 @@ def test_the_model_finds_the_ball_and_the_run_folder_tells_all(trained: TrainedM
     assert trained.evaluation.summary.over_labels["dice"].mean > 0.8
     assert {path.name for path in run.iterdir()} == {
         *("plan.toml", "environment.json", "prepared", "checkpoint.safetensors"),
-        *("metrics.csv", "curves.png", "tensorboard", "validation.csv", "model"),
+        *("metrics.csv", "curves.png", "tensorboard", "forecast.json", "validation.csv", "model"),
     }
     with (run / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -102,3 +108,79 @@ def test_image_and_mask_on_different_grids_name_the_millimetres(tmp_path: Path, 
     data = read_folder(tmp_path, ball_data.task)
     with pytest.raises(InputError, match=r"image and mask of case ball1 are on different grids.*3\.000 mm apart"):
         plan_training(data, next(f for f in data.folds if "ball1" in {c.name for c in data.training(f)}), Budget())
+
+
+def test_a_bundle_is_fine_tuned_and_named_as_the_parent(
+    trained: TrainedModel, ball_data: Manifest, ball_plan: Plan, tmp_path: Path
+) -> None:
+    spec = ball_plan.training.model_copy(update={"epochs": 1, "steps_per_epoch": 2})
+    plan = ball_plan.model_copy(update={"training": spec})
+    run = tmp_path / "run"
+    tuned = train_model(ball_data, 0, run, plan=fine_tuning(trained.folder, plan))
+    provenance = load_bundle(run / "model").provenance
+    assert provenance.parent_sha256 == trained.bundle.sha256
+    assert f"| fine-tuned from | `{trained.bundle.sha256}` |" in model_card(tuned.bundle)
+    assert "fine-tuned" not in model_card(trained.bundle)
+    assert json.loads((run / "parent.json").read_text())["fresh"] == []
+    assert read_plan(run / "plan.toml").training.parent_sha256 == trained.bundle.sha256
+    assert tuned.evaluation.summary.over_labels["dice"].mean > 0.7  # two steps from nothing give 0
+
+    before = (run / "checkpoint.safetensors").stat().st_mtime_ns
+    for wanted in (None, fine_tuning(trained.folder), fine_tuning(trained.folder, plan)):
+        train_model(ball_data, 0, run, plan=wanted)  # it is finished, and begun from nothing by none of them
+    assert (run / "checkpoint.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_run_keeps_to_its_parent(trained: TrainedModel, ball_data: Manifest, ball_plan: Plan, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"starts from fresh weights, --from names model"):
+        train_model(ball_data, 0, trained.folder.parent, plan=fine_tuning(trained.folder))
+    other = ball_plan.training.model_copy(update={"parent_sha256": "a" * 64})
+    plan = ball_plan.model_copy(update={"training": other})
+    with pytest.raises(PlanError, match=r"the plan starts from the bundle aaaa.*, --from names model"):
+        train_model(ball_data, 0, tmp_path / "run", plan=fine_tuning(trained.folder, plan))
+    with pytest.raises(PlanError, match=r"starts from the weights of a bundle .* Name it again with --from"):
+        train_model(ball_data, 0, tmp_path / "run", plan=plan)
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+    with pytest.raises(PlanError, match=r"starts from the bundle aaaaaaaaaaaa, --from names model"):
+        train_model(ball_data, 0, tmp_path / "run", plan=fine_tuning(trained.folder))
+
+
+def test_a_plan_to_fine_tune_by_is_made_from_data_and_bundle(
+    trained: TrainedModel, ball_data: Manifest, tmp_path: Path
+) -> None:
+    tuning = fine_tuning(trained.folder, Choice("fcn", ("dice", "cross_entropy")))
+    plan = settle_plan(ball_data, 0, tmp_path / "run", tuning, Budget(minutes=1.0), silent)
+    assert plan.model == trained.bundle.spec.model_copy(update={"window": plan.model.window})
+    assert plan.model.window.patch == trained.bundle.spec.window.patch
+    assert [loss.kind for loss in plan.training.loss] == ["dice", "cross_entropy"]
+    assert plan.training.minutes == pytest.approx(0.9)
+    assert plan == settle_plan(ball_data, 0, tmp_path / "run", fine_tuning(trained.folder), Budget(), silent)
+
+
+def test_a_training_that_was_killed_goes_on_in_the_same_mlflow_run(
+    ball_data: Manifest, ball_plan: Plan, tmp_path: Path
+) -> None:
+    for package in ("mlflow", "sqlalchemy", "alembic"):
+        pytest.importorskip(package, reason="needs the extra: pip install 'medseg[mlflow]'")
+    from mlflow.tracking import MlflowClient
+
+    def kill_in_third_epoch(stage: str, done: float, total: float, note: str = "") -> None:
+        if stage == "Training" and done > 0.5:
+            raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    spec = ball_plan.training.model_copy(update={"epochs": 4, "steps_per_epoch": 2})
+    plan = ball_plan.model_copy(update={"training": spec})
+    choose_tracking(run, "mlflow")
+    with pytest.raises(KeyboardInterrupt):
+        train_model(ball_data, 0, run, plan=plan, progress=kill_in_third_epoch)
+    train_model(ball_data, 0, run)
+    client = MlflowClient(f"sqlite:///{run}/mlflow.db")
+    experiment = client.get_experiment_by_name(ball_data.facts.name)
+    (logged,) = client.search_runs([experiment.experiment_id])
+    assert [metric.step for metric in client.get_metric_history(logged.info.run_id, "loss/training")] == [2, 4, 6, 8]
+    assert logged.info.status == "FINISHED"
+    assert "final/dice/sarcoma" in logged.data.metrics
+    kept = {file.path for file in client.list_artifacts(logged.info.run_id)}
+    assert kept == {"plan.toml", "metrics.csv", "curves.png", "validation.csv"}
+    assert not (run / "tensorboard").exists()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+import numpy as np
 
 from medseg.analysis.evaluation.overlap import box_around, overlap_of
 from medseg.analysis.evaluation.surface import surface_distances
@@ -43,24 +46,37 @@ class LabelScores:
 
 @dataclass(frozen=True, slots=True)
 class CaseScores:
-    """The scores of one case, one LabelScores for each label of the schema, and the tolerance of its NSD."""
+    """The scores of one case, one LabelScores for each label of the schema, and the tolerance of its NSD.
+
+    `regions` holds one for each structure of several labels that was scored as a whole.
+    """
 
     case: str
     labels: tuple[LabelScores, ...]
     tolerance_mm: float
+    regions: tuple[LabelScores, ...] = ()
 
     def value(self, label: str, metric: Metric) -> float:
-        """The score of one label; KeyError where the case has no such label."""
-        for scores in self.labels:
+        """The score of one label or region; KeyError where the case has none of that name."""
+        for scores in (*self.labels, *self.regions):
             if scores.label == label:
                 return scores.value(metric)
         raise KeyError(label)
 
 
-def score_case(prediction: LabelMap, reference: LabelMap, *, tolerance_mm: float, case: str = "") -> CaseScores:
+def score_case(
+    prediction: LabelMap,
+    reference: LabelMap,
+    *,
+    tolerance_mm: float,
+    case: str = "",
+    regions: Mapping[str, tuple[int, ...]] | None = None,
+) -> CaseScores:
     """The scores of a predicted mask against its reference, for each label in order of the schema.
 
-    `tolerance_mm` is how far apart surfaces may lie for NSD; `case` names the result.
+    `tolerance_mm` is how far apart surfaces may lie for NSD; `case` names the result; `regions` names structures of
+    several labels, by their indices, that are scored as wholes too. Where nobody judged the reference (its schema's
+    `ignored` value), both masks count as background.
     Raises GeometryError where the two are on different grids, InputError where their labels differ or the tolerance
     is not a length.
     """
@@ -68,14 +84,23 @@ def score_case(prediction: LabelMap, reference: LabelMap, *, tolerance_mm: float
         raise InputError(f"the tolerance of the surface Dice is a length of 0 mm or more, got {tolerance_mm}")
     prediction.geometry.require_same(reference.geometry, _named("the predicted and the reference mask", case))
     _require_same_labels(prediction, reference, case)
+    if reference.schema.ignored is not None:
+        judged = np.where(reference.known, prediction.array, 0).astype(prediction.array.dtype)
+        prediction = LabelMap(judged, prediction.geometry, prediction.schema)
     scores = tuple(
-        _score_label(prediction, reference, label.index, label.name, tolerance_mm) for label in reference.schema.labels
+        _score_labels(prediction, reference, (label.index,), label.name, tolerance_mm)
+        for label in reference.schema.labels
     )
-    return CaseScores(case, scores, tolerance_mm)
+    wholes = tuple(
+        _score_labels(prediction, reference, indices, name, tolerance_mm) for name, indices in (regions or {}).items()
+    )
+    return CaseScores(case, scores, tolerance_mm, wholes)
 
 
-def _score_label(prediction: LabelMap, reference: LabelMap, index: int, name: str, tolerance_mm: float) -> LabelScores:
-    predicted, true = prediction.mask(index), reference.mask(index)
+def _score_labels(
+    prediction: LabelMap, reference: LabelMap, indices: tuple[int, ...], name: str, tolerance_mm: float
+) -> LabelScores:
+    predicted, true = (np.isin(label_map.array, indices) for label_map in (prediction, reference))
     box = box_around(predicted, true)
     if box is not None:
         predicted, true = predicted[box], true[box]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,8 @@ class Summary:
     tolerance_mm: float
     resamples: int
     seed: int
+    by_region: dict[str, dict[Metric, Statistic]] = field(default_factory=dict)
+    """Of each structure of several labels that was scored as a whole; no part of `over_labels`."""
 
 
 def summarise(
@@ -66,29 +68,39 @@ def summarise(
     labels = require_comparable(cases)
     draws = draw_cases(list(range(len(cases))) if subjects is None else list(subjects), len(cases), resamples, seed)
     by_label: dict[str, dict[Metric, Statistic]] = {label: {} for label in labels}
+    regions = [scores.label for scores in cases[0].regions]
+    by_region: dict[str, dict[Metric, Statistic]] = {region: {} for region in regions}
     over_labels: dict[Metric, Statistic] = {}
     for metric in METRICS:
         values = score_table(cases, labels, metric)
-        statistics = [_statistic(column[:, None], draws) for column in values.T]
-        for label, statistic in zip(labels, statistics, strict=True):
-            by_label[label][metric] = statistic
+        for label, column in zip(labels, values.T, strict=True):
+            by_label[label][metric] = _statistic(column[:, None], draws)
+        for region, column in zip(regions, score_table(cases, regions, metric).T, strict=True):
+            by_region[region][metric] = _statistic(column[:, None], draws)
         over_labels[metric] = _statistic(values, draws)
-    return Summary(by_label, over_labels, len(cases), cases[0].tolerance_mm, resamples, seed)
+    return Summary(by_label, over_labels, len(cases), cases[0].tolerance_mm, resamples, seed, by_region)
 
 
 def require_comparable(cases: Sequence[CaseScores]) -> tuple[str, ...]:
-    """The labels that all cases were scored for. Raises InputError where there is no case or they differ."""
+    """The labels that all cases were scored for. Raises InputError where there is no case or they differ.
+
+    Regions must be the same too, and the tolerance.
+    """
     if not cases:
         raise InputError("there are no cases to summarise; score at least one")
-    labels = tuple(scores.label for scores in cases[0].labels)
+    names = _names(cases[0])
     for case in cases:
-        if tuple(scores.label for scores in case.labels) != labels or case.tolerance_mm != cases[0].tolerance_mm:
+        if _names(case) != names or case.tolerance_mm != cases[0].tolerance_mm:
             raise InputError(
                 f"case {case.case!r} was scored for other labels or at another tolerance than case {cases[0].case!r}: "
-                f"{[scores.label for scores in case.labels]} at {case.tolerance_mm} mm, "
-                f"{list(labels)} at {cases[0].tolerance_mm} mm. Score all cases alike."
+                f"{list(_names(case))} at {case.tolerance_mm} mm, "
+                f"{list(names)} at {cases[0].tolerance_mm} mm. Score all cases alike."
             )
-    return labels
+    return tuple(scores.label for scores in cases[0].labels)
+
+
+def _names(case: CaseScores) -> tuple[str, ...]:
+    return tuple(scores.label for scores in (*case.labels, *case.regions))
 
 
 def score_table(cases: Sequence[CaseScores], labels: Sequence[str], metric: Metric) -> NDArray[np.float64]:

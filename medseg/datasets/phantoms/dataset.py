@@ -14,7 +14,7 @@ from medseg.core.study import Series, Study
 from medseg.core.task import load_task
 from medseg.datasets.manifest import CaseRow, DataFile, DataSet, Manifest, read_manifest, write_manifest
 from medseg.datasets.phantoms.study import TASK, PhantomStudy, make_study, phantom_grid
-from medseg.exchange.dicom.write_series import write_series
+from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
 
 NAME = "phantoms"

@@ -22,7 +22,7 @@ from medseg.core.errors import InputError
 from medseg.exchange.dicom.elements import lenient, text
 from medseg.exchange.dicom.files import find_files, is_dicom, read_dataset, sop_class, transfer_syntax
 from medseg.exchange.dicom.reading.kinds import kind_of
-from medseg.exchange.dicom.write_series import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
+from medseg.exchange.dicom.writing.elements import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 
 _KEPT_KEYWORDS = """
 SpecificCharacterSet ImageType SOPClassUID Modality Manufacturer ManufacturerModelName PatientSex PatientAge

@@ -96,16 +96,24 @@ class Inspection(BaseModel):
         return rows
 
 
-def inspect(path: Path, *, with_pixels: bool = False) -> Inspection:
+def inspect(path: Path, *, with_pixels: bool = False, mends: Mends | None = None) -> Inspection:
     """What lies under a path. By headers alone, unless `with_pixels`: then every volume is read and checked.
 
-    Raises InputError where the path does not exist.
+    With `mends` only the series and the phase that they name, and gaps filled where they say so. Raises InputError
+    where the path does not exist, or holds no series or phase of that name.
     """
+    mends = mends or Mends()
     if not path.exists():
         raise InputError(f"{path} does not exist. Check the path.")
     with lenient():
         contents = contents_of(path)
-        series = tuple(_found(one, with_pixels) for one in contents.series)
+        chosen = [one for one in contents.series if mends.series is None or one.is_called(mends.series)]
+        series = tuple(_found(one, with_pixels, mends) for one in chosen)
+    if mends.series is not None and not chosen:
+        there = "; ".join(one.label for one in contents.series) or "none"
+        raise InputError(f"no series under {path} is called {mends.series!r}; there are: {there}")
+    if mends.phase is not None and not any(one.volumes for one in series):
+        raise InputError(f"no series under {path} has a phase that is called {mends.phase!r}")
     others = tuple(FoundObject(path=file, what=what) for file, what in (*contents.damaged, *contents.passed_over))
     return Inspection(path=path, series=series, others=others)
 
@@ -117,7 +125,7 @@ def orientation_of(geometry: Geometry) -> Orientation:
     return _ORIENTATIONS[axis] if normal[axis] >= _STRAIGHT else "oblique"
 
 
-def _found(series: SeriesFiles, with_pixels: bool) -> FoundSeries:
+def _found(series: SeriesFiles, with_pixels: bool, mends: Mends) -> FoundSeries:
     first = series.images[0]
     return FoundSeries(
         patient_id=first.said("PatientID"),
@@ -133,20 +141,25 @@ def _found(series: SeriesFiles, with_pixels: bool) -> FoundSeries:
         contrast_agent=first.said("ContrastBolusAgent"),
         image_type=first.image_type,
         image_count=sum(image.frame_count for image in series.images),
-        volumes=_volumes(series, with_pixels),
+        volumes=_volumes(series, with_pixels, mends),
     )
 
 
-def _volumes(series: SeriesFiles, with_pixels: bool) -> tuple[FoundVolume, ...]:
+def _volumes(series: SeriesFiles, with_pixels: bool, mends: Mends) -> tuple[FoundVolume, ...]:
     try:
         found = phases(usable_frames(series)[0])
     except InputError as error:
         return (FoundVolume(phase="", outcome="refused", reason=str(error)),)
-    return tuple(_volume(series, phase, len(found) > 1, with_pixels) for phase in found)
+    chosen = [phase for phase in found if mends.phase is None or phase.is_called(mends.phase)]
+    is_open = len(found) > 1 and mends.phase is None
+    wanted = [Mends(phase=phase.name if len(found) > 1 else None, allow_gaps=mends.allow_gaps) for phase in chosen]
+    return tuple(
+        _volume(series, phase, with_pixels, its, "choose a phase" if is_open else "read")
+        for phase, its in zip(chosen, wanted, strict=True)
+    )
 
 
-def _volume(series: SeriesFiles, phase: Phase, is_one_of_many: bool, with_pixels: bool) -> FoundVolume:
-    mends = Mends(phase=phase.name if is_one_of_many else None)
+def _volume(series: SeriesFiles, phase: Phase, with_pixels: bool, mends: Mends, outcome: Outcome) -> FoundVolume:
     try:
         arranged = arrange(series, mends)
         warnings = read_series(series, mends).warnings if with_pixels else arranged.warnings
@@ -155,7 +168,7 @@ def _volume(series: SeriesFiles, phase: Phase, is_one_of_many: bool, with_pixels
     geometry = arranged.stack.geometry
     return FoundVolume(
         phase=phase.name,
-        outcome="choose a phase" if is_one_of_many else "read",
+        outcome=outcome,
         warnings=warnings,
         shape=geometry.shape,
         spacing_mm=geometry.spacing_mm,

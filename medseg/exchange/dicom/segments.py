@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,9 @@ from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import Code, Label, LabelSchema
+
+_FINDING_SUFFIX = re.compile(r" (\d+|\(not counted\))$")
+"""What medseg's own writers put behind a counted label's name: the finding's number, or that it is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,9 @@ def _label_of(
         found = [label for label in schema.labels if label.name == wanted]
     else:
         found = [label for label in schema.labels if _plain(label.name) == _plain(segment.name)]
+        if not found:  # one finding of a label, as medseg's own objects name it
+            stem = _FINDING_SUFFIX.sub("", _plain(segment.name))
+            found = [label for label in schema.labels if label.is_counted and _plain(label.name) == stem]
         if not found and segment.code is not None:
             same = [label for label in schema.labels if _key(label.code) == _key(segment.code)]
             twins = [

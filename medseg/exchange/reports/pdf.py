@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from medseg.core.atomic import whole_file
 from medseg.core.findings import Finding, FindingFlag, Measurement
@@ -105,8 +107,21 @@ def _pictures(figure: Figure, report: Report, volume: Volume, label_map: LabelMa
         for label in label_map.schema.labels:
             if (shown == label.index).any():
                 colour = tuple(part / 255 for part in label.colour)
-                axes.contour(shown == label.index, levels=[0.5], colors=[colour], linewidths=0.9)
+                _outline(axes, shown == label.index, colour)
         _frame(axes, view, slices.edges(screen.geometry, view.plane))
+
+
+def _outline(axes: Axes, inside: NDArray[np.bool_], colour: tuple[float, ...]) -> None:
+    if min(inside.shape) > 1:
+        axes.contour(inside, levels=[0.5], colors=[colour], linewidths=0.9)
+        return
+    # a scan of one slice is a line of pixels from the side: contours need a frame around it, the picture does not
+    rows, columns = inside.shape
+    limits = (axes.get_xlim(), axes.get_ylim())
+    axes.contour(np.arange(-1, columns + 1), np.arange(-1, rows + 1), np.pad(inside, 1), levels=[0.5], colors=[colour],
+                 linewidths=0.9)  # fmt: skip
+    axes.set_xlim(limits[0])
+    axes.set_ylim(limits[1])
 
 
 def _views(findings: Sequence[Finding], volume: Volume) -> list[_View]:
@@ -115,12 +130,12 @@ def _views(findings: Sequence[Finding], volume: Volume) -> list[_View]:
     first = counted or list(findings)
     middle = tuple(n // 2 for n in volume.geometry.shape)
     target = first[0].index if first else (middle[0], middle[1], middle[2])
-    name = _name(first[0]) if first else "middle of the scan"
+    name = finding_name(first[0]) if first else "middle of the scan"
     index = slices.to_screen_index(volume.geometry, target)
     views = [_View(plane, index, f"{name}, {plane}") for plane in slices.PLANES]
     for finding in counted[1:4]:
         place = slices.to_screen_index(volume.geometry, finding.index)
-        views.append(_View("axial", place, f"{_name(finding)}, axial"))
+        views.append(_View("axial", place, f"{finding_name(finding)}, axial"))
     return views
 
 
@@ -153,7 +168,7 @@ def _table(figure: Figure, findings: Sequence[Finding]) -> float:
     headings = ["finding", *(_heading(name, units[name]) for name in names), "centre R A S mm"]
     rows = [
         [
-            _name(finding),
+            finding_name(finding),
             *(_cell(finding, name) for name in names),
             " ".join(f"{round(x)}" for x in finding.centroid_mm),
         ]
@@ -173,7 +188,7 @@ def _table(figure: Figure, findings: Sequence[Finding]) -> float:
 def _notes(figure: Figure, report: Report, top: float) -> None:
     """What to beware of: flags of findings, warnings about the scan, and the limits of the method."""
     flagged = [
-        f"{_name(finding)}: {', '.join(FLAG_WORDS[flag] for flag in finding.flags)}"
+        f"{finding_name(finding)}: {', '.join(FLAG_WORDS[flag] for flag in finding.flags)}"
         for finding in report.findings[:MOST_ROWS]
         if finding.flags
     ]
@@ -198,9 +213,23 @@ def _notes(figure: Figure, report: Report, top: float) -> None:
     write(figure, 0.94, 0.032, f"scan {report.source_sha256[:12]}", size=7.5, color="0.35", ha="right")
 
 
-def _name(finding: Finding) -> str:
+def finding_name(finding: Finding) -> str:
+    """What a finding is called: "liver", "lesion 2"."""
     name = finding.label.name.replace("_", " ")
     return f"{name} {finding.instance}" if finding.label.is_counted else name
+
+
+def measured_in_words(finding: Finding) -> str:
+    """The measurements that the table shows, in a sentence: "volume 1.50 ml (0.40–2.60), longest 12.3 mm"."""
+    by_name = {measured.name: measured for measured in finding.measurements}
+    said = []
+    for name, short in SHORT_NAMES.items():
+        measured = by_name.get(name)
+        if measured is not None:
+            unit = PRINTED_UNITS.get(measured.unit, measured.unit)
+            interval = f" ({_interval(measured)})" if measured.interval else ""
+            said.append(f"{short} {_number(measured.value)} {unit}".strip() + interval)
+    return ", ".join(said)
 
 
 def _heading(name: str, unit: str) -> str:
@@ -221,9 +250,11 @@ def _interval(measured: Measurement) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that count, and no more."""
+    """Two or three digits that count, and no more."""
     if value == 0 or abs(value) >= 100:
         return f"{value:.0f}"
+    if abs(value) < 0.1:
+        return f"{value:.2g}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 

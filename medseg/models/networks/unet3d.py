@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from monai.networks.nets import DynUNet
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -58,20 +58,22 @@ class UNet3DConfig(BaseModel):
         """What a person would ask of it first."""
         return f"channels {', '.join(map(str, self.channels))}{', residual' if self.residual else ''}"
 
+    def dynunet_arguments(self, in_channels: int, out_channels: int) -> dict[str, Any]:
+        """What MONAI's DynUNet is made with, as values that JSON can hold too."""
+        return {
+            "spatial_dims": 3,
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "kernel_size": [list(size) for size in self.kernel_sizes],
+            "strides": [list(stride) for stride in self.strides],
+            "upsample_kernel_size": [list(stride) for stride in self.strides[1:]],
+            "filters": list(self.channels),
+            "norm_name": ["INSTANCE", {"affine": True}],
+            "deep_supervision": self.deep_supervision > 0,
+            "deep_supr_num": max(1, self.deep_supervision),
+            "res_block": self.residual,
+        }
+
     def build(self, in_channels: int, out_channels: int) -> UNet3D:
         """The network with fresh weights from torch's random state."""
-        return UNet3D(
-            DynUNet(
-                spatial_dims=3,
-                in_channels=in_channels,
-                out_channels=out_channels,
-                kernel_size=[list(size) for size in self.kernel_sizes],
-                strides=[list(stride) for stride in self.strides],
-                upsample_kernel_size=[list(stride) for stride in self.strides[1:]],
-                filters=list(self.channels),
-                norm_name=("INSTANCE", {"affine": True}),
-                deep_supervision=self.deep_supervision > 0,
-                deep_supr_num=max(1, self.deep_supervision),
-                res_block=self.residual,
-            )
-        )
+        return UNet3D(DynUNet(**self.dynunet_arguments(in_channels, out_channels)))

@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from medseg.training.losses.targets import is_known, label_masks, label_probabilities
+from medseg.training.losses.targets import Regions, is_known, label_masks, label_probabilities
 
 Length = Annotated[float, Field(gt=0)]
 Spacing = tuple[float, float, float]
@@ -21,17 +21,27 @@ class BoundaryLoss(nn.Module):
     has nothing of, or is full of, has no surface there and costs nothing: a loss of overlap must see to it.
     """
 
-    def __init__(self, spacing_mm: Spacing) -> None:
+    def __init__(self, spacing_mm: Spacing, regions: Regions | None = None) -> None:
         super().__init__()
+        self.regions = regions
         self.spacing_mm = spacing_mm
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """A scalar in mm from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k)."""
-        probabilities = label_probabilities(logits, target)
-        truth = label_masks(target, logits.shape[1])
+        return self.from_sums(self.sums(logits, target))
+
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The sum over labels and voxels in mm, and the number of known voxels times that of labels."""
+        probabilities = label_probabilities(logits, target, self.regions)
+        truth = label_masks(target, logits.shape[1], self.regions)
         excess = probabilities - truth.to(probabilities.dtype)
-        voxels = is_known(target).sum().clamp_min(1) * truth.shape[1]
-        return (signed_distance_mm(truth, self.spacing_mm) * excess).sum() / voxels
+        distance_mm = (signed_distance_mm(truth, self.spacing_mm) * excess).sum()
+        return torch.stack([distance_mm, is_known(target).sum() * truth.shape[1]])
+
+    def from_sums(self, sums: Tensor) -> Tensor:
+        """The loss from the batch's sums; 0 where no voxel is known."""
+        distance_mm, voxels = sums.unbind()
+        return distance_mm / voxels.clamp_min(1)
 
 
 class BoundaryConfig(BaseModel):
@@ -42,9 +52,11 @@ class BoundaryConfig(BaseModel):
     weight: float = Field(default=1.0, gt=0)
     spacing_mm: tuple[Length, Length, Length] = (1.0, 1.0, 1.0)
     """Of the prepared image."""
+    regions: Regions | None = None
+    """Structures to be trained for in place of the single labels, by class numbers."""
 
     def build(self) -> BoundaryLoss:
-        return BoundaryLoss(self.spacing_mm)
+        return BoundaryLoss(self.spacing_mm, self.regions)
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medseg.training.losses.targets import label_masks, label_probabilities
+from medseg.training.losses.targets import Regions, label_masks, label_probabilities
 
 OVER_BATCH_AND_VOXELS = (0, 2, 3, 4)
 
@@ -22,24 +22,35 @@ class CentrelineDiceLoss(nn.Module):
     numerator and denominator, so that a label that is absent from batch and prediction costs nothing.
     """
 
-    def __init__(self, iterations: int, smooth: float) -> None:
+    def __init__(self, iterations: int, smooth: float, regions: Regions | None = None) -> None:
         super().__init__()
+        self.regions = regions
         self.iterations = iterations
         self.smooth = smooth
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """A scalar from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k)."""
-        probabilities = label_probabilities(logits, target)
-        truth = label_masks(target, logits.shape[1]).to(probabilities.dtype)
-        precision = self._part_inside(soft_skeleton(probabilities, self.iterations), truth)
-        sensitivity = self._part_inside(soft_skeleton(truth, self.iterations), probabilities)
+        return self.from_sums(self.sums(logits, target))
+
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Of the predicted, then of the true skeleton of each label: what lies inside, and all: (4, label)."""
+        probabilities = label_probabilities(logits, target, self.regions)
+        truth = label_masks(target, logits.shape[1], self.regions).to(probabilities.dtype)
+        sums = []
+        for skeleton, mask in (
+            (soft_skeleton(probabilities, self.iterations), truth),
+            (soft_skeleton(truth, self.iterations), probabilities),
+        ):
+            sums += [(skeleton * mask).sum(OVER_BATCH_AND_VOXELS), skeleton.sum(OVER_BATCH_AND_VOXELS)]
+        return torch.stack(sums)
+
+    def from_sums(self, sums: Tensor) -> Tensor:
+        """The loss from the batch's sums."""
+        found_inside, found, true_inside, true = sums.unbind()
+        precision = (found_inside + self.smooth) / (found + self.smooth)
+        sensitivity = (true_inside + self.smooth) / (true + self.smooth)
         dice = 2 * precision * sensitivity / (precision + sensitivity)
         return 1 - dice.mean()
-
-    def _part_inside(self, skeleton: Tensor, mask: Tensor) -> Tensor:
-        """The part of each label's skeleton that lies in its mask, above 0 and at most 1."""
-        inside = (skeleton * mask).sum(OVER_BATCH_AND_VOXELS)
-        return (inside + self.smooth) / (skeleton.sum(OVER_BATCH_AND_VOXELS) + self.smooth)
 
 
 class CentrelineDiceConfig(BaseModel):
@@ -51,9 +62,11 @@ class CentrelineDiceConfig(BaseModel):
     iterations: int = Field(default=3, ge=0)
     """Erosions: at least the radius, in voxels, of the widest tube."""
     smooth: float = Field(default=1.0, gt=0)
+    regions: Regions | None = None
+    """Structures to be trained for in place of the single labels, by class numbers."""
 
     def build(self) -> CentrelineDiceLoss:
-        return CentrelineDiceLoss(self.iterations, self.smooth)
+        return CentrelineDiceLoss(self.iterations, self.smooth, self.regions)
 
 
 def soft_skeleton(masks: Tensor, iterations: int) -> Tensor:

@@ -22,7 +22,11 @@ class CrossEntropyLoss(nn.Module):
         self.class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """A scalar from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k).
+        """A scalar from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k)."""
+        return self.from_sums(self.sums(logits, target))
+
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The weighted sum over the known voxels, and the sum of their weights.
 
         Raises PlanError where the weights are not one for each class.
         """
@@ -37,7 +41,12 @@ class CrossEntropyLoss(nn.Module):
         weights = weights.to(logits.device)
         cross_entropy = F.cross_entropy(logits.float(), target, reduction="none", ignore_index=IGNORED)
         of_voxel = weights[torch.where(is_known(target), target, 0)] * is_known(target)
-        return (of_voxel * cross_entropy).sum() / of_voxel.sum().clamp_min(torch.finfo(torch.float32).tiny)
+        return torch.stack([(of_voxel * cross_entropy).sum(), of_voxel.sum()])
+
+    def from_sums(self, sums: Tensor) -> Tensor:
+        """The loss from the batch's sums; 0 where no voxel is known."""
+        total, weight = sums.unbind()
+        return total / weight.clamp_min(torch.finfo(torch.float32).tiny)
 
 
 class CrossEntropyConfig(BaseModel):

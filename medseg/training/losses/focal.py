@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medseg.training.losses.targets import IGNORED, mean_of_known
+from medseg.training.losses.targets import IGNORED, is_known
 
 
 class FocalLoss(nn.Module):
@@ -21,10 +21,20 @@ class FocalLoss(nn.Module):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """A scalar from class scores (batch, class, i, j, k) and class numbers (batch, i, j, k)."""
+        return self.from_sums(self.sums(logits, target))
+
+    def sums(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The sum over the known voxels, and their number."""
         cross_entropy = F.cross_entropy(logits.float(), target, reduction="none", ignore_index=IGNORED)
         # Kept above 0, where a power below 1 has no finite slope.
         miss = (1 - (-cross_entropy).exp()).clamp_min(torch.finfo(torch.float32).eps)
-        return mean_of_known(miss**self.gamma * cross_entropy, target)
+        known = is_known(target)
+        return torch.stack([(miss**self.gamma * cross_entropy * known).sum(), known.sum()])
+
+    def from_sums(self, sums: Tensor) -> Tensor:
+        """The loss from the batch's sums; 0 where no voxel is known."""
+        total, known = sums.unbind()
+        return total / known.clamp_min(1)
 
 
 class FocalConfig(BaseModel):

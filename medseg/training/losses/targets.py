@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
 
-IGNORED = 255
+from medseg.core.labels import IGNORED_CLASS
+
+Regions = tuple[tuple[Annotated[int, Field(ge=1)], ...], ...]
+"""Structures that may overlap, each by the numbers of its classes."""
+
+IGNORED = IGNORED_CLASS
 """The class number of a voxel whose truth is not known: no loss asks anything of it."""
 
 
@@ -14,19 +22,25 @@ def is_known(target: Tensor) -> Tensor:
     return target != IGNORED
 
 
-def label_masks(target: Tensor, classes: int) -> Tensor:
-    """Whether a voxel is of each label, background left out: (batch, class - 1, i, j, k) bool; nowhere if ignored."""
+def label_masks(target: Tensor, classes: int, regions: Regions | None = None) -> Tensor:
+    """Whether a voxel is of each label, background left out: (batch, class - 1, i, j, k) bool; nowhere if ignored.
+
+    With `regions`, whether it is of each of those: (batch, region, i, j, k).
+    """
     labels = torch.arange(1, classes, device=target.device, dtype=target.dtype)
-    return target[:, None] == labels.view(1, -1, 1, 1, 1)
+    masks = target[:, None] == labels.view(1, -1, 1, 1, 1)
+    if regions is None:
+        return masks
+    return torch.stack([masks[:, [n - 1 for n in region]].any(dim=1) for region in regions], dim=1)
 
 
-def label_probabilities(logits: Tensor, target: Tensor) -> Tensor:
-    """The probability of each label, background left out: (batch, class - 1, i, j, k) float32; 0 where ignored."""
-    probabilities = logits.float().softmax(dim=1)[:, 1:]
-    return probabilities * is_known(target)[:, None]
+def label_probabilities(logits: Tensor, target: Tensor, regions: Regions | None = None) -> Tensor:
+    """The probability of each label, background left out: (batch, class - 1, i, j, k) float32; 0 where ignored.
 
-
-def mean_of_known(values: Tensor, target: Tensor) -> Tensor:
-    """The mean over the voxels whose truth is known; 0 where there are none."""
-    known = is_known(target)
-    return (values * known).sum() / known.sum().clamp_min(1)
+    With `regions`, of each of those: the sum over its classes, since a voxel is of one class only. So regions that
+    contain each other are never at odds, and a model trained for them is run like any other.
+    """
+    probabilities = logits.float().softmax(dim=1)[:, 1:] * is_known(target)[:, None]
+    if regions is None:
+        return probabilities
+    return torch.stack([probabilities[:, [n - 1 for n in region]].sum(dim=1) for region in regions], dim=1)

@@ -20,13 +20,11 @@ from medseg.training.losses.centreline_dice import CentrelineDiceConfig
 from medseg.training.losses.cross_entropy import CrossEntropyConfig
 from medseg.training.losses.dice import DiceConfig
 from medseg.training.losses.focal import FocalConfig
-from medseg.training.losses.weighted_sum import LossConfig
+from medseg.training.losses.targets import Regions
+from medseg.training.losses.weighted_sum import LossConfig, lack_of_overlap
 
 NetworkName = Literal["unet3d", "residual_unet3d", "fcn", "tiramisu", "pspnet", "deeplabv3", "cnn_crf"]
 LossName = Literal["dice", "focal", "cross_entropy", "centreline_dice", "boundary"]
-
-NEEDS_OVERLAP: frozenset[LossName] = frozenset({"centreline_dice", "boundary"})
-"""Losses that do not see a label's whole extent, and so cannot train a network alone."""
 
 RELATIVE_MEMORY: dict[NetworkName, dict[Literal["cpu", "cuda"], float]] = {
     "unet3d": {"cpu": 1.0, "cuda": 1.0},
@@ -113,8 +111,10 @@ def choose_network(name: NetworkName, stages: Stages) -> NetworkConfig:
             assert_never(name)
 
 
-def choose_losses(names: Sequence[LossName], spacing_mm: tuple[float, float, float]) -> tuple[LossConfig, ...]:
-    """The losses of those names, to be summed.
+def choose_losses(
+    names: Sequence[LossName], spacing_mm: tuple[float, float, float], regions: Regions | None = None
+) -> tuple[LossConfig, ...]:
+    """The losses of those names, to be summed; those of overlap for `regions`, where the task has any.
 
     Raises PlanError where one is named twice, or none of them sees a label's whole extent.
     """
@@ -123,12 +123,9 @@ def choose_losses(names: Sequence[LossName], spacing_mm: tuple[float, float, flo
             raise PlanError(
                 f"the loss {name} is named {names.count(name)} times; name it once and weigh it in the plan"
             )
-    if NEEDS_OVERLAP.issuperset(names):
-        raise PlanError(
-            f"{' and '.join(names)} cannot train a network alone: nothing in it asks for a label's whole extent. "
-            "Add a loss of overlap, as in `--loss dice`."
-        )
-    return tuple(_loss(name, spacing_mm) for name in names)
+    if lacking := lack_of_overlap(names):
+        raise PlanError(f"{lacking}, as in `--loss dice`.")
+    return tuple(_loss(name, spacing_mm, regions) for name in names)
 
 
 def choice_of(network: NetworkConfig, losses: Sequence[LossConfig]) -> Choice:
@@ -137,18 +134,18 @@ def choice_of(network: NetworkConfig, losses: Sequence[LossConfig]) -> Choice:
     return Choice("residual_unet3d" if is_residual else network.kind, tuple(loss.kind for loss in losses))
 
 
-def _loss(name: LossName, spacing_mm: tuple[float, float, float]) -> LossConfig:
+def _loss(name: LossName, spacing_mm: tuple[float, float, float], regions: Regions | None) -> LossConfig:
     match name:
         case "dice":
-            return DiceConfig()
+            return DiceConfig(regions=regions)
         case "focal":
             return FocalConfig()
         case "cross_entropy":
             return CrossEntropyConfig()
         case "centreline_dice":
-            return CentrelineDiceConfig()
+            return CentrelineDiceConfig(regions=regions)
         case "boundary":
-            return BoundaryConfig(weight=MM_PER_CLASS_SCORE, spacing_mm=spacing_mm)
+            return BoundaryConfig(weight=MM_PER_CLASS_SCORE, spacing_mm=spacing_mm, regions=regions)
         case _:
             assert_never(name)
 

@@ -19,8 +19,9 @@ from medseg.imaging.preparation import Preparation
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.training.augment import AugmentationConfig
 from medseg.training.planning.fingerprint import ChannelFacts, Fingerprint
-from medseg.training.planning.ladder import RELATIVE_MEMORY, Choice, LossName, Stages, choose_losses, choose_network
+from medseg.training.planning.ladder import RELATIVE_MEMORY, Choice, Stages, choose_network
 from medseg.training.planning.plan import Plan, TrainingSpec
+from medseg.training.planning.targets import choose_foreground_fraction, choose_target_losses
 
 Triple = tuple[int, int, int]
 Spacing = tuple[float, float, float]
@@ -40,8 +41,10 @@ BYTES_PER_ACTIVATION = 40
 """Bytes of training for each voxel and channel of the finest stage, all stages counted: `benchmarks/memory.py` measured
 a growth of about 36 for the U-Net in bfloat16, above some 0.3 GB that are there whatever the size."""
 
+FEW_SUBJECTS = 10
+"""Fewer subjects than this show a network too little of how people differ: it must be shown made differences."""
+
 DEFAULT_CHOICE = Choice()
-DEFAULT_LOSSES: tuple[LossName, ...] = ("dice", "focal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,9 @@ def make_plan(task: Task, fingerprint: Fingerprint, budget: Budget, choice: Choi
             steps_per_epoch=steps,
             epochs=epochs,
             minutes=budget.minutes,
-            augmentation=AugmentationConfig(mirror_axes=mirror_axes),
-            loss=choose_losses(choice.losses or DEFAULT_LOSSES, spacing),
+            foreground_fraction=choose_foreground_fraction(fingerprint, spacing, patch, batch_size),
+            augmentation=choose_augmentation(fingerprint.subject_count, mirror_axes),
+            loss=choose_target_losses(task, fingerprint, spacing, choice.losses),
         ),
     )
 
@@ -158,6 +162,17 @@ def choose_mirror_axes(task: Task) -> tuple[int, ...]:
     return () if is_sided else (0,)
 
 
+def choose_augmentation(subjects: int, mirror_axes: tuple[int, ...]) -> AugmentationConfig:
+    """The default, a little milder than nnU-Net's; with few subjects nnU-Net's full reach of turn and zoom.
+
+    Theirs is a turn of up to 30 degrees and a zoom of 0.7 to 1.4, evenly drawn (Isensee et al. 2021, supplement): as
+    standard deviations 17 degrees and 0.2.
+    """
+    if subjects >= FEW_SUBJECTS:
+        return AugmentationConfig(mirror_axes=mirror_axes)
+    return AugmentationConfig(mirror_axes=mirror_axes, rotation_degrees=17.0, scale=0.2)
+
+
 def most_patch_voxels(budget: Budget, relative_memory: float = 1.0) -> int:
     """The largest patch worth its time: on a CPU steps must stay short, on a GPU two patches must fit its memory."""
     if budget.device == "cpu":
@@ -174,7 +189,7 @@ def choose_channels(stages: int, budget: Budget) -> tuple[int, ...]:
 
 def choose_batch_size(patch: Triple, first_channels: int, budget: Budget, relative_memory: float = 1.0) -> int:
     """As many patches as the memory holds, to 2 on a CPU and to 16 on a GPU. Raises PlanError below one."""
-    bytes_per_patch = math.prod(patch) * first_channels * BYTES_PER_ACTIVATION * relative_memory
+    bytes_per_patch = training_bytes(patch, first_channels, relative_memory)
     fitting = int(budget.memory_gb * 2**30 * 0.8 / bytes_per_patch)
     if fitting < 1:
         raise PlanError(
@@ -182,6 +197,11 @@ def choose_batch_size(patch: Triple, first_channels: int, budget: Budget, relati
             f"{budget.memory_gb:g} GB. Give more memory, or lower the patch in the plan."
         )
     return min(fitting, 2 if budget.device == "cpu" else 16)
+
+
+def training_bytes(patch: Triple, first_channels: int, relative_memory: float = 1.0) -> float:
+    """Bytes that a training step takes for each patch of a batch."""
+    return math.prod(patch) * first_channels * BYTES_PER_ACTIVATION * relative_memory
 
 
 def _kernel(spacing: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Triple:

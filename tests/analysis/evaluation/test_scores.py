@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from medseg.analysis.evaluation.scores import METRICS, score_case
+from medseg.analysis.evaluation.summary import summarise
 from medseg.core.errors import GeometryError, InputError
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
@@ -80,3 +81,20 @@ def test_other_labels_are_refused(reference: NDArray[np.uint8]) -> None:
 def test_a_tolerance_is_a_length(reference: NDArray[np.uint8], tolerance_mm: float) -> None:
     with pytest.raises(InputError, match="tolerance of the surface Dice"):
         score_case(label_map(reference), label_map(reference), tolerance_mm=tolerance_mm)
+
+
+def test_a_region_is_scored_as_one_structure(reference: NDArray[np.uint8]) -> None:
+    swapped = np.where(reference > 0, 3 - reference, 0).astype(np.uint8)  # first and second change names
+    wholes = {"both": (1, 2), "second and third": (2, 3)}
+    scores = score_case(label_map(swapped), label_map(reference), tolerance_mm=1.0, regions=wholes)
+    assert scores.value("first", "dice") == 0
+    assert scores.value("both", "dice") == scores.value("both", "nsd") == 1
+    assert scores.value("second and third", "dice") == 0
+    assert [region.label for region in scores.regions] == ["both", "second and third"]
+    summary = summarise([scores, scores])
+    assert list(summary.by_label) == ["first", "second", "third"]
+    assert summary.by_region["both"]["dice"].mean == 1
+    assert summary.over_labels["dice"].mean == 0  # of the labels alone
+    plain = score_case(label_map(swapped), label_map(reference), tolerance_mm=1.0)
+    with pytest.raises(InputError, match="scored for other labels"):
+        summarise([scores, plain])

@@ -30,6 +30,9 @@ CONFIGS: list[LossConfig] = [
     CentrelineDiceConfig(smooth=1e-3),
     BoundaryConfig(),
     BoundaryConfig(spacing_mm=(3.0, 1.0, 0.5)),
+    DiceConfig(regions=((1, 2), (2,))),
+    CentrelineDiceConfig(smooth=1e-3, regions=((1, 2), (2,))),
+    BoundaryConfig(regions=((1, 2), (2,))),
 ]
 each_config = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.kind)
 SHAPE = (2, 3, 4, 5, 6)
@@ -56,6 +59,24 @@ def test_dice_is_monais_batch_dice() -> None:
         include_background=False, to_onehot_y=True, softmax=True, batch=True, smooth_nr=1e-5, smooth_dr=1e-5
     )
     torch.testing.assert_close(DiceConfig().build()(logits, target), monai(logits, target[:, None]))
+
+
+def test_dice_of_regions_is_that_of_their_union() -> None:
+    logits, target = drawn()
+    whole = DiceConfig(regions=((1, 2),)).build()(logits, target)
+    # Two classes of which the second is 1 or 2: its score is the log of the sum of their exponentials.
+    merged = torch.stack([logits[:, 0], logits[:, 1:].logsumexp(dim=1)], dim=1)
+    torch.testing.assert_close(whole, DiceConfig().build()(merged, target.clamp_max(1)))
+    alone = DiceConfig(regions=((2,),)).build()(logits, target)
+    both = DiceConfig(regions=((1, 2), (2,))).build()(logits, target)
+    torch.testing.assert_close(both, (whole + alone) / 2)
+
+
+def test_a_region_does_not_care_which_of_its_labels_a_voxel_is() -> None:
+    target = torch.tensor([1, 2, 2, 0]).view(1, 4, 1, 1)
+    swapped = certain(torch.tensor([2, 1, 1, 0]).view(1, 4, 1, 1))
+    assert float(DiceConfig(regions=((1, 2),)).build()(swapped, target)) == pytest.approx(0, abs=1e-4)
+    assert float(DiceConfig().build()(swapped, target)) == pytest.approx(1, abs=1e-4)
 
 
 def test_focal_is_monais_softmax_focal() -> None:
@@ -228,3 +249,17 @@ def test_heads_are_averaged_with_the_finest_first() -> None:
 
     torch.testing.assert_close(loss([logits], target), one(logits))
     torch.testing.assert_close(loss([logits, other], target), (one(logits) + 0.5 * one(other)) / 1.5)
+
+
+@each_config
+def test_sums_of_parts_of_a_batch_add_up_to_its_loss(config: LossConfig) -> None:
+    logits, target = drawn()
+    target[0] = 0  # one patch without a label, one partly unknown: the mean of their losses is another number
+    target[1, :2] = IGNORED
+    loss = WeightedSum((config, DiceConfig(weight=0.5)))
+    heads = [logits, logits.flip(2)]
+    parts = [loss.sums([head[n : n + 1] for head in heads], target[n : n + 1]) for n in range(2)]
+    together = loss.from_sums([first + second for first, second in zip(*parts, strict=True)])
+    torch.testing.assert_close(together, loss(heads, target))
+    mean = sum(loss.from_sums(part) for part in parts) / 2
+    assert abs(float(mean) - float(together)) > 1e-3

@@ -5,6 +5,8 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from made_facts import BLOB, case_facts, fingerprint_of
+from pydantic import ValidationError
 
 from medseg.cli import options
 from medseg.core.errors import PlanError
@@ -20,7 +22,7 @@ from medseg.training.losses.dice import DiceConfig
 from medseg.training.losses.focal import FocalConfig
 from medseg.training.losses.weighted_sum import LossConfig
 from medseg.training.planning import rules
-from medseg.training.planning.fingerprint import CaseFacts, ChannelFacts, Fingerprint
+from medseg.training.planning.fingerprint import Fingerprint
 from medseg.training.planning.ladder import (
     Choice,
     LossName,
@@ -30,6 +32,7 @@ from medseg.training.planning.ladder import (
     choose_losses,
     choose_network,
 )
+from medseg.training.planning.plan import Plan
 from medseg.training.planning.rules import Budget, make_plan
 
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
@@ -40,9 +43,7 @@ SMALL, LARGE = Budget(), Budget("cuda", 40.0)
 
 
 def fingerprint(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> Fingerprint:
-    channel = ChannelFacts(name="MR", unit="arbitrary", mean=5, sd=2, percentile_00_5=1, percentile_99_5=9)
-    case = CaseFacts(name="a", shape=shape, spacing_mm=spacing, label_volume_ml=(1.0,))
-    return Fingerprint(cases=(case,), channels=(channel,))
+    return fingerprint_of(case_facts(shape, spacing, labels=(BLOB,) * 3))
 
 
 def stages(budget: Budget = SMALL) -> Stages:
@@ -126,3 +127,20 @@ def test_losses_that_cannot_train_alone_are_refused() -> None:
         choose_losses(("boundary", "centreline_dice"), (1.0, 1.0, 1.0))
     with pytest.raises(PlanError, match="the loss dice is named 2 times"):
         choose_losses(("dice", "dice"), (1.0, 1.0, 1.0))
+
+
+def test_losses_of_overlap_are_for_the_regions_of_the_task() -> None:
+    one = fingerprint((155, 240, 155), (1.0, 1.0, 1.0))
+    four = one.model_copy(update={"channels": one.channels * 4})
+    dice, focal = make_plan(load_task("brain_tumour_mr"), four, Budget()).training.loss
+    assert dice == DiceConfig(regions=((3,), (1, 3), (1, 2, 3)))
+    assert focal == FocalConfig()
+    for loss in choose_losses(("dice", "boundary", "centreline_dice"), (1.0, 1.0, 1.0), ((1, 2),)):
+        assert getattr(loss, "regions", None) == ((1, 2),)
+
+
+def test_a_region_of_a_class_that_there_is_not_is_refused() -> None:
+    plan = make_plan(load_task("hippocampus_mr"), fingerprint(*THICK), Budget())
+    spec = plan.training.model_copy(update={"loss": (DiceConfig(regions=((1, 3),)),)})
+    with pytest.raises(ValidationError, match="a region of the loss dice names class 3, the task has labels 1 to 2"):
+        Plan(model=plan.model, training=spec)

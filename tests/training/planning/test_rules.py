@@ -4,26 +4,25 @@ import math
 
 import numpy as np
 import pytest
+from made_facts import MR, case_facts, fingerprint_of
 
 from medseg.core.errors import PlanError
 from medseg.core.task import load_task
 from medseg.imaging.normalize import FixedScale, ZScore
+from medseg.training.augment import AugmentationConfig
 from medseg.training.planning import rules
-from medseg.training.planning.fingerprint import CaseFacts, ChannelFacts, Fingerprint
+from medseg.training.planning.fingerprint import ChannelFacts, Fingerprint
 from medseg.training.planning.plan import Plan, read_plan, write_plan
 from medseg.training.planning.rules import Budget, make_plan
-
-MR = ChannelFacts(name="MR", unit="arbitrary", mean=5, sd=2, percentile_00_5=1, percentile_99_5=9)
 
 
 def fingerprint(
     shapes: list[tuple[int, int, int]], spacings: list[tuple[float, float, float]], channel: ChannelFacts = MR
 ) -> Fingerprint:
-    cases = tuple(
-        CaseFacts(name=str(n), shape=shape, spacing_mm=spacing, label_volume_ml=(1.0,))
-        for n, (shape, spacing) in enumerate(zip(shapes, spacings, strict=True))
-    )
-    return Fingerprint(cases=cases, channels=(channel,))
+    cases = [
+        case_facts(shape, spacing, name=str(n)) for n, (shape, spacing) in enumerate(zip(shapes, spacings, strict=True))
+    ]
+    return fingerprint_of(*cases, channel=channel)
 
 
 def test_spacing_is_the_median_but_finer_across_thick_slices() -> None:
@@ -112,3 +111,16 @@ def test_repeatable_training_cannot_end_by_the_clock() -> None:
     values["training"]["deterministic"] = True
     with pytest.raises(ValueError, match="cannot end by the clock"):
         Plan.model_validate(values)
+
+
+def test_few_subjects_are_turned_and_zoomed_further() -> None:
+    many, few = (rules.choose_augmentation(subjects, (0,)) for subjects in (10, 9))
+    assert many == AugmentationConfig(mirror_axes=(0,))
+    assert (few.rotation_degrees, few.scale) == (17.0, 0.2)
+    assert few.mirror_axes == (0,)
+    one_subject = fingerprint([(35, 51, 36)] * 30, [(1.0, 1.0, 1.0)] * 30)
+    one_subject = one_subject.model_copy(
+        update={"cases": tuple(case.model_copy(update={"subject": "x"}) for case in one_subject.cases)}
+    )
+    plan = make_plan(load_task("hippocampus_mr"), one_subject, Budget())
+    assert plan.training.augmentation == few  # scans of one head are one subject

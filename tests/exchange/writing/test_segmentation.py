@@ -17,7 +17,9 @@ from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import Code, Label, LabelSchema
 from medseg.core.report import ModelIdentity
-from medseg.exchange.dicom.write_seg import Made, SegmentationKind, require_same_mask, write_segmentation
+from medseg.exchange.dicom.writing.regions import regions_of_labels
+from medseg.exchange.dicom.writing.segmentation import SegmentationKind, require_same_regions, write_segmentation
+from medseg.exchange.dicom.writing.source import Made
 from medseg.exchange.labels import read_labels
 from medseg.exchange.read import read_scan
 
@@ -157,7 +159,7 @@ def test_the_read_back_check_sees_a_flip_a_shift_and_a_lost_voxel(tmp_path: Path
     geometry, made = source(tmp_path, Grid())
     mask = mask_on(geometry)
     write_segmentation(mask, tmp_path / "seg.dcm", made)
-    require_same_mask(mask, tmp_path / "seg.dcm")
+    require_same_regions(regions_of_labels(mask), tmp_path / "seg.dcm")
     moved = geometry.affine.copy()
     moved[0, 3] += 0.7
     lost = mask.array.copy()
@@ -168,5 +170,5 @@ def test_the_read_back_check_sees_a_flip_a_shift_and_a_lost_voxel(tmp_path: Path
         LabelMap(mask.array, Geometry(geometry.shape, moved), SCHEMA),
         LabelMap(lost, geometry, SCHEMA),
     ):
-        with pytest.raises(InputError, match="the written segmentation"):
-            require_same_mask(wrong, tmp_path / "seg.dcm")
+        with pytest.raises(InputError, match="the written object was read back and is wrong"):
+            require_same_regions(regions_of_labels(wrong), tmp_path / "seg.dcm")

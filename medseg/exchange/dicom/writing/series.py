@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     CTImageStorage,
-    ExplicitVRLittleEndian,
     MRImageStorage,
     PositronEmissionTomographyImageStorage,
 )
@@ -23,10 +22,8 @@ from medseg.core.study import Series
 from medseg.core.volume import Volume
 from medseg.exchange.dicom.patient_axes import ras_to_lps
 from medseg.exchange.dicom.uids import uid_from
+from medseg.exchange.dicom.writing.elements import decimal, file_meta
 from medseg.exchange.scan import volume_sha256
-
-IMPLEMENTATION_UID = "2.25.204716391577853127829136402861754350237"
-IMPLEMENTATION_NAME = "MEDSEG"
 
 _SOP_CLASSES = {
     "CT": CTImageStorage,
@@ -132,8 +129,8 @@ def _common(volume: Volume, series: Series, stored: _Stored, date: str) -> Datas
     dataset.update(_modality_attributes(volume, series))
     dataset.update(_pixel_attributes(volume))
     if series.modality != "MR" or (stored.slope, stored.intercept) != (1.0, 0.0):
-        dataset.RescaleIntercept = _decimal(stored.intercept)
-        dataset.RescaleSlope = _decimal(stored.slope)
+        dataset.RescaleIntercept = decimal(stored.intercept)
+        dataset.RescaleSlope = decimal(stored.slope)
     if series.modality == "CT":
         dataset.RescaleType = "HU" if volume.unit == "HU" else "US"
     return dataset
@@ -174,9 +171,9 @@ def _pixel_attributes(volume: Volume) -> Dataset:
     spacing_i, spacing_j, spacing_k = volume.geometry.spacing_mm
     directions = ras_to_lps(volume.geometry.directions.T)
     dataset = Dataset()
-    dataset.SliceThickness = _decimal(spacing_k)
-    dataset.ImageOrientationPatient = [_decimal(value) for value in (*directions[0], *directions[1])]
-    dataset.PixelSpacing = [_decimal(spacing_j), _decimal(spacing_i)]
+    dataset.SliceThickness = decimal(spacing_k)
+    dataset.ImageOrientationPatient = [decimal(value) for value in (*directions[0], *directions[1])]
+    dataset.PixelSpacing = [decimal(spacing_j), decimal(spacing_i)]
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.Rows = volume.geometry.shape[1]
@@ -194,24 +191,10 @@ def _slice(common: Dataset, volume: Volume, stored: _Stored, k: int) -> Dataset:
     dataset.update(common)
     dataset.SOPInstanceUID = uid_from("instance", common.SeriesInstanceUID, str(k))
     dataset.InstanceNumber = k + 1
-    dataset.ImagePositionPatient = [_decimal(value) for value in position]
+    dataset.ImagePositionPatient = [decimal(value) for value in position]
     if common.Modality == "PT":
         dataset.ImageIndex = k + 1
     plane = np.ascontiguousarray(stored.array[:, :, k].T, dtype="<i2")
     dataset.add_new("PixelData", "OW", plane.tobytes())
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.MediaStorageSOPClassUID = common.SOPClassUID
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.ImplementationClassUID = IMPLEMENTATION_UID
-    dataset.file_meta.ImplementationVersionName = IMPLEMENTATION_NAME
+    dataset.file_meta = file_meta(dataset)
     return dataset
-
-
-def _decimal(value: float) -> str:
-    """A decimal string of at most 16 characters (PS3.5 6.2, VR DS) with as many digits as fit."""
-    for digits in range(15, 0, -1):
-        text = f"{value + 0.0:.{digits}g}"
-        if len(text) <= 16:
-            return text
-    return f"{value:.8e}"

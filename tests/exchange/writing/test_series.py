@@ -14,7 +14,7 @@ from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.core.study import Modality, Series, Study
 from medseg.core.volume import Unit, Volume
-from medseg.exchange.dicom.write_series import write_series
+from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.read import read_scan
 
 VALIDATOR = shutil.which("dciodvfy", path=str(Path(sys.executable).parent))
