@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from medseg.core.atomic import is_unfinished
 from medseg.core.errors import PlanError, StoreError
 from medseg.training.cases import PreparedCase
 from medseg.training.checkpoint import load_checkpoint
@@ -117,9 +118,7 @@ def test_kill_9_at_random_moments_changes_nothing(plan: Plan, cases: list[Prepar
     expected, got = load_file(tmp_path / "undisturbed"), load_file(tmp_path / "killed")
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[name], got[name]) for name in expected)
-    assert not [
-        path for path in tmp_path.iterdir() if path.name.startswith(".medseg-unfinished") and path.stat().st_size
-    ]
+    assert not [path for path in tmp_path.iterdir() if is_unfinished(path)]
 
 
 def test_another_plan_or_other_data_is_refused(
