@@ -41,9 +41,7 @@ FoldOption = Annotated[int, typer.Option("--fold", min=0, help="The fold that is
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the network runs.")]
 InferenceDeviceOption = Annotated[
     InferenceDevice,
-    typer.Option(
-        "--device", help="Where the network runs; openvino: the processor, by the extra of that name."
-    ),
+    typer.Option("--device", help="Where the network runs; openvino: the processor, by the extra of that name."),
 ]
 MinutesOption = Annotated[
     float | None,

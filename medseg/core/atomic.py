@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 
 from medseg.core.errors import InputError
@@ -83,6 +84,12 @@ def require_writable(path: Path) -> None:
 def unfinished_path(path: Path) -> Path:
     """Where the first part of `path` waits for the rest, so that a download can go on after a kill."""
     return path.with_name(f"{_TEMPORARY_PREFIX}{path.name[-200:]}.part")
+
+
+def discard_unfinished(path: Path) -> None:
+    """Remove what killed writers of this very file left beside it. Only where nobody else may be writing it now."""
+    for left in path.parent.glob(f"{_TEMPORARY_PREFIX}*-{escape(path.name[-60:])}"):
+        left.unlink(missing_ok=True)
 
 
 def is_unfinished(path: Path) -> bool:

@@ -10,9 +10,9 @@ from typing import Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from medseg.core.errors import InputError, StoreError
+from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.volume import Volume
@@ -25,7 +25,7 @@ from medseg.models.networks.sample_norm import with_sample_norms
 from medseg.models.openvino_network import OpenVinoNetwork
 from medseg.models.sliding_window import PatchReader, Progress, sweep
 from medseg.models.streaming import plan_sweep, stream_scores
-from medseg.models.weights import set_weights
+from medseg.models.trained_network import biased, trained_network
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,24 +127,4 @@ def _unchanged(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def network_of(bundle: ModelBundle) -> nn.Module:
     """The bundle's network, its weights set, its spec's bias in its answer. Raises StoreError where they do not fit."""
-    network = with_sample_norms(bundle.spec.network.build(len(bundle.spec.task.channels), bundle.spec.class_count))
-    try:
-        set_weights(network, bundle.weights)
-    except StoreError as error:
-        raise StoreError(f"the weights of {bundle.name} do not fit the network of its spec: {error}") from error
-    bias = bundle.spec.foreground_bias
-    return BiasedNetwork(network, bias) if bias else network
-
-
-class BiasedNetwork(nn.Module):
-    """A network whose logits of every class but background are higher by a bias."""
-
-    def __init__(self, network: nn.Module, bias: float) -> None:
-        super().__init__()
-        self._network = network
-        self._bias = bias
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """The main head's logits (batch, class, i, j, k); only differences between them count."""
-        logits: Tensor = self._network(images)[0]
-        return [torch.cat([logits[:, :1].float() - self._bias, logits[:, 1:].float()], dim=1)]
+    return biased(with_sample_norms(trained_network(bundle)), bundle.spec.foreground_bias)

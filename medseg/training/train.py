@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medseg.core.atomic import discard_unfinished
 from medseg.core.errors import PlanError
 from medseg.models.networks.sample_norm import with_sample_norms
 from medseg.models.weights import set_weights, weights_of
@@ -64,6 +65,8 @@ def train(
     number (the checkpoint of the last good epoch stays), when memory runs out, or when another process is gone.
     """
     loop = _Loop(plan, training, validation, team)
+    if team.is_leader:
+        discard_unfinished(checkpoint_path)
     if checkpoint_path.exists():
         loop.restore(load_checkpoint(checkpoint_path), checkpoint_path)
     while not loop.is_finished:

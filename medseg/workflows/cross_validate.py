@@ -90,11 +90,7 @@ def cross_validate(
     decoding, folds = _choose_bias(run, folds)
     evaluation = _evaluation([score for fold in folds for score in fold.evaluation.cases], manifest.in_folds)
     write_case_scores(evaluation.cases, run_folder / VALIDATION)
-    known = (
-        f"out of fold: each of the {len(evaluation.cases)} cases scored by the one member that did not learn from it; "
-        "the ensemble itself has not been scored on held-out data"
-    )
-    scores = bundle_scores(evaluation, manifest.facts.name, known)
+    scores = bundle_scores(evaluation, manifest.facts.name, what_is_known(run.plan, len(evaluation.cases)))
     ensemble = save_ensemble(run_folder / "model", {fold.folder.name: fold.bundle for fold in folds}, scores)
     return CrossValidation(
         ensemble=ensemble,
@@ -104,6 +100,16 @@ def cross_validate(
         mirroring=mirroring,
         decoding=decoding,
         duration_s=time.monotonic() - begin,
+    )
+
+
+def what_is_known(plan: Plan, cases: int) -> str:
+    """What the scores of an ensemble are scores of, and what they are not."""
+    looked = plan.training.keep == "best" or plan.training.early_stop_looks is not None
+    return (
+        f"out of fold: each of the {cases} cases scored by the one member that did not learn from it; "
+        "the ensemble itself has not been scored on held-out data"
+        + ("; when to stop, or which weights to keep, was chosen by looks at held-out cases, which flatters" * looked)
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medseg.models.bundle import load_bundle
+from medseg.core.errors import InputError
+from medseg.models.bundle import ModelBundle
+from medseg.models.ensemble import Ensemble
 from medseg.models.export.monai_bundle import MonaiExport, write_monai_bundle
 from medseg.models.export.onnx_file import Agreement, write_onnx
 from medseg.models.export.record import not_carried
-from medseg.models.store import find_model
+from medseg.models.store import load_model
 
 __all__ = ["Agreement", "MonaiExport", "export_monai", "export_onnx"]
 
@@ -19,7 +21,7 @@ def export_onnx(model: str | Path, path: Path) -> tuple[Agreement, tuple[str, ..
     The file is written whole, or not at all where it is off. Raises as `write_onnx` does, and StoreError for a model
     that is missing or altered.
     """
-    bundle = load_bundle(find_model(model))
+    bundle = _single_bundle(model)
     return write_onnx(bundle, path), not_carried(bundle.spec)
 
 
@@ -28,5 +30,13 @@ def export_monai(model: str | Path, path: Path) -> tuple[MonaiExport, tuple[str,
 
     Raises as `write_monai_bundle` does, and StoreError for a model that is missing or altered.
     """
-    bundle = load_bundle(find_model(model))
+    bundle = _single_bundle(model)
     return write_monai_bundle(bundle, path), not_carried(bundle.spec)
+
+
+def _single_bundle(model: str | Path) -> ModelBundle:
+    loaded = load_model(model)
+    if isinstance(loaded, Ensemble):
+        members = ", ".join(bundle.name for bundle in loaded.members)
+        raise InputError(f"{model} is an ensemble; export one of the models in its folder: {members}")
+    return loaded

@@ -18,6 +18,7 @@ import pytest
 from medseg.core import atomic
 from medseg.core.atomic import (
     clear_disk_errors,
+    discard_unfinished,
     is_unfinished,
     require_writable,
     unfinished_path,
@@ -168,6 +169,16 @@ class TestWholeFile:
         with pytest.raises(InputError, match="longer than the file system allows"), whole_file(tmp_path / ("a" * 300)):
             pass
         assert list(tmp_path.iterdir()) == []
+
+
+class TestDiscardUnfinished:
+    def test_removes_what_killed_writers_of_this_file_left_and_nothing_else(self, tmp_path: Path) -> None:
+        path = tmp_path / "a[1].txt"
+        kept = [path, tmp_path / "b-a[1].txt", tmp_path / ".medseg-unfinished-x1-b.txt"]
+        for each in (*kept, tmp_path / ".medseg-unfinished-x2-a[1].txt"):
+            each.write_text("")
+        discard_unfinished(path)
+        assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
 class TestRequireWritable:

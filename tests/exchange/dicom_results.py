@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from dicom_oracle import CORONAL, PRONE, SAGITTAL, Grid, made_series, save_all, turned
+from dicom_oracle import CORONAL, PRONE, SAGITTAL, Grid, Storage, made_series, save_all, turned
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
@@ -77,8 +77,8 @@ class Result:
 
 
 def images(grid: Grid) -> list[Dataset]:
-    """The slices of a grid, with what a hospital's files say of patient and study."""
-    slices = made_series(grid)
+    """The slices of a grid, with what a hospital's files say of patient and study; HU from -32768 to 32767."""
+    slices = made_series(grid, Storage())
     for one in slices:
         one.StudyDate = one.SeriesDate = "20260301"
         one.StudyTime = "120000"

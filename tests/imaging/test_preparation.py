@@ -95,6 +95,14 @@ def test_an_absurd_spacing_is_refused_before_memory_is_taken() -> None:
         PREPARATION.apply({"MR": huge})
 
 
+def test_a_scan_in_parts_has_the_mean_and_spread_of_the_whole() -> None:
+    values = np.concatenate([np.full(10, 1000.0), np.arange(90), np.full(300, -7.0)]).astype(np.float32)
+    parts = [values[:10], values[10:60], values[60:]]
+    expected = (values - values.mean(dtype=np.float64)) / values.std(dtype=np.float64)
+    np.testing.assert_allclose(ZScore().fit(parts)(values), expected, atol=1e-5)
+    np.testing.assert_allclose(ZScore().apply(values), expected, atol=1e-5)
+
+
 def test_fixed_scale_clips_then_standardises() -> None:
     scale = FixedScale(lower=-100, upper=300, mean=50, sd=25)
     np.testing.assert_allclose(scale.apply(np.array([-1000, 50, 75, 3000], np.float32)), [-6, 0, 1, 10])

@@ -80,3 +80,15 @@ def test_the_same_grid_in_another_order_takes_each_voxels_own_winner(codes: str)
     restorer = LabelRestorer(source, source.reoriented(turn), VALUES)
     restorer.add(scores)
     np.testing.assert_array_equal(restorer.labels, turn.apply(VALUES[scores.argmax(axis=0)]))
+
+
+@pytest.mark.parametrize("base", [0, 1000])
+def test_classes_that_are_almost_even_all_compete(base: int) -> None:
+    """The winner is then hardly above the mean over classes, and never above what the others reach somewhere."""
+    source = Geometry.from_spacing((12, 10, 9), (1.0, 1.0, 1.0))
+    scores = (base + np.random.default_rng(3).random((4, *source.shape)) * 50).astype(np.float32)
+    target = source.with_spacing((0.8, 0.9, 1.1))
+    restorer = LabelRestorer(source, target, VALUES)
+    restorer.add(scores)
+    np.testing.assert_array_equal(restorer.labels, whole(scores, source, target))
+    assert len(np.unique(restorer.labels)) == 4

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from medseg.core.task import load_task
+from medseg.models.spec import ModelSpec
 from medseg.models.weights import weights_of
 from medseg.training.cases import PreparedCase
 from medseg.training.checkpoint import Checkpoint, EpochRecord, load_checkpoint
@@ -58,8 +59,9 @@ class Echo(nn.Module):
         return [torch.stack([(images[:, 0] == number) * 50.0 for number in (0, 1, 7)], dim=1)]
 
 
-def test_a_look_is_the_mean_dice_of_each_label_that_is_there(plan: Plan) -> None:
-    model = plan.model.model_copy(update={"task": load_task("hippocampus_mr")})
+@pytest.fixture
+def seen(plan: Plan) -> tuple[ModelSpec, list[PreparedCase]]:
+    """One case found whole, one half, and one with a label that `Echo` never finds."""
     classes = np.zeros((12, 12, 12), np.uint8)
     classes[:4] = 1
     with_both = classes.copy()
@@ -71,9 +73,31 @@ def test_a_look_is_the_mean_dice_of_each_label_that_is_there(plan: Plan) -> None
         PreparedCase("half", half[None], classes, (), ""),
         PreparedCase("both", with_both.astype(np.float32)[None], with_both, (), ""),
     ]
+    return plan.model.model_copy(update={"task": load_task("hippocampus_mr")}), cases
+
+
+def test_a_look_is_the_mean_dice_of_each_label_that_is_there(seen: tuple[ModelSpec, list[PreparedCase]]) -> None:
+    model, cases = seen
     dice = look(Echo(), model, cases, CPU)
     assert dice == {"anterior_hippocampus": pytest.approx((1 + 2 / 3 + 1) / 3), "posterior_hippocampus": 0.0}
     assert look(Echo(), model, cases[:2], CPU).keys() == {"anterior_hippocampus"}  # nobody has or predicts the other
+
+
+class Second(Team):
+    """The second of two processes, where the first has counted what is given."""
+
+    def summed(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        (counts,) = tensors
+        assert not counts[[0, 2]].any()  # those that the first looked at
+        first = torch.zeros_like(counts)
+        first[0, 0], first[2, 0] = torch.tensor([576.0, 1152.0]), torch.tensor([0.0, 1152.0])
+        return [counts + first]
+
+
+def test_processes_share_the_cases_of_a_look(seen: tuple[ModelSpec, list[PreparedCase]]) -> None:
+    model, cases = seen
+    dice = look(Echo(), model, cases, Second(torch.device("cpu"), 1, 2))
+    assert dice == {"anterior_hippocampus": pytest.approx((1 + 2 / 3 + 0) / 3)}
 
 
 def test_looks_spread_over_the_validation_cases(cases: list[PreparedCase]) -> None:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from medseg.core.atomic import is_unfinished
 from medseg.core.errors import PlanError, StoreError
 from medseg.training.cases import PreparedCase
 from medseg.training.checkpoint import load_checkpoint
@@ -117,9 +118,7 @@ def test_kill_9_at_random_moments_changes_nothing(plan: Plan, cases: list[Prepar
     expected, got = load_file(tmp_path / "undisturbed"), load_file(tmp_path / "killed")
     assert expected.keys() == got.keys()
     assert all(torch.equal(expected[name], got[name]) for name in expected)
-    assert not [
-        path for path in tmp_path.iterdir() if path.name.startswith(".medseg-unfinished") and path.stat().st_size
-    ]
+    assert not [path for path in tmp_path.iterdir() if is_unfinished(path)]
 
 
 def test_another_plan_or_other_data_is_refused(
@@ -178,3 +177,11 @@ def test_the_learning_rate_rises_then_falls() -> None:
     assert learning_rate(spec, 500, 0.5) == pytest.approx(0.5, abs=1e-3)
     assert learning_rate(spec, 999, 1.0) == pytest.approx(1e-3)
     assert math.isfinite(learning_rate(spec, 10**9, 1.5))
+
+
+def test_voxels_that_nobody_judged_are_not_looked_at(
+    plan: Plan, cases: list[PreparedCase], checkpoint_path: Path, observer: Observer
+) -> None:
+    unknown = replace(cases[0], classes=np.full_like(cases[0].classes, 255))
+    final = train(plan, cases[1:], [unknown], checkpoint_path, CPU, observer)
+    assert final.progress.records[-1].validation_dice == {}

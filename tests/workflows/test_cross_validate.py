@@ -24,7 +24,7 @@ from medseg.training.planning.rules import Budget
 from medseg.workflows import cross_validate as workflow
 from medseg.workflows.choose_bias import BIASED, Decoding, choose_bias
 from medseg.workflows.choose_mirroring import UNMIRRORED, Mirroring, choose_mirroring
-from medseg.workflows.cross_validate import CrossValidation, cross_validate
+from medseg.workflows.cross_validate import CrossValidation, cross_validate, what_is_known
 from medseg.workflows.evaluate_model import evaluate_bundle, read_case_scores, write_case_scores
 from medseg.workflows.process_batch import SegmentScans
 from medseg.workflows.segment_study import open_bundle, segment_study
@@ -101,6 +101,16 @@ def test_the_ensemble_says_what_is_known_of_it(crossed: CrossValidation) -> None
     dice = next(score for score in scores["scores"] if (score["metric"], score["label"]) == ("dice", "mean"))
     assert dice["mean"] == crossed.evaluation.summary.over_labels["dice"].mean
     assert dice["cases"] == 6
+
+
+def test_scores_of_weights_that_were_chosen_by_held_out_cases_say_so(quick_plan: Plan) -> None:
+    def known(**changed: object) -> str:
+        training = quick_plan.training.model_copy(update=changed)
+        return what_is_known(quick_plan.model_copy(update={"training": training}), 6)
+
+    assert known().endswith("held-out data")
+    assert known(keep="best").endswith("which flatters")
+    assert known(early_stop_looks=3).endswith("which flatters")
 
 
 @pytest.mark.parametrize("least_gain", [-1.0, 1.0])

@@ -10,10 +10,12 @@ import torch
 from monai.bundle.config_parser import ConfigParser
 
 from medseg.cli import app
+from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read import read_label_map
+from medseg.models.ensemble import save_ensemble
 from medseg.models.segmenter import NetworkSegmenter
 from medseg.workflows.export_model import export_monai
 from medseg.workflows.train_model import TrainedModel
@@ -48,6 +50,13 @@ def test_monais_steps_find_the_ball_of_a_scan_that_must_be_turned_and_resampled(
     dice = 2 * both / int((theirs.array > 0).sum() + (ours.array > 0).sum())
     assert both > 400  # the ball has 9 mm radius: 596 voxels
     assert dice > 0.97  # 0.984: other window positions and another phase of the resampled grid
+
+
+def test_of_an_ensemble_one_member_is_exported(trained: TrainedModel, tmp_path: Path) -> None:
+    save_ensemble(tmp_path / "both", {"fold_0": trained.bundle})
+    with pytest.raises(InputError, match=r"both is an ensemble; export one of the models in its folder: fold_0"):
+        export_monai(tmp_path / "both", tmp_path / "m")
+    export_monai(tmp_path / "both" / "fold_0", tmp_path / "m")
 
 
 def test_the_command_line_prints_how_well_it_agrees(trained: TrainedModel, tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.labels import IGNORED_CLASS
+
 BIASES: tuple[float, ...] = tuple(n / 4 for n in range(-12, 13))
 """What is tried, from -3 to 3: a label wins at a probability of 0.95 to 0.05 against background."""
 
@@ -28,7 +30,8 @@ def dice_by_bias(
 ) -> NDArray[np.float64]:
     """Dice (bias, label) of the masks that class probabilities (class, i, j, k) give with each bias.
 
-    `classes` (i, j, k) is the truth: 0 background, n the n-th label. nan where a label is in neither mask nor truth.
+    `classes` (i, j, k) is the truth: 0 background, n the n-th label; voxels that nobody judged (IGNORED_CLASS) do not
+    count. nan where a label is in neither mask nor truth.
     The likeliest label of a voxel does not depend on the bias, only whether it beats background: at a bias above the
     logarithm of background over label.
     """
@@ -38,7 +41,7 @@ def dice_by_bias(
     dice = np.full((len(biases), len(probabilities) - 1), math.nan)
     for number in range(1, len(probabilities)):
         true = int((classes == number).sum())
-        found = _count_below(needed[label == number], biases)
+        found = _count_below(needed[(label == number) & (classes != IGNORED_CLASS)], biases)
         shared = _count_below(needed[(label == number) & (classes == number)], biases)
         total = found + true
         np.divide(2.0 * shared, total, out=dice[:, number - 1], where=total > 0)

@@ -109,7 +109,7 @@ def inference_config(spec: ModelSpec, network: UNet3DConfig) -> Json:
             "roi_size": list(spec.window.patch),
             "sw_batch_size": 1,
             "overlap": spec.window.overlap,
-            "mode": "gaussian",
+            "mode": "gaussian" if spec.window.blend == "gaussian" else "constant",
             "sigma_scale": GAUSSIAN_SIGMA,
         },
         "postprocessing": {"_target_": "Compose", "transforms": _postprocessing(spec, keys[0])},

@@ -1,7 +1,8 @@
 """A bundle's network as an ONNX file, delivered only if onnxruntime repeats what torch computes.
 
     images          float32 (batch, channel, i, j, k), prepared as the spec in the file's metadata says
-    probabilities   float32 (batch, class, i, j, k), which sum to 1 over the classes, background first
+    probabilities   float32 (batch, class, i, j, k), which sum to 1 over the classes, background first; the spec's bias
+                    of the foreground is in them
 
 i, j, k are the spec's window; the batch may have any size. Scans are covered by windows as in Isensee et al. 2021.
 """
@@ -26,7 +27,7 @@ from medseg.core.extras import require_extra
 from medseg.models.bundle import ModelBundle
 from medseg.models.export.record import export_record
 from medseg.models.spec import ModelSpec
-from medseg.models.trained_network import trained_network
+from medseg.models.trained_network import biased, trained_network
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 INPUT, OUTPUT = "images", "probabilities"
@@ -75,7 +76,7 @@ def write_onnx(bundle: ModelBundle, path: Path) -> Agreement:
     off.
     """
     require_extra("the export to ONNX", "onnx", PACKAGES)
-    network = Probabilities(trained_network(bundle)).eval()
+    network = Probabilities(biased(trained_network(bundle), bundle.spec.foreground_bias)).eval()
     with whole_file(path) as unfinished:
         _export(network, bundle, unfinished)
         agreement = compare(unfinished, network, bundle.spec)
@@ -151,14 +152,10 @@ def _export(network: Probabilities, bundle: ModelBundle, path: Path) -> None:
 
 
 def _tidy(model: Any) -> None:
-    """Take out the notes of the exporter, which name source files of this machine and double the size of the file."""
+    """Take out the notes of the exporter, which name source files of this machine."""
     model.graph.metadata_props.clear()
     for node in model.graph.all_nodes():
         node.metadata_props.clear()
-        for value in node.outputs:
-            value.metadata_props.clear()
-    for value in (*model.graph.inputs, *model.graph.initializers.values()):
-        value.metadata_props.clear()
 
 
 @contextmanager

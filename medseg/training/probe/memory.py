@@ -23,6 +23,7 @@ class MemoryWatch:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._changing = threading.Lock()  # a look that began before a restart must not end after it
         self._peak_bytes = allocated_bytes()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -40,13 +41,15 @@ class MemoryWatch:
         """Begin anew with what is held now."""
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
-        self._peak_bytes = allocated_bytes()
+        with self._changing:
+            self._peak_bytes = allocated_bytes()
 
     def look(self) -> None:
         """Take note of what is held now."""
-        now = allocated_bytes()
-        if now is not None and self._peak_bytes is not None:
-            self._peak_bytes = max(self._peak_bytes, now)
+        with self._changing:
+            now = allocated_bytes()
+            if now is not None and self._peak_bytes is not None:
+                self._peak_bytes = max(self._peak_bytes, now)
 
 
 def allocated_bytes() -> int | None:

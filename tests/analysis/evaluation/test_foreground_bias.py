@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from medseg.analysis.evaluation.foreground_bias import BIASES, best_bias, dice_by_bias
+from medseg.core.labels import IGNORED_CLASS
 
 
 def test_a_row_of_voxels_by_hand() -> None:
@@ -29,6 +30,12 @@ def test_each_bias_is_the_mask_of_the_likeliest_class_of_biased_logits() -> None
         for number, value in enumerate(row, start=1):
             found, true = mask == number, truth == number
             assert value == pytest.approx(2 * (found & true).sum() / (found.sum() + true.sum()))
+
+
+def test_voxels_that_nobody_judged_do_not_count() -> None:
+    sure = np.array([[0.1, 0.1, 0.9], [0.9, 0.9, 0.1]], np.float32).reshape(2, 1, 1, 3)
+    truth = np.array([1, IGNORED_CLASS, 0], np.uint8).reshape(1, 1, 3)
+    assert dice_by_bias(sure, truth, (0.0,))[0, 0] == 1
 
 
 def test_a_tie_goes_to_background_as_the_first_class() -> None:

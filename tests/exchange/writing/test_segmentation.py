@@ -172,3 +172,16 @@ def test_the_read_back_check_sees_a_flip_a_shift_and_a_lost_voxel(tmp_path: Path
     ):
         with pytest.raises(InputError, match="the written object was read back and is wrong"):
             require_same_regions(regions_of_labels(wrong), tmp_path / "seg.dcm")
+
+
+@pytest.mark.parametrize(("rows", "columns", "count"), [(2, 2, 3), (1, 7, 4), (3, 5, 5), (3, 3, 1)])
+def test_frames_that_fill_no_whole_bytes_come_back(tmp_path: Path, rows: int, columns: int, count: int) -> None:
+    geometry, made = source(tmp_path, Grid(rows=rows, columns=columns, count=count))
+    array = np.random.default_rng(3).choice([1, 7], size=geometry.shape).astype(np.uint8)
+    mask = LabelMap(array, geometry, SCHEMA)
+    write_segmentation(mask, tmp_path / "seg.dcm", made, "BINARY")
+    assert_array_equal(read_labels(tmp_path / "seg.dcm", SCHEMA, geometry).label_map.array, array)
+    dataset = pydicom.dcmread(tmp_path / "seg.dcm")
+    length = (dataset.NumberOfFrames * rows * columns + 7) // 8
+    assert len(dataset.PixelData) == length + length % 2
+    assert dataset.PixelData[length:] in (b"", b"\0")

@@ -30,7 +30,7 @@ from medseg.models.networks.fcn import FCNConfig
 from medseg.models.networks.unet3d import UNet3DConfig
 from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.spec import ModelSpec, SlidingWindow, from_toml
-from medseg.models.trained_network import trained_network
+from medseg.models.trained_network import biased, trained_network
 
 STAGES = {
     "channels": (4, 4, 6),
@@ -146,8 +146,9 @@ def test_monai_runs_it_on_several_channels_and_any_label_values(
         task=task.model_dump(),
         preparation=Preparation(spacing_mm=(2.0, 1.5, 1.5), normalization=(scale, ZScore())).model_dump(),
         window={"patch": (12, 24, 16)},
+        foreground_bias=-0.1,
     )
-    write_monai_bundle(bundle, tmp_path / "m")
+    assert write_monai_bundle(bundle, tmp_path / "m").score_difference < 1e-5
     # stored towards left, posterior and superior; smaller than the window along j; no more than 1 % off its spacing
     geometry = Geometry.from_spacing((12, 14, 16), (2.01, 1.5, 1.5), (-20.0, 7.0, 3.0))
     stored = geometry.reoriented(geometry.reorientation_to("LPS"))
@@ -171,6 +172,7 @@ def test_monai_runs_it_on_several_channels_and_any_label_values(
     ours = NetworkSegmenter(bundle, torch.device("cpu")).segment(images).label_map
     assert theirs.geometry.difference(ours.geometry) is None
     assert set(np.unique(ours.array)) == {0, *values}
-    np.testing.assert_array_equal(theirs.array, ours.array)
+    assert (theirs.array == ours.array).mean() > 0.999  # a tie may fall either way: sums are rounded in another order
     with torch.no_grad():
-        np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), trained_network(bundle)(window)[0].numpy())
+        scores = biased(trained_network(bundle), -0.1)(window)[0]
+    np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), scores, atol=1e-5)

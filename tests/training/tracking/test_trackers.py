@@ -77,6 +77,7 @@ class TestMlflow:
         second.epochs_ended(RECORDS[:3])
         second.epochs_ended(RECORDS)
         assert history(mlflow, second, run, "loss/training") == [(3, 1.0), (6, 0.5), (9, 1 / 3), (12, 0.25)]
+        assert history(mlflow, second, run, "learning_rate") == [(step, 1e-3) for step in (3, 6, 9, 12)]
         assert history(mlflow, second, run, "dice/tumour _core_") == [(6, 0.1), (12, pytest.approx(0.3))]
         told = mlflow.tracking.MlflowClient(f"sqlite:///{run}/mlflow.db").get_run(second.run_id)
         assert told.info.status == "RUNNING"
@@ -126,6 +127,8 @@ class TestMlflow:
         with pytest.raises(InputError, match=r"store sqlite:.*mlflow\.db cannot be used: the server is gone\. Check"):
             tracker.training_ended({}, [])
         monkeypatch.setattr(client, "log_batch", works)
+        tracker.training_ended({}, [])
+        assert [step for step, _ in history(mlflow, tracker, facts.folder, "loss/training")] == [3, 6]
         tracker.epochs_ended(RECORDS[:3])
         assert [step for step, _ in history(mlflow, tracker, facts.folder, "loss/training")] == [3, 6, 9]
 

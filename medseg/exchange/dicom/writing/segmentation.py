@@ -109,9 +109,26 @@ def _segmentation(regions: Regions, source: Source, kind: SegmentationKind) -> A
         **placed(regions.geometry),
         omit_empty_frames=True,
     )
+    if kind == "BINARY":
+        _mend_bits(dataset)
     identify(dataset, source, model.name)
     settle_dimensions(dataset)
     return dataset
+
+
+def _mend_bits(dataset: Any) -> None:
+    """Put right what highdicom 0.28 packs wrongly (PS3.5 8.1.1 and 8.2).
+
+    Frames of fewer than eight pixels get a byte each, where bits go on across frames; and the byte that makes the
+    length even is a letter, not zero.
+    """
+    frames, size = int(dataset.NumberOfFrames), dataset.Rows * dataset.Columns
+    packed = np.frombuffer(dataset.PixelData, dtype=np.uint8)
+    if size < 8:
+        bits = np.unpackbits(packed[:frames].reshape(frames, 1), axis=1, count=size, bitorder="little")
+        packed = np.packbits(bits.ravel(), bitorder="little")
+    data = packed[: (frames * size + 7) // 8].tobytes()
+    dataset.PixelData = data + b"\0" * (len(data) % 2)
 
 
 def placed(geometry: Any) -> dict[str, Any]:
