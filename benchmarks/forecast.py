@@ -123,6 +123,15 @@ def by_epochs(plan: Plan, epochs: int) -> Plan:
     )
 
 
+def print_rows(rows: list[Row]) -> None:
+    print("| plan | what | forecast | measured | error |\n|---|---|---:|---:|---:|")
+    for row in rows:
+        print(
+            f"| {row.trial} | {row.what} | {row.forecast:.4g} | {row.measured:.4g} | {row.error_percent:+.0f} % |",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=None)
@@ -136,7 +145,6 @@ def main() -> None:
     make_phantoms(folder / "phantoms", cases=10, held_out=0)
     sets: list[tuple[str, Path, Path | None]] = [("phantoms", folder / "phantoms", None)]
     sets += [(name, MANIFESTS / name, options.root) for name in REAL if options.root]
-    rows: list[Row] = []
     for name, data, root in sets:
         manifest = open_data_set(data, root)
         plan, fingerprint = plan_training(manifest, 0, budget)
@@ -145,13 +153,7 @@ def main() -> None:
             plans[f"{name}, larger patch, 3 epochs"] = by_epochs(with_patch(plan, 2), 3)
         for number, (title, wanted) in enumerate(plans.items()):
             trial = Trial(title, data, root, folder / f"{name}-{number}", wanted, budget)
-            rows += compare(trial, manifest, fingerprint)
-    print("| plan | what | forecast | measured | error |\n|---|---|---:|---:|---:|")
-    for row in rows:
-        print(
-            f"| {row.trial} | {row.what} | {row.forecast:.4g} | {row.measured:.4g} | {row.error_percent:+.0f} % |",
-            flush=True,
-        )
+            print_rows(compare(trial, manifest, fingerprint))
 
 
 if __name__ == "__main__":
