@@ -1,10 +1,11 @@
 """The formulas from trial to forecast, by numbers whose answer can be worked out by hand; the clock; the memory."""
 
 import json
+import os
+import subprocess
+import sys
 
-import numpy as np
 import pytest
-import torch
 from made_facts import case_facts, fingerprint_of
 
 from medseg.core.task import load_task
@@ -13,7 +14,7 @@ from medseg.training.planning.rules import Budget, make_plan
 from medseg.training.probe import forecast as formulas
 from medseg.training.probe.clock import StepClock
 from medseg.training.probe.forecast import DataSize, InferenceProbe, TrainingProbe
-from medseg.training.probe.memory import MemoryWatch, allocated_bytes
+from medseg.training.probe.memory import allocated_bytes
 
 TRAINING = TrainingProbe(
     step_s=2.0,
@@ -138,15 +139,26 @@ def test_the_clock_leaves_out_the_first_steps_and_what_stands_between_epochs() -
     assert StepClock().step_s is None
 
 
+WATCHED = """
+import numpy as np
+import torch
+from medseg.training.probe.memory import MemoryWatch
+watch = MemoryWatch(torch.device("cpu"))
+before = watch.peak_mb
+block = np.ones(50_000_000, np.uint8)
+watch.look()
+print(watch.peak_mb - before)
+del block
+watch.look()
+print(watch.peak_mb - before)
+watch.restart()
+print(watch.peak_mb - before)
+"""
+
+
 @pytest.mark.skipif(allocated_bytes() is None, reason="the system tells nothing of a process's memory: needs Linux")
 def test_the_watch_sees_what_is_allocated_and_forgets_what_was_before() -> None:
-    watch = MemoryWatch(torch.device("cpu"))
-    before = watch.peak_mb or 0
-    block = np.ones(50_000_000, np.uint8)
-    watch.look()
-    assert (watch.peak_mb or 0) - before == pytest.approx(50, abs=10)
-    del block
-    watch.look()
-    assert (watch.peak_mb or 0) - before == pytest.approx(50, abs=10)
-    watch.restart()
-    assert (watch.peak_mb or 0) - before == pytest.approx(0, abs=10)
+    """In a process of its own, where nothing that other tests left allocates or frees meanwhile."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run([sys.executable, "-c", WATCHED], env=environment, check=True, capture_output=True, text=True)
+    assert [float(line) for line in ended.stdout.split()] == pytest.approx([50, 50, 0], abs=10)
