@@ -109,3 +109,19 @@ def phantoms(
     with shown_progress() as progress:
         manifest = make_phantoms(output, cases=cases, held_out=held_out, seed=seed, progress=progress)
     typer.echo(f"{output}: {len(manifest.rows)} made studies")
+
+
+@app.command()
+def vessels(
+    output: Annotated[Path, typer.Argument(help="The folder to make.", show_default=False)],
+    modality: Annotated[Literal["CT", "MR"], typer.Option(help="CT angiograms, or time-of-flight MR.")] = "CT",
+    cases: Annotated[int, typer.Option(min=5, help="Studies to make, as NIfTI.")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other patients.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
+) -> None:
+    """Make angiograms to train on, whose open lumen and narrowings are known by formula."""
+    from medseg.workflows.data_sets import make_vessels
+
+    with shown_progress() as progress:
+        manifest = make_vessels(output, modality, cases=cases, seed=seed, processes=processes, progress=progress)
+    typer.echo(f"{output}: {len(manifest.rows)} made angiograms")

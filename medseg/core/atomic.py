@@ -81,6 +81,18 @@ def require_writable(path: Path) -> None:
         Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=existing)).rmdir()
 
 
+def require_output_folder(folder: Path, own: str) -> None:
+    """Raise InputError where no folder can be made at `folder`, or other files stand there: none is overwritten.
+
+    `own` is the file by which an earlier output of the same kind is known; that may be replaced.
+    """
+    require_writable(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; the output is a folder. Choose another name.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / own).is_file():
+        raise InputError(f"{folder} holds other files and will not be overwritten. Choose a new or an empty folder.")
+
+
 def unfinished_path(path: Path) -> Path:
     """Where the first part of `path` waits for the rest, so that a download can go on after a kill."""
     return path.with_name(f"{_TEMPORARY_PREFIX}{path.name[-200:]}.part")

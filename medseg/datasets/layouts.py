@@ -22,7 +22,7 @@ from medseg.core.errors import InputError
 from medseg.core.task import Task
 from medseg.datasets.dataset_json import read_dataset_json
 from medseg.datasets.label_values import task_of_masks
-from medseg.datasets.manifest import CaseRow, DataFile, DataSet, FilePatterns, Manifest, read_manifest
+from medseg.datasets.manifest import MANIFEST, CaseRow, DataFile, DataSet, FilePatterns, Manifest, read_manifest
 from medseg.datasets.nnunet.splits import find_splits, with_splits
 from medseg.datasets.splits import assign_folds
 
@@ -47,7 +47,7 @@ def read_folder(folder: Path, task: Task | None = None, seed: int = 0, splits: P
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder. Give the folder that holds the data set.")
-    if (folder / "manifest.toml").is_file():
+    if (folder / MANIFEST).is_file():
         _require_no_splits(folder, splits)
         return read_manifest(folder, folder)
     if (folder / "dataset.json").is_file():

@@ -35,6 +35,9 @@ from medseg.datasets.splits import require_whole_subjects
 TEST_FOLD = "test"
 """What stands in the fold column of a case that is in no fold: it is kept for the final test."""
 
+MANIFEST = "manifest.toml"
+"""The file by which a folder is known to be a manifest."""
+
 UNKNOWN = "unknown"
 """What stands for a checksum that nobody has published."""
 
@@ -226,7 +229,7 @@ def read_manifest(folder: Path, data_root: Path) -> Manifest:
 
 def read_facts(folder: Path) -> DataSet:
     """What `folder`/manifest.toml says. Raises InputError when it is missing or not valid."""
-    path = folder / "manifest.toml"
+    path = folder / MANIFEST
     if not path.is_file():
         raise InputError(f"there is no manifest.toml in {folder}; give the folder of a manifest")
     try:
@@ -254,7 +257,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
     if facts.task.endswith(".toml"):
         _write_text(folder / facts.task, tomli_w.dumps(manifest.task.model_dump(mode="json", exclude_none=True)))
     _write_text(folder / "cases.csv", _format_cases(manifest.rows, needed))
-    _write_text(folder / "manifest.toml", tomli_w.dumps(facts.model_dump(mode="json", exclude_defaults=True)))
+    _write_text(folder / MANIFEST, tomli_w.dumps(facts.model_dump(mode="json", exclude_defaults=True)))
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -9,8 +9,9 @@ import httpx
 from medseg.datasets.checks import CheckedManifest, check_manifest
 from medseg.datasets.fetch import fetch
 from medseg.datasets.layouts import list_cases, read_folder, with_checksums
-from medseg.datasets.manifest import Manifest, read_manifest, write_manifest
+from medseg.datasets.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from medseg.datasets.nnunet.write_folder import write_nnunet_folder
+from medseg.datasets.phantoms.vessel_dataset import VesselModality, write_vessel_dataset
 from medseg.workflows.progress import Progress, silent
 
 CONNECT_TIMEOUT_S = 30.0
@@ -23,7 +24,7 @@ def open_data_set(folder: Path, data_root: Path | None = None, splits: Path | No
     cases yet, for data that is there, is filled from the folder's layout. `splits` is nnU-Net's splits_final.json, for
     folds as nnU-Net has them. Raises InputError where nothing is found, or the splits do not fit.
     """
-    if splits is not None or data_root is None or not (folder / "manifest.toml").is_file():
+    if splits is not None or data_root is None or not (folder / MANIFEST).is_file():
         return read_folder(folder, splits=splits)
     manifest = read_manifest(folder, data_root)
     if not manifest.rows and manifest.data_folder.is_dir():
@@ -56,3 +57,23 @@ def fetch_data_set(manifest: Manifest, progress: Progress = silent) -> int:
         return fetch(
             manifest, client, on_bytes=lambda name, done, total: progress(f"Fetching {name}", done, total or done)
         )
+
+
+def make_vessels(
+    folder: Path,
+    modality: VesselModality,
+    *,
+    cases: int = 60,
+    seed: int = 0,
+    processes: int = 1,
+    progress: Progress = silent,
+) -> Manifest:
+    """The manifest of a made data set of angiograms, written to the folder. Raises InputError where it holds files."""
+    return write_vessel_dataset(
+        folder,
+        modality,
+        cases=cases,
+        seed=seed,
+        processes=processes,
+        on_study=lambda done, total: progress("Making angiograms", done, total),
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medseg.analysis.evaluation.scores import CaseScores
 from medseg.core.report import Report
-from medseg.datasets.manifest import Manifest, read_manifest
+from medseg.datasets.manifest import MANIFEST, Manifest, read_manifest
 from medseg.datasets.phantoms.dataset import held_out_studies, write_dataset
 from medseg.datasets.phantoms.truth import PhantomTruth
 from medseg.exchange.read import read_label_map
@@ -63,7 +63,7 @@ def make_phantoms(
     folder: Path, *, cases: int = 20, held_out: int = 2, seed: int = 0, progress: Progress = silent
 ) -> Manifest:
     """The manifest of the made data set in the folder, which is made where it does not exist."""
-    if (folder / "manifest.toml").is_file():
+    if (folder / MANIFEST).is_file():
         return read_manifest(folder, folder)
     return write_dataset(
         folder,

@@ -20,7 +20,7 @@ import numpy as np
 from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
 from medseg.analysis.vessels.report import VesselReport
 from medseg.analysis.vessels.tree_text import tree_as_csv, tree_as_swc, tree_as_vtk
-from medseg.core.atomic import require_writable, whole_folder
+from medseg.core.atomic import require_output_folder, whole_folder
 from medseg.core.errors import InputError
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_scan
@@ -48,9 +48,7 @@ def find_blockages(
     from the probabilities, from the `image` where the map is a mask or `prefer_image` is set. Raises InputError where
     a file cannot be read or the map is neither, GeometryError where map and image lie on different grids.
     """
-    if output.exists() and (not output.is_dir() or (any(output.iterdir()) and not (output / REPORT).is_file())):
-        raise InputError(f"{output} holds other files and will not be overwritten. Choose a new or an empty folder.")
-    require_writable(output)
+    require_output_folder(output, own=REPORT)
     if prefer_image and image is None:
         raise InputError("there is no image to take the calibres from: give it, or leave the choice out")
     progress("Reading", 0, 1)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from medseg.analysis.quantification.change import LesionChange, Visit, compare_visits
 from medseg.analysis.quantification.course import follow
-from medseg.core.atomic import require_writable, whole_folder
+from medseg.core.atomic import require_output_folder, whole_folder
 from medseg.core.course import Course
 from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
@@ -56,9 +56,7 @@ def follow_up(
     """
     if len(results) < 2:
         raise InputError(f"a follow-up needs two results or more, got {len(results)}; give them all")
-    if output.exists() and (not output.is_dir() or (any(output.iterdir()) and not (output / COURSE).is_file())):
-        raise InputError(f"{output} holds other files and will not be overwritten. Choose a new or an empty folder.")
-    require_writable(output)
+    require_output_folder(output, own=COURSE)
     studies = [_opened(path) for path in results]
     warnings = [warning for study in studies for warning in study.warnings]
     visits = [_visit(study) for study in studies]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medseg import __version__
 from medseg.analysis.quantification.measure import measure_findings
-from medseg.core.atomic import require_writable, whole_folder
+from medseg.core.atomic import require_output_folder, whole_folder
 from medseg.core.errors import InputError
 from medseg.core.report import ModelIdentity, Report
 from medseg.core.task import Task
@@ -42,7 +42,7 @@ def segment_study(
     is replaced, anything else is left alone. Raises InputError when a scan cannot be used or is not what the model's
     channels take.
     """
-    require_result_folder(output)
+    require_output_folder(output, own=REPORT)
     reset_peak_memory()
     chosen = {channel.name: mends or Mends() for channel in bundle.spec.task.channels}
     scans = read_channels(sources, bundle.spec.task, progress, chosen)
@@ -65,7 +65,7 @@ def segment_scans(
     `source` is where the first channel's scan lies, for the report; its peak of memory counts from the last call of
     `reset_peak_memory`. Raises InputError as `segment_study` does.
     """
-    require_result_folder(output)
+    require_output_folder(output, own=REPORT)
     task = bundle.spec.task
     segmentation = segmenter.segment(
         {name: scan.volume for name, scan in scans.items()},
@@ -129,17 +129,3 @@ def named_channels(sources: Mapping[str, Path], names: tuple[str, ...]) -> dict[
             f"Give each as NAME=PATH: {' '.join(f'{name}=...' for name in names)}"
         )
     return {name: sources[name] for name in names}
-
-
-def require_result_folder(folder: Path) -> None:
-    """Raise InputError where no folder can be made, or something stands that is not an earlier result.
-
-    That will not be overwritten.
-    """
-    require_writable(folder)
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InputError(f"{folder} is a file; the output is a folder. Choose another name.")
-    if any(folder.iterdir()) and not (folder / REPORT).is_file():
-        raise InputError(f"{folder} holds other files and will not be overwritten. Choose a new or an empty folder.")

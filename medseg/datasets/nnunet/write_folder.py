@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from medseg.core.atomic import whole_folder
+from medseg.core.atomic import require_output_folder, whole_folder
 from medseg.core.errors import InputError
 from medseg.core.labels import LabelSchema
 from medseg.core.task import Channel, Task
@@ -66,8 +66,7 @@ def _require_usable(manifest: Manifest, folder: Path) -> None:
             f"nnU-Net would not find {folder.name}: it takes folders named Dataset, three digits, _ and a name. "
             f"Call it Dataset101_{re.sub(r'[^A-Za-z0-9]', '', manifest.facts.name.title()) or 'Mine'}, for one."
         )
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "dataset.json").is_file():
-        raise InputError(f"{folder} holds other files and will not be overwritten. Choose a new or an empty folder.")
+    require_output_folder(folder, own="dataset.json")
     if not manifest.rows:
         raise InputError(f"data set {manifest.facts.name} has no cases to export")
     needed = [channel.name for channel in manifest.task.channels]

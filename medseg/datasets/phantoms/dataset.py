@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from medseg.core.atomic import whole_folder
+from medseg.core.atomic import require_output_folder, whole_folder
 from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.core.study import Series, Study
 from medseg.core.task import load_task
-from medseg.datasets.manifest import CaseRow, DataFile, DataSet, Manifest, read_manifest, write_manifest
+from medseg.datasets.manifest import MANIFEST, CaseRow, DataFile, DataSet, Manifest, read_manifest, write_manifest
 from medseg.datasets.phantoms.study import TASK, PhantomStudy, make_study, phantom_grid
 from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
@@ -49,6 +49,7 @@ def write_dataset(
     """
     if cases < FOLDS or held_out < 0:
         raise InputError(f"a made data set has at least {FOLDS} cases, one a fold; got {cases} and {held_out} held out")
+    require_output_folder(folder, own=MANIFEST)
     total = cases + held_out
     with whole_folder(folder) as unfinished:
         rows: list[CaseRow] = []
@@ -80,10 +81,11 @@ def _write_study(made: PhantomStudy, name: str, fold: int | None, root: Path) ->
     write_nifti(made.label_map.array, made.label_map.geometry, label)
     truth.parent.mkdir(exist_ok=True)
     truth.write_text(made.truth.model_dump_json(), encoding="utf-8")
-    return CaseRow(name, name, fold, {"CT": _listed(image, root)}, _listed(label, root))
+    return CaseRow(name, name, fold, {"CT": listed(image, root)}, listed(label, root))
 
 
-def _listed(path: Path, root: Path) -> DataFile:
+def listed(path: Path, root: Path) -> DataFile:
+    """A file of a data set with its sha256, by its path below the root."""
     with path.open("rb") as file:
         return DataFile(path.relative_to(root).as_posix(), hashlib.file_digest(file, "sha256").hexdigest())
 

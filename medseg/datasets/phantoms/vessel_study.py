@@ -21,7 +21,13 @@ from medseg.datasets.phantoms.truth import BranchTruth, Point
 from medseg.datasets.phantoms.tubes import Tube
 from medseg.datasets.phantoms.vessel_coverage import VesselCoverage, vessel_coverage
 from medseg.datasets.phantoms.vessel_lesions import Disease, DiseasedBranch, diseased
-from medseg.datasets.phantoms.vessel_surroundings import paint_surroundings, uneven_tissue
+from medseg.datasets.phantoms.vessel_surroundings import (
+    CT_SURROUNDINGS,
+    TOF_SURROUNDINGS,
+    paint_origins,
+    paint_surroundings,
+    uneven_tissue,
+)
 from medseg.datasets.phantoms.vessel_tree import STYLES, GrownBranch, Likeness, grow_tree
 from medseg.datasets.phantoms.vessel_truth import VesselTruth
 
@@ -75,6 +81,8 @@ class VesselScene(BaseModel):
     point_spread_mm: Annotated[float, Field(ge=0)] = 0.4
     noise_sd_hu: Annotated[float, Field(ge=0)] = 25.0
     has_surroundings: bool = True
+    has_origin: bool = False
+    """Whether each root leaves a wider vessel or a chamber, as coronaries leave the aorta."""
     motion_mm: Annotated[float, Field(ge=0)] = 0.0
     beam_hardening: Annotated[float, Field(ge=0)] = 0.0
 
@@ -158,8 +166,11 @@ def _image(
     """The image as the scanner gives it, in whole units."""
     is_ct = scene.kind == "CTA"
     image = uneven_tissue(geometry, scene.tissue_hu, 12.0, generator)
-    if scene.has_surroundings and is_ct:
-        paint_surroundings(image, geometry, grown, scene.lumen_hu, generator)
+    if scene.has_surroundings:
+        misleading = CT_SURROUNDINGS if is_ct else TOF_SURROUNDINGS
+        paint_surroundings(image, geometry, grown, scene.lumen_hu, generator, misleading)
+    if scene.has_origin:
+        paint_origins(image, geometry, grown, scene.lumen_hu, generator)
     image += covered.healthy * ((PLAQUE_HU if is_ct else scene.tissue_hu) - image)
     image += covered.lumen * (scene.lumen_hu - image)
     image += covered.calcium * ((scene.calcium_hu if is_ct else 0.0) - image)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -14,7 +16,29 @@ from medseg.datasets.phantoms.shapes import Ellipsoid, Points, coverage
 from medseg.datasets.phantoms.tubes import Tube, resampled
 from medseg.datasets.phantoms.vessel_tree import GrownBranch
 
-BONE_HU, LUNG_HU = 500.0, -850.0
+
+@dataclass(frozen=True)
+class MisleadingSolids:
+    """Two ellipsoids each of this value and mean semi-axis, which is a share of the grid's mean side.
+
+    A value is in the image's unit, or in lumens where `is_in_lumens`.
+    """
+
+    value: float
+    size: float
+    is_in_lumens: bool = False
+
+
+CT_SURROUNDINGS = (
+    MisleadingSolids(-850.0, 0.22),  # lung
+    MisleadingSolids(1.0, 0.16, is_in_lumens=True),  # chambers, as bright as the vessels
+    MisleadingSolids(500.0, 0.08),  # bone
+)
+TOF_SURROUNDINGS = (
+    MisleadingSolids(0.0, 0.2),  # air of the sinuses
+    MisleadingSolids(0.7, 0.1, is_in_lumens=True),  # fat of the orbit and the scalp
+    MisleadingSolids(0.4, 0.15, is_in_lumens=True),  # brain
+)
 
 CLEARANCE_MM = 1.5
 """The least tissue between a vessel and what misleads: nearer than that no mask could tell them apart either."""
@@ -35,25 +59,51 @@ def paint_surroundings(
     grown: list[GrownBranch],
     lumen_hu: float,
     generator: Generator,
+    solids: tuple[MisleadingSolids, ...] = CT_SURROUNDINGS,
 ) -> None:
-    """Paint, into the image in HU, lung, one or two chambers as bright as the vessels, bone, and a few veins.
-
-    All keep clear of the vessels.
-    """
+    """Paint, into the image, solids that may be taken for vessels, and a few veins. All keep clear of the vessels."""
     finder = cKDTree(np.concatenate([branch.tube.points_mm for branch in grown]))
     reach = max(float(branch.tube.radii_mm.max()) for branch in grown) + CLEARANCE_MM
     extent = np.asarray(geometry.shape) * geometry.spacing_mm
-    for intensity, count, size in ((LUNG_HU, 2, 0.22), (lumen_hu, 2, 0.16), (BONE_HU, 2, 0.08)):
-        for _ in range(count):
-            solid = _free_ellipsoid(extent, size, geometry, finder, reach, generator)
+    for kind in solids:
+        value = kind.value * lumen_hu if kind.is_in_lumens else kind.value
+        for _ in range(2):
+            solid = _free_ellipsoid(extent, kind.size, geometry, finder, reach, generator)
             if solid is not None:
                 box, filled = coverage(solid, geometry, parts=2)
-                image[box] += filled * (intensity - image[box])
+                image[box] += filled * (value - image[box])
     for _ in range(3):
         vein = _free_vein(extent, geometry, finder, reach, generator)
         if vein is not None:
             box, filled = coverage(vein, geometry, parts=2)
             image[box] += filled * (float(generator.uniform(0.45, 0.75)) * lumen_hu - image[box])
+
+
+def paint_origins(
+    image: NDArray[np.float32],
+    geometry: Geometry,
+    grown: list[GrownBranch],
+    lumen_hu: float,
+    generator: Generator,
+) -> None:
+    """Paint, into the image, the chamber or wide vessel that each root leaves, filled like the lumen.
+
+    Left out where it would swallow another branch.
+    """
+    for at, branch in enumerate(grown):
+        if branch.parent is not None:
+            continue
+        semi_axes = generator.uniform(6.0, 16.0, 3)
+        start, direction = branch.tube.points_mm[0], branch.tube.tangents[0]
+        axes = rotation(*generator.uniform(-90, 90, 3))
+        unit = direction @ axes  # the surface point opposite to the root's direction becomes the ostium
+        depth = 1.0 / np.linalg.norm(unit / semi_axes)
+        solid = Ellipsoid(start - (depth - 0.5) * direction, semi_axes, axes)
+        others = [other.tube.points_mm for number, other in enumerate(grown) if number != at]
+        own = branch.tube.points_mm[branch.tube.arc_mm > 6.0]
+        if (solid.signed_bound_mm(np.concatenate([own, *others])) > CLEARANCE_MM).all():
+            box, filled = coverage(solid, geometry, parts=2)
+            image[box] += filled * (lumen_hu - image[box])
 
 
 def _free_ellipsoid(

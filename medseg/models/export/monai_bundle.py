@@ -25,8 +25,8 @@ import torch
 from monai.bundle.config_parser import ConfigParser
 from torch import Tensor, nn
 
-from medseg.core.atomic import whole_file, whole_folder
-from medseg.core.errors import InputError, PlanError, StoreError
+from medseg.core.atomic import require_output_folder, whole_file, whole_folder
+from medseg.core.errors import PlanError, StoreError
 from medseg.models.bundle import ModelBundle
 from medseg.models.card import model_card
 from medseg.models.export.monai_config import Json, image_keys, inference_config, metadata
@@ -67,7 +67,8 @@ def write_monai_bundle(bundle: ModelBundle, path: Path) -> MonaiExport:
             f"{bundle.name} is a {spec.network.kind}, which MONAI does not have; a MONAI Bundle can hold a unet3d. "
             "Export it with --to onnx, or train with --network unet3d."
         )
-    _require_free(path)
+    if path.suffix != ".zip":
+        require_output_folder(path, own=str(METADATA))
     network = trained_network(bundle)
     assert isinstance(network, UNet3D)
     config = inference_config(spec, spec.network)
@@ -119,11 +120,6 @@ def _pickled(weights: dict[str, Tensor]) -> bytes:
     buffer = io.BytesIO()
     torch.save(weights, buffer)
     return buffer.getvalue()
-
-
-def _require_free(path: Path) -> None:
-    if path.is_dir() and any(path.iterdir()) and not (path / METADATA).is_file():
-        raise InputError(f"{path} holds other files and will not be overwritten. Choose a new or an empty folder.")
 
 
 def _readme(bundle: ModelBundle) -> str:
