@@ -21,8 +21,8 @@ GAUSSIAN_SIGMA = 1 / 8
 LOWEST_WEIGHT = 1e-3
 """Weight of a window's corners relative to its middle: above zero, so that every voxel gets an answer."""
 
-PLANES_AT_ONCE = 8
-"""Planes of a window that are worked on at a time, so that intermediate results stay small."""
+_PLANES_AT_ONCE = 8
+"""Planes of a window that a CPU works on at a time, so that intermediate results stay small."""
 
 Progress = Callable[[int, int], None]
 """Told how many windows are done, of how many."""
@@ -53,7 +53,10 @@ class PatchReader:
         return self._constant[1]
 
     def _read(self, patch: NDArray[np.float32]) -> Tensor:
-        images = torch.from_numpy(np.ascontiguousarray(patch))[None].to(self._device)
+        images = torch.from_numpy(np.ascontiguousarray(patch))[None]
+        if self._device.type == "cuda":  # from pinned memory the copy runs beside the work on the window before
+            images = images.pin_memory()
+        images = images.to(self._device, non_blocking=True)
         return _probabilities(self._network, images, self._window.mirror_axes)[0]
 
 
@@ -98,6 +101,11 @@ def window_starts(length: int, side: int, overlap: float) -> list[int]:
     return [int(start) for start in np.linspace(0, length - side, count).round()]
 
 
+def planes_at_once(device: torch.device, depth: int) -> int:
+    """Planes of a window of that depth to work on at a time; a GPU takes all, since each call costs it more."""
+    return _PLANES_AT_ONCE if device.type == "cpu" else depth
+
+
 def blend_weights(window: SlidingWindow) -> Tensor:
     """How much each voxel of a window (i, j, k) counts where windows overlap."""
     return gaussian_weights(window.patch) if window.blend == "gaussian" else torch.ones(window.patch)
@@ -135,7 +143,8 @@ def _softmax(logits: Tensor) -> Tensor:
     Copies of a whole window would be new memory each time, and the system gives it slower than it is filled.
     """
     result = torch.empty(logits.shape, dtype=torch.float32, device=logits.device)
-    for start in range(0, logits.shape[2], PLANES_AT_ONCE):
-        part = slice(start, start + PLANES_AT_ONCE)
+    at_once = planes_at_once(logits.device, logits.shape[2])
+    for start in range(0, logits.shape[2], at_once):
+        part = slice(start, start + at_once)
         result[:, :, part] = logits[:, :, part].float().softmax(dim=1)
     return result

@@ -56,7 +56,7 @@ def streamed(network: nn.Module, volume: Volume, window: SlidingWindow, axis: in
     planes = Preparation(spacing_mm=volume.geometry.spacing_mm, normalization=(ZScore(),)).planes({"MR": volume})
     plan = plan_sweep(planes.geometry.shape, window, axis)
     parts = stream_scores(PatchReader(network, window, CPU), planes.along(plan.axes), window, plan, 3)
-    whole = np.concatenate([part.copy() for part in parts], axis=1) / plan.one
+    whole = np.concatenate([part.numpy().copy() for part in parts], axis=1) / plan.one
     back = [plan.axes.index(n) + 1 for n in range(3)]
     return whole.transpose(0, *back)
 
@@ -121,7 +121,7 @@ def test_windows_of_one_constant_value_are_read_once_and_change_nothing() -> Non
         plan = plan_sweep(planes.geometry.shape, window)
         read = PatchReader(network, window, CPU)
         parts = stream_scores(read, planes.along(plan.axes), window, plan, 3)
-        return np.concatenate([part.copy() for part in parts], axis=1), network.count
+        return np.concatenate([part.numpy().copy() for part in parts], axis=1), network.count
 
     window = SlidingWindow(patch=(8, 8, 8))
     spared, few = run(window)
