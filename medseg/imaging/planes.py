@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,25 +21,26 @@ PART_VOXELS = 4_000_000
 class PreparedPlanes:
     """The volumes (a channel each) on the grid `geometry`, normalised: the same numbers as `Preparation.apply` gives.
 
-    `scan_geometry` is the scan's own grid.
+    `scan_geometry` is the scan's own grid; `resample` brings a volume onto a grid.
     """
 
     volumes: tuple[Volume, ...]
     normalize: tuple[Normalize, ...]
     geometry: Geometry
     scan_geometry: Geometry
+    resample: Callable[[Volume, Geometry], Volume] = resample_volume
 
     def along(self, axes: Shape) -> PreparedPlanes:
         """The same with its axes in another order: planes then run along the first of `axes`."""
         geometry = self.geometry.reoriented(Reorientation(axes, (False, False, False)))
-        return PreparedPlanes(self.volumes, self.normalize, geometry, self.scan_geometry)
+        return replace(self, geometry=geometry)
 
     def planes(self, start: int, stop: int) -> NDArray[np.float32]:
         """The planes from `start` up to `stop` along the first axis, (channel, stop - start, j, k)."""
         part = planes_of(self.geometry, start, stop)
         result = np.empty((len(self.volumes), *part.shape), dtype=np.float32)
         for index, (volume, normalize) in enumerate(zip(self.volumes, self.normalize, strict=True)):
-            result[index] = normalize(np.asarray(resample_volume(volume, part).array))
+            result[index] = normalize(np.asarray(self.resample(volume, part).array))
         return result
 
     def lowest(self) -> NDArray[np.float32]:

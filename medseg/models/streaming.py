@@ -3,8 +3,8 @@
 Windows run row after row along one axis. When a row is done, the planes that no later window reaches are final; they
 are handed on, and their place is taken by the planes that come next.
 
-Scores are whole numbers: each window adds its probability times its share of the blend, the shares of all windows over
-a voxel being 1 together. Sums of whole numbers are the same in any order, and two bytes a score are enough.
+Scores are whole numbers: each window adds its score, from 0 to 1, times its share of the blend, the shares of all
+windows over a voxel being 1 together. Sums of whole numbers are the same in any order, and two bytes a score suffice.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Sweep:
 
     @property
     def one(self) -> int:
-        """The score of a probability of 1; rounding may add half a unit for each window, for which there is room."""
+        """What a score of 1 counts for; rounding may add half a unit for each window, for which there is room."""
         return 32_000 if self.score_type == torch.int16 else 1 << 30
 
     @property
@@ -112,11 +112,11 @@ def stream_scores(
     progress: Progress | None = None,
     home: torch.device = CPU,
 ) -> Iterator[Tensor]:
-    """Scores (class, n, j, k) of a few planes at a time, in order; `sweep.one` stands for a probability of 1.
+    """Scores (class, n, j, k) of a few planes at a time, in order; `sweep.one` stands for 1.
 
     `image` has its axes in the order of the sweep; `home` is where the scores lie (see `home_of_scores`). What is
-    handed out is written over when the next is asked for. They differ from the probabilities of
-    `sliding_window.sweep` by at most half a unit for each window over a voxel.
+    handed out is written over when the next is asked for. Probabilities differ from
+    those of `sliding_window.sweep` by at most half a unit for each window over a voxel.
     """
     padded = _Padded(image, sweep)
     shares = _Shares(blend_weights(window).permute(sweep.axes).to(home), sweep)

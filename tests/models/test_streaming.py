@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, special
 from torch import Tensor, nn
 
 from medseg.core.geometry import Geometry, Shape
@@ -17,7 +17,7 @@ from medseg.imaging.normalize import FixedScale, ZScore
 from medseg.imaging.preparation import Preparation
 from medseg.models.bundle import ModelBundle, Provenance
 from medseg.models.segmenter import NetworkSegmenter
-from medseg.models.sliding_window import PatchReader, sweep
+from medseg.models.sliding_window import LOGIT_RANGE, PatchReader, sweep
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.models.streaming import plan_sweep, stream_scores
 
@@ -79,6 +79,17 @@ def test_planes_along_any_axis_hold_what_the_sweep_in_memory_says(shape: Shape, 
     for other in results[1:]:
         assert np.abs(other - results[0]).max() <= 1.01 / plan.one
         assert (other != results[0]).mean() < 1e-3
+
+
+def test_logits_are_averaged_and_become_the_probabilities_of_the_mean() -> None:
+    window = SlidingWindow(patch=(8, 6, 10), mirror_axes=(1,), average="logits")
+    volume = scan((19, 23, 31))
+    scores = streamed(Mixed(), volume, window, None)
+    assert scores.max() == pytest.approx(1, abs=1e-3)
+    mean = in_memory(Mixed(), volume, window)  # computed in float32, with no scale and no whole numbers
+    np.testing.assert_allclose(special.softmax(scores * LOGIT_RANGE, axis=0), mean, atol=5e-3)
+    plain = in_memory(Mixed(), volume, window.model_copy(update={"average": "probabilities"}))
+    assert np.abs(plain - mean).max() > 0.02
 
 
 def test_a_large_overlap_is_summed_in_four_bytes() -> None:
