@@ -83,9 +83,7 @@ def test_where_windows_overlap_logits_are_averaged_when_asked_for() -> None:
 
 def test_a_class_far_below_is_not_lost_to_the_scale() -> None:
     certain = np.full((1, 8, 8, 8), 40, np.float32)
-    scores = sweep(
-        VoxelWise(), certain, SlidingWindow(patch=(8, 8, 8), average="logits"), class_count=2, device=CPU
-    )
+    scores = sweep(VoxelWise(), certain, SlidingWindow(patch=(8, 8, 8), average="logits"), class_count=2, device=CPU)
     np.testing.assert_allclose(scores[1], 1, atol=1e-6)
 
 
