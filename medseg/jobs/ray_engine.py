@@ -36,8 +36,10 @@ _NODES_S = 2.0
 """How often it looks which nodes there are."""
 
 _PATIENCE_S = 60.0
-"""How long it waits for nodes where none is left, and for a sign of a worker that can be reached no more. Ray takes up
-to 20 s to notice that a node is gone."""
+"""How long it waits for a sign of a worker that can be reached no more; Ray takes up to 20 s to notice a node's end."""
+
+_NO_ROOM_S = 300.0
+"""How long it waits for nodes where none has room: those of a cluster that is being started come one by one."""
 
 _DEATHS_WHILE_LOADING = 3
 """Workers that die one after the other before they are loaded: more would die of the same."""
@@ -270,9 +272,9 @@ class RayEngine:
             self._ask_after(worker)
         if self.places or self._workers:
             self._had_room_s = now
-        elif now - self._had_room_s > _PATIENCE_S:
+        elif now - self._had_room_s > _NO_ROOM_S:
             raise InputError(
-                f"for {_PATIENCE_S:g} s no node of the Ray cluster has had room for a worker of {self.threads} threads "
+                f"for {_NO_ROOM_S:g} s no node of the Ray cluster has had room for a worker of {self.threads} threads "
                 f"and {self.gpus} GPUs. Start the batch again when there are some: it goes on where it stopped."
             )
 
@@ -305,8 +307,9 @@ class RayEngine:
             self._queue.release(lambda name: name == self._name or is_gone(name))
 
     def _require_room(self) -> None:
-        if self.places < 1:
-            largest = max((int(has.get("CPU", 0)) for has in self._nodes.values()), default=0)
+        """Refuse workers that are larger than any node; where there is no node with cores yet, some may come."""
+        largest = max((int(has.get("CPU", 0)) for has in self._nodes.values()), default=0)
+        if largest and self.places < 1:
             raise InputError(
                 f"no node of the Ray cluster has room for a worker of {self.threads} threads and {self.gpus} GPUs; the "
                 f"largest has {largest} cores. Ask for fewer."
