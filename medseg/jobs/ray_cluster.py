@@ -29,13 +29,15 @@ def connect(address: str | None) -> None:
     # Ray reads these when it is imported or started: it reports its use to its makers otherwise.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's announcement of a changed default
+    # Workers of a Ray begun here run as those of the local engine do; Ray would give them what others leave.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     import ray
 
     if ray.is_initialized():
         raise InputError("this process is connected to a Ray cluster already. Run one batch after the other.")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
     if address is None:
-        ray.init(num_cpus=usable_cores(), **quiet)
+        ray.init(address="local", num_cpus=usable_cores(), **quiet)  # "local": never one that runs here already
         return
     if problem := _problem(address):
         raise InputError(
