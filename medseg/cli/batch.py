@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from medseg.cli.console import print_table, shown_progress
-from medseg.cli.options import InferenceDeviceOption, ModelOption, RootOption
+from medseg.cli.options import InferenceDevice, InferenceDeviceOption, ModelOption, RootOption
 
 if TYPE_CHECKING:
+    from medseg.jobs.local_engine import LocalEngineConfig
+    from medseg.jobs.ray_engine import RayEngineConfig
     from medseg.workflows.find_scans import FoundScans
     from medseg.workflows.process_batch import BatchSummary
 
@@ -35,12 +37,18 @@ def batch(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of each.  [default: cores / workers]", show_default=False)
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster by the extra of that name.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT of the Ray cluster.  [default: one begun here]", show_default=False),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first scans.", show_default=False)] = None,
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Try again what was set aside.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Segment many scans; a batch that was cut off goes on where it stopped. Exit code 3 where some scans failed."""
-    from medseg.jobs.local_engine import LocalEngineConfig
     from medseg.workflows.process_batch import BatchOptions, plan_batch, process_batch
     from medseg.workflows.segment_study import open_bundle
 
@@ -48,8 +56,8 @@ def batch(
         if dry_run:
             found = plan_batch(source, open_bundle(model), output, data_root=root, progress=progress)
         else:
-            engine = LocalEngineConfig(workers=workers, threads=threads)
-            options = BatchOptions(engine=engine, device=device, limit=limit, only_failed=only_failed)
+            chosen = _engine(engine, address, workers, threads, device)
+            options = BatchOptions(engine=chosen, device=device, limit=limit, only_failed=only_failed)
             summary = process_batch(source, model, output, options, data_root=root, progress=progress)
     if dry_run:
         print_plan(found, limit)
@@ -57,6 +65,26 @@ def batch(
     print_summary(summary, output)
     if summary.has_failures:
         raise typer.Exit(SOME_FAILED)
+
+
+def _engine(
+    name: Literal["local", "ray"],
+    address: str | None,
+    workers: int | None,
+    threads: int | None,
+    device: InferenceDevice,
+) -> LocalEngineConfig | RayEngineConfig:
+    """Raises InputError where an address is given that the engine has no use for."""
+    from medseg.core.errors import InputError
+    from medseg.jobs.local_engine import LocalEngineConfig
+    from medseg.jobs.ray_engine import RayEngineConfig
+
+    if name == "ray":
+        gpus = {"cuda": 1, "auto": None}.get(device, 0)
+        return RayEngineConfig(address=address, workers=workers, threads=threads, gpus=gpus)
+    if address is not None:
+        raise InputError("--address names a Ray cluster; the local engine has none. Add --engine ray.")
+    return LocalEngineConfig(workers=workers, threads=threads)
 
 
 def print_plan(found: FoundScans, limit: int | None) -> None:

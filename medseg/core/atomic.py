@@ -104,6 +104,15 @@ def discard_unfinished(path: Path) -> None:
         left.unlink(missing_ok=True)
 
 
+def discard_all_unfinished(folder: Path) -> None:
+    """Remove what killed writers left in a folder. Only where nobody may be writing into it now."""
+    for left in folder.glob(f"{_TEMPORARY_PREFIX}*"):
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
 def is_unfinished(path: Path) -> bool:
     """Whether a file or folder is what a killed writer left behind; readers skip these."""
     return path.name.startswith(_TEMPORARY_PREFIX)

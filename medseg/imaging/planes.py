@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.geometry import Geometry, Reorientation, Shape
-from medseg.core.labels import LabelSchema
 from medseg.core.volume import Volume
 from medseg.imaging.normalize import Normalize
 from medseg.imaging.resample import resample_volume
-from medseg.imaging.restore import LabelRestorer, label_values
 
 PART_VOXELS = 4_000_000
 """About how many voxels of a scan are made at a time where all of it is looked through."""
@@ -23,30 +21,27 @@ PART_VOXELS = 4_000_000
 class PreparedPlanes:
     """The volumes (a channel each) on the grid `geometry`, normalised: the same numbers as `Preparation.apply` gives.
 
-    `scan_geometry` is the scan's own grid.
+    `scan_geometry` is the scan's own grid; `resample` brings a volume onto a grid.
     """
 
     volumes: tuple[Volume, ...]
     normalize: tuple[Normalize, ...]
     geometry: Geometry
     scan_geometry: Geometry
+    resample: Callable[[Volume, Geometry], Volume] = resample_volume
 
     def along(self, axes: Shape) -> PreparedPlanes:
         """The same with its axes in another order: planes then run along the first of `axes`."""
         geometry = self.geometry.reoriented(Reorientation(axes, (False, False, False)))
-        return PreparedPlanes(self.volumes, self.normalize, geometry, self.scan_geometry)
+        return replace(self, geometry=geometry)
 
     def planes(self, start: int, stop: int) -> NDArray[np.float32]:
         """The planes from `start` up to `stop` along the first axis, (channel, stop - start, j, k)."""
         part = planes_of(self.geometry, start, stop)
         result = np.empty((len(self.volumes), *part.shape), dtype=np.float32)
         for index, (volume, normalize) in enumerate(zip(self.volumes, self.normalize, strict=True)):
-            result[index] = normalize(np.asarray(resample_volume(volume, part).array))
+            result[index] = normalize(np.asarray(self.resample(volume, part).array))
         return result
-
-    def restorer(self, schema: LabelSchema) -> LabelRestorer:
-        """What turns class scores of these planes into a mask's numbers on the scan's own grid."""
-        return LabelRestorer(self.geometry, self.scan_geometry, label_values(schema))
 
     def lowest(self) -> NDArray[np.float32]:
         """The lowest value of each channel (channel,), for which all planes are made once."""

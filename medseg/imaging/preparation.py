@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,11 @@ class Preparation(BaseModel):
 
     spacing_mm: tuple[PositiveMm, PositiveMm, PositiveMm]
     normalization: tuple[NormalizationConfig, ...] = Field(min_length=1)
+    interpolation: Literal["linear", "cubic"] = "linear"
+    """How images are brought onto the spacing; cubic splines, without `anti_alias`, are nnU-Net's way."""
+
+    anti_alias: bool = True
+    """Whether images are blurred to the resolution of a much coarser grid before they are brought onto it."""
 
     def geometry(self, scan: Geometry) -> Geometry:
         """The grid on which a scan of that geometry is prepared.
@@ -80,7 +85,7 @@ class Preparation(BaseModel):
         target = self.geometry(scan)
         array = np.empty((len(volumes), *target.shape), dtype=np.float32)
         for index, (volume, normalization) in enumerate(zip(volumes, self.normalization, strict=True)):
-            array[index] = resample_volume(volume, target).array
+            array[index] = self._resample(volume, target).array
             normalize = normalization.fit(array[index, start:stop] for start, stop in parts(target.shape))
             for start, stop in parts(target.shape):
                 array[index, start:stop] = normalize(array[index, start:stop])
@@ -95,12 +100,12 @@ class Preparation(BaseModel):
         target = self.geometry(scan)
         normalize = tuple(
             normalization.fit(
-                np.asarray(resample_volume(volume, planes_of(target, start, stop)).array)
+                np.asarray(self._resample(volume, planes_of(target, start, stop)).array)
                 for start, stop in parts(target.shape)
             )
             for volume, normalization in zip(volumes, self.normalization, strict=True)
         )
-        return PreparedPlanes(volumes, normalize, target, scan)
+        return PreparedPlanes(volumes, normalize, target, scan, self._resample)
 
     def apply_to_labels(self, label_map: LabelMap) -> NDArray[np.unsignedinteger[Any]]:
         """The mask's class numbers (i, j, k) uint8 on the prepared grid: 0 for background, n for the n-th label.
@@ -114,6 +119,10 @@ class Preparation(BaseModel):
         if schema.ignored is not None:
             classes[schema.ignored] = IGNORED_CLASS
         return np.asarray(classes[prepared])
+
+    def _resample(self, volume: Volume, target: Geometry) -> Volume:
+        order = 3 if self.interpolation == "cubic" else 1
+        return resample_volume(volume, target, order=order, anti_alias=self.anti_alias)
 
     def _checked(self, images: Mapping[str, Volume]) -> tuple[tuple[Volume, ...], Geometry]:
         if len(images) != len(self.normalization):

@@ -178,6 +178,14 @@ class Queue:
             )
             return len(lost)
 
+    def give_back(self, claim: Claim) -> bool:
+        """Let a claimed job wait again, without counting a failure; False when the claim was lost."""
+        with self._change() as database:
+            changed = database.execute(
+                "UPDATE jobs SET state = 'waiting', token = NULL, lease_ends_s = NULL WHERE token = ?", (claim.token,)
+            )
+            return changed.rowcount == 1
+
     def retry(self) -> int:
         """Let the jobs that were set aside or cancelled wait again, as if new; how many there were."""
         with self._change() as database:

@@ -15,15 +15,17 @@ from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from medseg.core.errors import InputError, MedsegError
 from medseg.jobs.engine import Run
-from medseg.jobs.job import Claim
+from medseg.jobs.job import Claim, Job
 from medseg.jobs.queue import Limits, Queue
 
 READY, FAILED = "ready", "failed"
 """What a worker tells its engine once: that it is loaded, or the reason why it cannot be."""
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _LONGEST_WAIT_S = 0.5
 """A worker without work looks again after this time at the latest: another may have failed a job meanwhile."""
 
@@ -54,7 +56,7 @@ def work(orders: WorkerOrders, to_engine: Connection) -> None:
     stop = _Stop()
     _die_with_engine()
     # Libraries read these when they are imported, which unpacking `start` does.
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(orders.threads)))
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(orders.threads)))
     try:
         run: Run = pickle.loads(orders.start)(orders.threads)  # noqa: S301 - written by our own engine
     except MedsegError as error:
@@ -74,19 +76,38 @@ def work(orders: WorkerOrders, to_engine: Connection) -> None:
             time.sleep(min(max(due_s, 0.01), _LONGEST_WAIT_S))
 
 
-def _run_one(queue: Queue, claim: Claim, run: Run) -> None:
-    """Run a claimed job and record how it ended. What a job raises is its failure, never the worker's."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a job returned, or the reason why it failed."""
+
+    result: JsonValue = None
+    reason: str | None = None
+
+
+def outcome_of(run: Run, job: Job) -> Outcome:
+    """Run a job. What it raises is its failure, never the worker's."""
     try:
-        with _heartbeats(queue, claim):
-            result = run(claim.job)
+        return Outcome(run(job))
     except MedsegError as error:
-        queue.fail(claim, str(error))
+        return Outcome(reason=str(error))
     except MemoryError:
-        queue.fail(claim, "the memory did not suffice (MemoryError)")
+        return Outcome(reason="the memory did not suffice (MemoryError)")
     except Exception as error:  # noqa: BLE001 - whatever a job raises is recorded, and the others go on
-        queue.fail(claim, f"{type(error).__name__}: {error}")
-    else:
-        queue.finish(claim, result)
+        return Outcome(reason=f"{type(error).__name__}: {error}")
+
+
+def record(queue: Queue, claim: Claim, outcome: Outcome) -> bool:
+    """Write into the queue how a claimed job ended; False when the claim was lost."""
+    if outcome.reason is not None:
+        return queue.fail(claim, outcome.reason)
+    return queue.finish(claim, outcome.result)
+
+
+def _run_one(queue: Queue, claim: Claim, run: Run) -> None:
+    """Run a claimed job and record how it ended."""
+    with _heartbeats(queue, claim):
+        outcome = outcome_of(run, claim.job)
+    record(queue, claim, outcome)
 
 
 @contextmanager

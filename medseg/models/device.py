@@ -9,6 +9,8 @@ import torch
 
 from medseg.core.errors import InputError
 
+CPU = torch.device("cpu")
+
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 InferenceDevice = Literal["auto", "cpu", "cuda", "openvino"]

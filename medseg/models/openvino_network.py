@@ -14,9 +14,7 @@ from torch import Tensor, nn
 
 from medseg.core.errors import InputError
 from medseg.core.geometry import Shape
-from medseg.models.device import autocast, has_fast_bfloat16
-
-CPU = torch.device("cpu")
+from medseg.models.device import CPU, autocast, has_fast_bfloat16
 
 MOST_DIFFERENCE = 0.01
 """How far the mean probability may lie from torch's, over a window of noise; bfloat16 differs from float32 by less."""

@@ -18,13 +18,15 @@ from medseg.core.label_map import LabelMap
 from medseg.core.volume import Volume
 from medseg.imaging.planes import PreparedPlanes
 from medseg.imaging.refinement import refine
+from medseg.imaging.restore import label_values
 from medseg.models.bundle import ModelBundle
+from medseg.models.decode import restorer_on
 from medseg.models.device import InferenceDevice, choose_device
 from medseg.models.ensemble import MeanNetwork, Model, members_of
 from medseg.models.networks.sample_norm import with_sample_norms
 from medseg.models.openvino_network import OpenVinoNetwork
 from medseg.models.sliding_window import PatchReader, Progress, sweep
-from medseg.models.streaming import plan_sweep, stream_scores
+from medseg.models.streaming import home_of_scores, plan_sweep, stream_scores
 from medseg.models.trained_network import biased, trained_network
 
 
@@ -98,12 +100,13 @@ class NetworkSegmenter:
         """Plane by plane: of the scores only those are held that windows still write."""
         spec = self._spec
         plan = plan_sweep(planes.geometry.shape, spec.window)
-        turned = planes.along(plan.axes)
-        restorer = turned.restorer(spec.task.label_schema)
+        turned, schema = planes.along(plan.axes), spec.task.label_schema
+        home = home_of_scores(self._device, plan, spec.class_count)
+        restorer = restorer_on(home, turned.geometry, turned.scan_geometry, label_values(schema))
         read = PatchReader(self._network, spec.window, self._device)
-        for scores in stream_scores(read, turned, spec.window, plan, spec.class_count, progress):
+        for scores in stream_scores(read, turned, spec.window, plan, spec.class_count, progress, home):
             restorer.add(scores)
-        return LabelMap(restorer.labels, planes.scan_geometry, spec.task.label_schema)
+        return LabelMap(restorer.labels, planes.scan_geometry, schema)
 
     def _whole(self, images: Mapping[str, Volume], progress: Progress | None) -> LabelMap:
         """With all scores in memory, since a refinement looks at the whole scan."""

@@ -21,15 +21,18 @@ GAUSSIAN_SIGMA = 1 / 8
 LOWEST_WEIGHT = 1e-3
 """Weight of a window's corners relative to its middle: above zero, so that every voxel gets an answer."""
 
-PLANES_AT_ONCE = 8
-"""Planes of a window that are worked on at a time, so that intermediate results stay small."""
+LOGIT_RANGE = 16.0
+"""Logits further below the highest count as lying this far: their class is ten million times less likely."""
+
+_PLANES_AT_ONCE = 8
+"""Planes of a window that a CPU works on at a time, so that intermediate results stay small."""
 
 Progress = Callable[[int, int], None]
 """Told how many windows are done, of how many."""
 
 
 class PatchReader:
-    """Says of a patch (channel, i, j, k) which class each voxel is: the one place where a patch becomes probabilities.
+    """Says of a patch (channel, i, j, k) which class each voxel is: the one place where a patch becomes scores.
 
     What it says of a patch of one constant value is remembered, until one of another value comes: of a body in air many
     windows are air, and clipped or masked air is one value.
@@ -43,7 +46,10 @@ class PatchReader:
 
     @torch.inference_mode()
     def __call__(self, patch: NDArray[np.float32]) -> Tensor:
-        """Class probabilities (class, i, j, k) float32 on the device; not to be written into."""
+        """Class scores (class, i, j, k) float32 from 0 to 1, on the device; not to be written into.
+
+        They are probabilities, or logits on a scale of which 1 is the likeliest class and 0 is `LOGIT_RANGE` below.
+        """
         corner = patch[:, :1, :1, :1]
         if not self._window.reuse_constant or not (patch == corner).all():
             return self._read(patch)
@@ -53,8 +59,11 @@ class PatchReader:
         return self._constant[1]
 
     def _read(self, patch: NDArray[np.float32]) -> Tensor:
-        images = torch.from_numpy(np.ascontiguousarray(patch))[None].to(self._device)
-        return _probabilities(self._network, images, self._window.mirror_axes)[0]
+        images = torch.from_numpy(np.ascontiguousarray(patch))[None]
+        if self._device.type == "cuda":  # from pinned memory the copy runs beside the work on the window before
+            images = images.pin_memory()
+        images = images.to(self._device, non_blocking=True)
+        return _scores(self._network, images, self._window)[0]
 
 
 @torch.inference_mode()
@@ -70,6 +79,7 @@ def sweep(
     """Class probabilities (class, i, j, k) float32 of an image (channel, i, j, k) prepared for the network.
 
     They lie in memory for all classes and voxels, for what needs the whole of them; `streaming` needs a few planes.
+    Where the window averages logits, these are the probabilities of the mean logits.
     """
     padded, offset = pad_to(image, window.patch)
     shape: Shape = (padded.shape[1], padded.shape[2], padded.shape[3])
@@ -85,6 +95,8 @@ def sweep(
         if progress is not None:
             progress(done, len(starts))
     scores /= weights
+    if window.average == "logits":
+        scores = _in_parts(scores[None], lambda part: (part * LOGIT_RANGE).softmax(dim=1))[0]
     inside = tuple(slice(o, o + n) for o, n in zip(offset, image.shape[1:], strict=True))
     return scores[(slice(None), *inside)].numpy()
 
@@ -96,6 +108,11 @@ def window_starts(length: int, side: int, overlap: float) -> list[int]:
     step = max(1.0, side * (1 - overlap))
     count = int(np.ceil((length - side) / step)) + 1
     return [int(start) for start in np.linspace(0, length - side, count).round()]
+
+
+def planes_at_once(device: torch.device, depth: int) -> int:
+    """Planes of a window of that depth to work on at a time; a GPU takes all, since each call costs it more."""
+    return _PLANES_AT_ONCE if device.type == "cpu" else depth
 
 
 def blend_weights(window: SlidingWindow) -> Tensor:
@@ -113,13 +130,15 @@ def gaussian_weights(patch: Shape) -> Tensor:
     return (weights / weights.max()).clamp_min(LOWEST_WEIGHT)
 
 
-def _probabilities(network: nn.Module, patch: Tensor, mirror_axes: tuple[int, ...]) -> Tensor:
-    """Softmax over classes (1, class, i, j, k) float32, averaged over every combination of mirrored axes."""
-    flips = list(chain.from_iterable(combinations(mirror_axes, n) for n in range(1, len(mirror_axes) + 1)))
-    total = _softmax(_logits(network, patch))
+def _scores(network: nn.Module, patch: Tensor, window: SlidingWindow) -> Tensor:
+    """Scores of classes (1, class, i, j, k) float32, averaged over every combination of mirrored axes."""
+    mirrored = window.mirror_axes
+    flips = list(chain.from_iterable(combinations(mirrored, n) for n in range(1, len(mirrored) + 1)))
+    score = _softmax if window.average == "probabilities" else _scaled
+    total = _in_parts(_logits(network, patch), score)
     for flip in flips:
         axes = tuple(axis + 2 for axis in flip)
-        total += _softmax(_logits(network, patch.flip(axes))).flip(axes)
+        total += _in_parts(_logits(network, patch.flip(axes)), score).flip(axes)
     return total.div_(1 + len(flips)) if flips else total
 
 
@@ -130,12 +149,23 @@ def _logits(network: nn.Module, patch: Tensor) -> Tensor:
 
 
 def _softmax(logits: Tensor) -> Tensor:
-    """Softmax over classes (1, class, i, j, k) in float32, a few planes at a time.
+    return logits.float().softmax(dim=1)
+
+
+def _scaled(logits: Tensor) -> Tensor:
+    """Logits below their highest, of which only differences count, as a part of `LOGIT_RANGE`: 1 for the highest."""
+    logits = logits.float()
+    return ((logits - logits.amax(dim=1, keepdim=True)) / LOGIT_RANGE + 1).clamp_min_(0)
+
+
+def _in_parts(logits: Tensor, score: Callable[[Tensor], Tensor]) -> Tensor:
+    """The scores (1, class, i, j, k) float32 of logits, a few planes at a time.
 
     Copies of a whole window would be new memory each time, and the system gives it slower than it is filled.
     """
     result = torch.empty(logits.shape, dtype=torch.float32, device=logits.device)
-    for start in range(0, logits.shape[2], PLANES_AT_ONCE):
-        part = slice(start, start + PLANES_AT_ONCE)
-        result[:, :, part] = logits[:, :, part].float().softmax(dim=1)
+    at_once = planes_at_once(logits.device, logits.shape[2])
+    for start in range(0, logits.shape[2], at_once):
+        part = slice(start, start + at_once)
+        result[:, :, part] = score(logits[:, :, part])
     return result

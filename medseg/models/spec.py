@@ -32,6 +32,11 @@ class SlidingWindow(BaseModel):
     blend: Literal["gaussian", "even"] = "gaussian"
     """Whether a window counts less towards its border, which lacks context, or the same everywhere."""
 
+    average: Literal["probabilities", "logits"] = "probabilities"
+    """What is averaged where windows overlap, and interpolated on the way back to the scan's grid. Between a voxel
+    that is certain and one that is not, the border of interpolated probabilities lies where they cross, that of logits
+    nearer to the uncertain one. Logits are for weights that were trained and scored by nnU-Net, whose way they are."""
+
     reuse_constant: bool = True
     """Whether a window of one constant value, such as air cut off at a lower bound, is seen by the network only once:
     the same input gives the same answer, so the result does not change."""

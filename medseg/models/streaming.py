@@ -3,8 +3,8 @@
 Windows run row after row along one axis. When a row is done, the planes that no later window reaches are final; they
 are handed on, and their place is taken by the planes that come next.
 
-Scores are whole numbers: each window adds its probability times its share of the blend, the shares of all windows over
-a voxel being 1 together. Sums of whole numbers are the same in any order, and two bytes a score are enough.
+Scores are whole numbers: each window adds its score, from 0 to 1, times its share of the blend, the shares of all
+windows over a voxel being 1 together. Sums of whole numbers are the same in any order, and two bytes a score suffice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,8 @@ from torch import Tensor
 from medseg.core.geometry import Shape
 from medseg.imaging.planes import PreparedPlanes
 from medseg.imaging.restore import MOST_PLANES
-from medseg.models.sliding_window import PLANES_AT_ONCE, PatchReader, Progress, blend_weights, window_starts
+from medseg.models.device import CPU
+from medseg.models.sliding_window import PatchReader, Progress, blend_weights, planes_at_once, window_starts
 from medseg.models.spec import SlidingWindow
 
 MOST_WINDOWS_IN_TWO_BYTES = 64
@@ -64,7 +64,7 @@ class Sweep:
 
     @property
     def one(self) -> int:
-        """The score of a probability of 1; rounding may add half a unit for each window, for which there is room."""
+        """What a score of 1 counts for; rounding may add half a unit for each window, for which there is room."""
         return 32_000 if self.score_type == torch.int16 else 1 << 30
 
     @property
@@ -88,6 +88,20 @@ def plan_sweep(shape: Shape, window: SlidingWindow, axis: int | None = None) -> 
     return Sweep((first, second, third), turned, patch, (i, j, k))
 
 
+def home_of_scores(device: torch.device, sweep: Sweep, class_count: int) -> torch.device:
+    """Where scores are summed: where the network runs, unless they would take more than half of what is free there.
+
+    On a GPU they are then also decoded, and only the mask is copied from it.
+    """
+    if device.type != "cuda":
+        return CPU
+    plane = sweep.padded[1] * sweep.padded[2]
+    scores = class_count * plane * sweep.score_type.itemsize * (2 * sweep.patch[0] + MOST_PLANES)
+    decoded = class_count * plane * 4 * MOST_PLANES * 4  # float32, and the two planes each lies between
+    free, _ = torch.cuda.mem_get_info(device)
+    return device if 2 * (scores + decoded) <= free else CPU
+
+
 @torch.inference_mode()
 def stream_scores(
     read: PatchReader,
@@ -96,17 +110,19 @@ def stream_scores(
     sweep: Sweep,
     class_count: int,
     progress: Progress | None = None,
-) -> Iterator[NDArray[Any]]:
-    """Scores (class, n, j, k) of a few planes at a time, in order; `sweep.one` stands for a probability of 1.
+    home: torch.device = CPU,
+) -> Iterator[Tensor]:
+    """Scores (class, n, j, k) of a few planes at a time, in order; `sweep.one` stands for 1.
 
-    `image` has its axes in the order of the sweep. What is handed out is written over when the next is asked for.
-    They differ from the probabilities of `sliding_window.sweep` by at most half a unit for each window over a voxel.
+    `image` has its axes in the order of the sweep; `home` is where the scores lie (see `home_of_scores`). What is
+    handed out is written over when the next is asked for. Probabilities differ from
+    those of `sliding_window.sweep` by at most half a unit for each window over a voxel.
     """
     padded = _Padded(image, sweep)
-    shares = _Shares(blend_weights(window).permute(sweep.axes), sweep)
+    shares = _Shares(blend_weights(window).permute(sweep.axes).to(home), sweep)
     back = [sweep.axes.index(axis) for axis in range(3)]
     depth = sweep.patch[0]
-    scores = torch.zeros((class_count, depth, *sweep.padded[1:]), dtype=sweep.score_type)
+    scores = torch.zeros((class_count, depth, *sweep.padded[1:]), dtype=sweep.score_type, device=home)
     seen = padded.planes(0, depth)
     done = 0
     for start, following in zip(sweep.starts[0], (*sweep.starts[0][1:], sweep.padded[0]), strict=True):
@@ -114,12 +130,12 @@ def stream_scores(
             box = (slice(None), slice(None), slice(j, j + sweep.patch[1]), slice(k, k + sweep.patch[2]))
             patch = seen[box].transpose(0, *(axis + 1 for axis in back))
             probabilities = read(patch).permute(0, *(axis + 1 for axis in sweep.axes))
-            _add(scores[box], probabilities, shares.of(start, j, k).to(probabilities.device))
+            _add(scores[box], probabilities.to(home), shares.of(start, j, k))
             done += 1
             if progress is not None:
                 progress(done, sweep.window_count)
         finished = following - start
-        yield from padded.inside(scores[:, :finished].numpy(), start)
+        yield from padded.inside(scores[:, :finished], start)
         if following < sweep.padded[0]:
             _move_up(scores, finished)
             scores[:, depth - finished :] = 0
@@ -133,7 +149,7 @@ class _Shares:
         self._blend = blend.contiguous()
         self._sweep = sweep
         # The blend of all windows of one row; rows are alike, so the sum over all rows is a sum of these, shifted.
-        self._row = torch.zeros((sweep.patch[0], *sweep.padded[1:]))
+        self._row = torch.zeros((sweep.patch[0], *sweep.padded[1:]), device=blend.device)
         for j, k in product(*sweep.starts[1:]):
             self._row[:, j : j + sweep.patch[1], k : k + sweep.patch[2]] += blend
 
@@ -172,7 +188,7 @@ class _Padded:
             result[:, low - start : high - start, j : j + self._shape[1], k : k + self._shape[2]] = inside
         return result
 
-    def inside(self, scores: NDArray[Any], start: int) -> Iterator[NDArray[Any]]:
+    def inside(self, scores: Tensor, start: int) -> Iterator[Tensor]:
         """Of scores of the grown planes from `start` on those of the image, a few planes at a time."""
         i, j, k = self._before
         low, high = max(start, i), min(start + scores.shape[1], i + self._shape[0])
@@ -183,9 +199,10 @@ class _Padded:
 
 def _add(scores: Tensor, probabilities: Tensor, share: Tensor) -> None:
     """Add a window's probabilities by its share, in whole units; a few planes at a time, as `_softmax` does."""
-    for first in range(0, len(share), PLANES_AT_ONCE):
-        part = slice(first, first + PLANES_AT_ONCE)
-        scores[:, part] += (probabilities[:, part] * share[part]).round_().to(scores.dtype).cpu()
+    at_once = planes_at_once(scores.device, len(share))
+    for first in range(0, len(share), at_once):
+        part = slice(first, first + at_once)
+        scores[:, part] += (probabilities[:, part] * share[part]).round_().to(scores.dtype)
 
 
 def _move_up(scores: Tensor, count: int) -> None:

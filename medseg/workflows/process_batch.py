@@ -18,13 +18,15 @@ from typing import Any, cast
 import torch
 from pydantic import JsonValue
 
-from medseg.core.atomic import whole_file
+from medseg.core.atomic import discard_all_unfinished, whole_file
 from medseg.core.errors import InputError, StoreError
 from medseg.exchange.scan import Mends
 from medseg.jobs.engine import Run
-from medseg.jobs.job import Job, JobRecord, JobState
+from medseg.jobs.job import SETTLED, Job, JobRecord, JobState
 from medseg.jobs.local_engine import LocalEngineConfig
 from medseg.jobs.queue import Limits, Queue
+from medseg.jobs.ray_engine import RayEngineConfig
+from medseg.jobs.worker import is_gone
 from medseg.models.device import InferenceDevice
 from medseg.models.ensemble import Model
 from medseg.models.segmenter import NetworkSegmenter
@@ -46,7 +48,7 @@ class BatchOptions:
     `limit` takes the first scans only; `only_failed` tries those again that were set aside, and no others.
     """
 
-    engine: LocalEngineConfig = field(default_factory=LocalEngineConfig)
+    engine: LocalEngineConfig | RayEngineConfig = field(default_factory=LocalEngineConfig)
     device: InferenceDevice = "auto"
     limit: int | None = None
     only_failed: bool = False
@@ -146,6 +148,7 @@ def process_batch(
         raise InputError(f"there is no batch in {output} of which failed scans could be tried again")
     jobs = [_job(scan, bundle) for scan in found.scans[: options.limit]]
     with Queue(output / QUEUE, options.limits) as queue:
+        _clear(output, queue)
         submitted = queue.retry() if options.only_failed else _submit(queue, jobs)
         _remember_model(output, bundle)
         start = SegmentScans(model.absolute(), bundle.sha256, (output / RESULTS).absolute(), options.device)
@@ -154,7 +157,8 @@ def process_batch(
             states = engine.run(_Told(queue, output, found, progress))
         finally:
             engine.close()
-            _write_manifest(output, queue, found)
+            if queue.path.exists():  # else the folder was removed, and is not begun anew without its queue
+                _write_manifest(output, queue, found)
         failures = queue.records("quarantined")
     return BatchSummary(states, submitted, len(found.passed_over), failures, time.perf_counter() - begin)
 
@@ -169,6 +173,14 @@ def _job(scan: FoundScan, bundle: Model) -> Job:
         "model_sha256": bundle.sha256,
     }
     return Job(workflow=WORKFLOW, arguments=arguments)
+
+
+def _clear(output: Path, queue: Queue) -> None:
+    """Free what a killed batch had begun, and remove what its writers left, unless another batch runs here now."""
+    queue.release(is_gone)
+    if queue.counts()["running"] == 0:
+        discard_all_unfinished(output)
+        discard_all_unfinished(output / RESULTS)
 
 
 def _submit(queue: Queue, jobs: list[Job]) -> int:
@@ -188,15 +200,22 @@ class _Told:
 
     def __init__(self, queue: Queue, output: Path, found: FoundScans, progress: Progress) -> None:
         self._queue, self._output, self._found, self._progress = queue, output, found, progress
-        self._written_s = time.monotonic()
+        self._begin_s = self._written_s = time.monotonic()
+        self._settled_before = _settled(queue.counts())
 
     def __call__(self, states: dict[JobState, int]) -> None:
-        settled = states["done"] + states["quarantined"] + states["cancelled"]
-        failed = f"{states['quarantined']} failed" if states["quarantined"] else ""
-        self._progress("Segmenting scans", settled, sum(states.values()), failed)
+        settled, total = _settled(states), sum(states.values())
+        minutes = (time.monotonic() - self._begin_s) / 60
+        note = f"{settled} of {total}, {(settled - self._settled_before) / max(minutes, 1e-3):.1f} a minute"
+        failed = f", {states['quarantined']} failed" if states["quarantined"] else ""
+        self._progress("Segmenting scans", settled, total, note + failed)
         if time.monotonic() - self._written_s > _SECONDS_BETWEEN_MANIFESTS:
             self._written_s = time.monotonic()
             _write_manifest(self._output, self._queue, self._found)
+
+
+def _settled(states: dict[JobState, int]) -> int:
+    return sum(states[state] for state in SETTLED)
 
 
 def _write_manifest(output: Path, queue: Queue, found: FoundScans) -> None:

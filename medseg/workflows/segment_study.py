@@ -105,9 +105,20 @@ def read_channels(
     scans = {}
     for done, channel in enumerate(task.channels, start=1):
         scans[channel.name] = read_channel(sources[channel.name], channel, (mends or {}).get(channel.name))
+        _require_depth(scans[channel.name], sources[channel.name])
         _require_contrast(scans[channel.name], sources[channel.name])
         progress("Reading", done, len(task.channels))
     return scans
+
+
+def _require_depth(scan: Scan, source: Path) -> None:
+    """Raise InputError where there is a single slice, as a localiser has: a network in 3-D would guess the rest."""
+    shape = scan.volume.geometry.shape
+    if min(shape) < 2:
+        raise InputError(
+            f"{source} holds one slice only ({' x '.join(map(str, shape))} voxels), and the model segments volumes. "
+            "Is it a localiser, or was the series not sent whole? Give the whole series."
+        )
 
 
 def _require_contrast(scan: Scan, source: Path) -> None:

@@ -1,5 +1,7 @@
 """What a network sees, and that the way back lands on the scan's own grid."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -116,14 +118,20 @@ def test_a_constant_scan_stays_finite() -> None:
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "SAR"])
-def test_planes_hold_the_numbers_of_the_whole(codes: str, axes: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("interpolation", ["linear", "cubic"])
+def test_planes_hold_the_numbers_of_the_whole(
+    codes: str, axes: tuple[int, int, int], interpolation: Literal["linear", "cubic"]
+) -> None:
     affine = np.eye(4)
     affine[:3, :3] = np.array([[1, 0, 0], [0, 1, 0.2], [0, 0, 1]]) * (0.4, 1.3, 1.5)  # finer, coarser, sheared
     grid = Geometry((31, 17, 19), affine)
     values = np.random.default_rng(0).normal(200, 50, grid.shape).astype(np.int16)
     volume = Volume(values, grid).reoriented(codes)
     preparation = Preparation(
-        spacing_mm=(1.0, 1.0, 1.5), normalization=(ZScore(), FixedScale(lower=150, upper=300, mean=200, sd=9))
+        spacing_mm=(1.0, 1.0, 1.5),
+        normalization=(ZScore(), FixedScale(lower=150, upper=300, mean=200, sd=9)),
+        interpolation=interpolation,
+        anti_alias=interpolation == "linear",
     )
     images = {"MR": volume, "CT": volume}
     whole = preparation.apply(images)

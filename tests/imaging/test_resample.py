@@ -115,3 +115,25 @@ def test_restored_labels_are_background_where_the_network_saw_nothing() -> None:
     target = source.cropped((-3, 0, 0), (10, 4, 4))
     restored = restore_labels(scores, source, target, np.array([0, 7], np.uint8))
     np.testing.assert_array_equal(restored[:, 0, 0], [0, 0, 0, 7, 7, 7, 7, 0, 0, 0])
+
+
+@pytest.mark.parametrize("finer", [0.4, 1.0, 1.7])
+def test_cubic_splines_in_boxes_are_those_of_the_whole_volume(finer: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resample, "BOX_SIDE", 20)
+    source = Geometry.from_spacing((44, 40, 42), (1.0, 1.0, 1.0))
+    values = np.random.default_rng(0).normal(size=source.shape).astype(np.float32)
+    target = source.with_spacing((1 / finer, 1 / finer, 1 / finer)).cropped((1, 0, 0), (15, 14, 16))
+    found = resample_volume(Volume(values, source), target, order=3, anti_alias=False).array
+    index = np.stack(np.meshgrid(*map(np.arange, target.shape), indexing="ij"))
+    place = source.index(target.world(np.moveaxis(index, 0, -1)))
+    expected = ndimage.map_coordinates(values.astype(float), np.moveaxis(place, -1, 0), order=3, mode="nearest")
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_without_the_blur_every_other_value_is_kept() -> None:
+    source = Geometry.from_spacing((8, 8, 8), (1.0, 1.0, 1.0))
+    values = np.random.default_rng(0).normal(size=source.shape).astype(np.float32)
+    every_other = Geometry.from_spacing((4, 4, 4), (2.0, 2.0, 2.0))
+    kept = resample_volume(Volume(values, source), every_other, anti_alias=False).array
+    np.testing.assert_allclose(kept, values[::2, ::2, ::2], atol=1e-6)
+    assert np.abs(resample_volume(Volume(values, source), every_other).array - kept).max() > 0.1

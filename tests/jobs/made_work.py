@@ -38,6 +38,9 @@ class Work:
         seconds = job.arguments.get("seconds", 0.0)
         assert isinstance(seconds, float)
         time.sleep(seconds)
+        gate = job.arguments.get("until")
+        while isinstance(gate, str) and not Path(gate).exists():
+            time.sleep(0.02)
         match job.workflow:
             case "write":
                 with whole_file(self.log.parent / "out" / f"{job.arguments['n']}.txt") as unfinished:

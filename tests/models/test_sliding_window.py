@@ -70,6 +70,23 @@ def test_mirrored_views_cancel_what_only_the_side_explains() -> None:
     np.testing.assert_allclose(scores, 0.5, atol=1e-5)
 
 
+def test_where_windows_overlap_logits_are_averaged_when_asked_for() -> None:
+    window = SlidingWindow(patch=(8, 8, 8), overlap=0.5, average="logits")
+    scores = sweep(PlaceInWindow(), np.zeros((1, 12, 8, 8), np.float32), window, class_count=2, device=CPU)
+    ramp = np.linspace(-1, 1, 8)
+    weight = gaussian_weights((8, 8, 8))[:, 4, 4].numpy()
+    # voxel 5 lies at place 5 of the window from 0 and at place 1 of the window from 4: logits are -ramp and +ramp, and
+    # of each only the difference to the higher one counts
+    blended = (weight[5] * ramp[5] + weight[1] * ramp[1]) / (weight[5] + weight[1])
+    assert scores[1, 5, 4, 4] == pytest.approx(1 / (1 + np.exp(-2 * blended)), abs=1e-5)
+
+
+def test_a_class_far_below_is_not_lost_to_the_scale() -> None:
+    certain = np.full((1, 8, 8, 8), 40, np.float32)
+    scores = sweep(VoxelWise(), certain, SlidingWindow(patch=(8, 8, 8), average="logits"), class_count=2, device=CPU)
+    np.testing.assert_allclose(scores[1], 1, atol=1e-6)
+
+
 def test_progress_counts_windows() -> None:
     seen: list[tuple[int, int]] = []
     window = SlidingWindow(patch=(8, 8, 8), overlap=0.0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, special
 from torch import Tensor, nn
 
 from medseg.core.geometry import Geometry, Shape
@@ -17,7 +17,7 @@ from medseg.imaging.normalize import FixedScale, ZScore
 from medseg.imaging.preparation import Preparation
 from medseg.models.bundle import ModelBundle, Provenance
 from medseg.models.segmenter import NetworkSegmenter
-from medseg.models.sliding_window import PatchReader, sweep
+from medseg.models.sliding_window import LOGIT_RANGE, PatchReader, sweep
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.models.streaming import plan_sweep, stream_scores
 
@@ -56,7 +56,7 @@ def streamed(network: nn.Module, volume: Volume, window: SlidingWindow, axis: in
     planes = Preparation(spacing_mm=volume.geometry.spacing_mm, normalization=(ZScore(),)).planes({"MR": volume})
     plan = plan_sweep(planes.geometry.shape, window, axis)
     parts = stream_scores(PatchReader(network, window, CPU), planes.along(plan.axes), window, plan, 3)
-    whole = np.concatenate([part.copy() for part in parts], axis=1) / plan.one
+    whole = np.concatenate([part.numpy().copy() for part in parts], axis=1) / plan.one
     back = [plan.axes.index(n) + 1 for n in range(3)]
     return whole.transpose(0, *back)
 
@@ -79,6 +79,17 @@ def test_planes_along_any_axis_hold_what_the_sweep_in_memory_says(shape: Shape, 
     for other in results[1:]:
         assert np.abs(other - results[0]).max() <= 1.01 / plan.one
         assert (other != results[0]).mean() < 1e-3
+
+
+def test_logits_are_averaged_and_become_the_probabilities_of_the_mean() -> None:
+    window = SlidingWindow(patch=(8, 6, 10), mirror_axes=(1,), average="logits")
+    volume = scan((19, 23, 31))
+    scores = streamed(Mixed(), volume, window, None)
+    assert scores.max() == pytest.approx(1, abs=1e-3)
+    mean = in_memory(Mixed(), volume, window)  # computed in float32, with no scale and no whole numbers
+    np.testing.assert_allclose(special.softmax(scores * LOGIT_RANGE, axis=0), mean, atol=5e-3)
+    plain = in_memory(Mixed(), volume, window.model_copy(update={"average": "probabilities"}))
+    assert np.abs(plain - mean).max() > 0.02
 
 
 def test_a_large_overlap_is_summed_in_four_bytes() -> None:
@@ -121,7 +132,7 @@ def test_windows_of_one_constant_value_are_read_once_and_change_nothing() -> Non
         plan = plan_sweep(planes.geometry.shape, window)
         read = PatchReader(network, window, CPU)
         parts = stream_scores(read, planes.along(plan.axes), window, plan, 3)
-        return np.concatenate([part.copy() for part in parts], axis=1), network.count
+        return np.concatenate([part.numpy().copy() for part in parts], axis=1), network.count
 
     window = SlidingWindow(patch=(8, 8, 8))
     spared, few = run(window)

@@ -1,8 +1,13 @@
 """A batch from files to results, with real worker processes; each start of one loads torch, so there are few."""
 
+import errno
+import gzip
 import json
 import os
+import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -12,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import JsonValue
 from typer.testing import CliRunner
 
 from medseg.cli import app
@@ -23,10 +29,12 @@ from medseg.core.study import Series, Study
 from medseg.core.volume import Volume
 from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
-from medseg.jobs.queue import Limits
-from medseg.models.bundle import Provenance, save_bundle
+from medseg.jobs.job import Job
+from medseg.jobs.queue import Limits, Queue
+from medseg.jobs.worker import outcome_of
+from medseg.models.bundle import Provenance, load_bundle, save_bundle
 from medseg.models.spec import ModelSpec
-from medseg.workflows.process_batch import BatchOptions, SegmentScans, process_batch
+from medseg.workflows.process_batch import BatchOptions, SegmentScans, _clear, process_batch
 
 GRID = Geometry.from_spacing((16, 14, 12), (1.0, 1.0, 1.0))
 OPTIONS = BatchOptions(limits=Limits(pause_s=0.01))
@@ -119,6 +127,115 @@ def test_a_batch_that_was_killed_goes_on(tmp_path: Path, model: Path) -> None:
     assert len(masks) == 12
     again = [path for path, written in first.items() if path.stat().st_mtime_ns != written]
     assert len(again) <= 1, "at most the one whose end was not recorded yet is done again"
+
+
+def lying(path: Path) -> bytes:
+    """The file, its header promising 32000 voxels along each axis (NIfTI-1, dim at byte 40)."""
+    raw = bytearray(gzip.decompress(path.read_bytes()))
+    raw[40:56] = struct.pack("<8h", 3, 32000, 32000, 32000, 1, 1, 1, 1)
+    return gzip.compress(bytes(raw))
+
+
+def test_each_bad_file_ends_as_a_reason_and_the_rest_goes_on(tmp_path: Path, model: Path) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    write_scan(source / "a_lie.nii.gz", 1)
+    (source / "a_lie.nii.gz").write_bytes(lying(source / "a_lie.nii.gz"))
+    (source / "empty.nii.gz").write_bytes(b"")
+    (source / "empty.dcm").write_bytes(b"")
+    write_nifti(np.ones(GRID.shape, np.float32), GRID, source / "flat.nii.gz")
+    slice_grid = Geometry.from_spacing((16, 14, 1), (1.0, 1.0, 1.0))
+    write_nifti(np.arange(224, dtype=np.float32).reshape(16, 14, 1), slice_grid, source / "one_slice.nii.gz")
+    write_scan(source / "whole.nii.gz", 2)
+    assert process_batch(source, model, output, OPTIONS).has_failures
+    said = CliRunner().invoke(app, ["batch", str(source), str(output), "--model", str(model)])
+    assert said.exit_code == 3, said.output
+    assert "set aside: one_slice:" in said.output
+    reasons = {line["name"]: line["reason"] for line in manifest(output) if line["state"] == "quarantined"}
+    assert "promises 32000 x 32000 x 32000 voxels" in reasons.pop("a_lie")
+    assert "it is empty" in reasons.pop("empty")
+    assert "every voxel is 1" in reasons.pop("flat")
+    assert "one slice only (16 x 14 x 1 voxels)" in reasons.pop("one_slice")
+    assert not reasons
+    states = {line.get("name", Path(line.get("path", "")).name): line["state"] for line in manifest(output)}
+    assert states["whole"] == "done"
+    assert states["empty.dcm"] == "passed over"
+
+
+def test_a_full_disk_is_the_scans_reason_and_leaves_nothing_behind(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scan(tmp_path / "a.nii.gz", 1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("medseg.workflows.segment_study.write_label_map", full)
+    run = SegmentScans(model, load_bundle(model).sha256, tmp_path / "results", "cpu")(torch.get_num_threads())
+    arguments: dict[str, JsonValue] = {"name": "a", "sources": {"MR": str(tmp_path / "a.nii.gz")}, "series": {}}
+    outcome = outcome_of(run, Job(workflow="segment_scan", arguments=arguments))
+    assert (outcome.reason or "").startswith("the disk is full:")
+    assert not list((tmp_path / "results").iterdir())
+
+
+def test_an_output_folder_that_is_removed_ends_the_batch_with_a_sentence(tmp_path: Path, model: Path) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    write_scan(source / "a.nii.gz", 1)
+
+    def remove(stage: str, done: float, total: float, note: str = "") -> None:
+        if stage == "Segmenting scans" and done < total:
+            shutil.rmtree(output, ignore_errors=True)
+
+    with pytest.raises(InputError, match=r"was removed while its jobs ran\. Start the batch again"):
+        process_batch(source, model, output, OPTIONS, progress=remove)
+    assert not (output / "manifest.jsonl").exists(), "what is left there must not keep the batch from beginning again"
+
+
+def test_two_batches_on_one_output_share_the_work(tmp_path: Path, model: Path) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    for number in range(6):
+        write_scan(source / f"s{number}.nii.gz", number)
+    command = [sys.executable, "-m", "apps.batch.process_folder", str(source), str(output), str(model)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    batches = [subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [batch.wait(timeout=300) for batch in batches] == [0, 0]
+    lines = manifest(output)
+    assert [(line["state"], line["starts"]) for line in lines] == [("done", 1)] * 6
+
+
+def test_what_killed_writers_left_is_removed_once_nobody_is_at_work(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    left = output / "results" / ".medseg-unfinished-abc"
+    left.mkdir(parents=True)
+    (output / "results" / "a").mkdir()
+    (left / "segmentation.nii.gz").write_bytes(b"half")
+    (output / ".medseg-unfinished-x-manifest.jsonl").write_text("{")
+    with Queue(output / "batch.sqlite") as queue:  # another batch is at work here
+        other = Job(workflow="segment_scan", arguments={"name": "other"})
+        queue.submit([other])
+        assert queue.claim("elsewhere:1:2") is not None
+        _clear(output, queue)
+        assert left.exists()
+        queue.release(lambda _: True)
+        _clear(output, queue)
+    assert {path.name for path in output.rglob("*")} - {"batch.sqlite-wal", "batch.sqlite-shm"} == {
+        "batch.sqlite",
+        "results",
+        "a",
+    }
+
+
+def test_a_cluster_that_does_not_answer_is_told_and_nothing_is_lost(tmp_path: Path, model: Path) -> None:
+    pytest.importorskip("ray", reason="ray is not installed: pip install 'medseg[ray]'")
+    write_scan(tmp_path / "in" / "a.nii.gz", 1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    command = ["batch", str(tmp_path / "in"), str(tmp_path / "out"), "--model", str(model), "--address", address]
+    with pytest.raises(InputError, match="Add --engine ray"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    with pytest.raises(InputError, match=f"no Ray cluster answers at {address}"):
+        CliRunner().invoke(app, [*command, "--engine", "ray"], catch_exceptions=False)
+    with Queue(tmp_path / "out" / "batch.sqlite") as queue:
+        assert queue.counts()["waiting"] == 1
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, model: Path) -> None:
