@@ -13,7 +13,7 @@ from medseg.core.labels import LabelSchema
 from medseg.core.volume import Volume
 from medseg.imaging.normalize import Normalize
 from medseg.imaging.resample import resample_volume
-from medseg.imaging.restore import LabelRestorer, label_values
+from medseg.imaging.restore import KeptScores, LabelRestorer, label_values
 
 PART_VOXELS = 4_000_000
 """About how many voxels of a scan are made at a time where all of it is looked through."""
@@ -44,9 +44,9 @@ class PreparedPlanes:
             result[index] = normalize(np.asarray(resample_volume(volume, part).array))
         return result
 
-    def restorer(self, schema: LabelSchema) -> LabelRestorer:
+    def restorer(self, schema: LabelSchema, kept: KeptScores | None = None) -> LabelRestorer:
         """What turns class scores of these planes into a mask's numbers on the scan's own grid."""
-        return LabelRestorer(self.geometry, self.scan_geometry, label_values(schema))
+        return LabelRestorer(self.geometry, self.scan_geometry, label_values(schema), kept)
 
     def lowest(self) -> NDArray[np.float32]:
         """The lowest value of each channel (channel,), for which all planes are made once."""

@@ -7,6 +7,8 @@ few planes are held, whatever the scan's size and however its axes are turned or
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,22 @@ from numpy.typing import NDArray
 
 from medseg.core.geometry import Geometry, Shape
 from medseg.core.labels import LabelSchema
+from medseg.core.probability import CERTAIN
 from medseg.imaging.resample import Box, box_geometry, box_in_source, box_shape, boxes, interpolate
 
 MOST_PLANES = 8
 """Planes of the source that a box may span: the scores that wait for the next planes are about this many planes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptScores:
+    """Channels of the scores that are kept on the target grid beside the labels, each in an array of zeros (i, j, k).
+
+    `one` is the score that becomes 255.
+    """
+
+    arrays: Mapping[int, NDArray[np.uint8]]
+    one: float
 
 
 class LabelRestorer:
@@ -25,9 +39,16 @@ class LabelRestorer:
 
     Scores are interpolated trilinearly, then compared; `values` gives the label of each class. Voxels of the target
     whose centre lies outside the source's voxels get the first value, which is background's. Scores are 0 or more.
+    Channels beyond the classes are not compared, but may be kept.
     """
 
-    def __init__(self, source: Geometry, target: Geometry, values: NDArray[np.unsignedinteger[Any]]) -> None:
+    def __init__(
+        self,
+        source: Geometry,
+        target: Geometry,
+        values: NDArray[np.unsignedinteger[Any]],
+        kept: KeptScores | None = None,
+    ) -> None:
         turn = target.reorientation_to(source.axis_codes)
         turned = target.reoriented(turn)
         same = source.shape == turned.shape and source.difference(turned) is None
@@ -35,6 +56,8 @@ class LabelRestorer:
         self._values = values
         self._result = np.zeros(target.shape, dtype=values.dtype)
         self._turned_result = turn.apply(self._result)
+        self._one = kept.one if kept else 1.0
+        self._kept = {channel: turn.apply(array) for channel, array in kept.arrays.items()} if kept else {}
         found = [
             (box, box_in_source(source, box_geometry(self._target, box)))
             for box in boxes(self._target.shape, _thin_box_shape(source, self._target))
@@ -71,7 +94,7 @@ class LabelRestorer:
         i, j, k = there
         scores = self._planes[:, i.start - self._first : i.stop - self._first, j, k]
         source, target = box_geometry(self._source, there), box_geometry(self._target, box)
-        first, *others = _may_win(scores)
+        first, *others = _may_win(scores[: len(self._values)])
         winner = np.full(target.shape, first)
         if others:
             best = _interpolated(scores[first], source, target)
@@ -83,16 +106,24 @@ class LabelRestorer:
         if outside is not None:
             winner[outside] = 0
         self._turned_result[box] = self._values[winner]
+        for channel, array in self._kept.items():
+            kept = _in_bytes(scores[channel], source, target, self._one)
+            if kept is not None:
+                array[box] = kept if outside is None else np.where(outside, 0, kept)
 
 
 def restore_labels(
-    scores: NDArray[np.float32], source: Geometry, target: Geometry, values: NDArray[np.unsignedinteger[Any]]
+    scores: NDArray[np.float32],
+    source: Geometry,
+    target: Geometry,
+    values: NDArray[np.unsignedinteger[Any]],
+    kept: KeptScores | None = None,
 ) -> NDArray[np.unsignedinteger[Any]]:
     """The winning label at each voxel of the target (i, j, k), from class scores (class, i, j, k) of the whole source.
 
     As `LabelRestorer` does it, for scores that lie in memory anyway.
     """
-    restorer = LabelRestorer(source, target, values)
+    restorer = LabelRestorer(source, target, values, kept)
     for start in range(0, source.shape[0], MOST_PLANES):
         restorer.add(scores[:, start : start + MOST_PLANES])
     return restorer.labels
@@ -106,6 +137,14 @@ def label_values(schema: LabelSchema) -> NDArray[np.unsignedinteger[Any]]:
 
 def _interpolated(score: NDArray[Any], source: Geometry, target: Geometry) -> NDArray[np.float32]:
     return np.asarray(interpolate(np.ascontiguousarray(score, dtype=np.float32), source, target, order=1))
+
+
+def _in_bytes(score: NDArray[Any], source: Geometry, target: Geometry, one: float) -> NDArray[np.uint8] | None:
+    """The score interpolated to the target, 255 for `one`; None where it is nothing everywhere."""
+    if float(score.max()) * CERTAIN < one / 2:
+        return None
+    share = _interpolated(score, source, target) * (CERTAIN / one)
+    return np.asarray(np.rint(np.clip(share, 0, CERTAIN)), dtype=np.uint8)
 
 
 def _may_win(scores: NDArray[Any]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain, combinations, product
 
 import numpy as np
@@ -27,6 +27,9 @@ PLANES_AT_ONCE = 8
 Progress = Callable[[int, int], None]
 """Told how many windows are done, of how many."""
 
+Answer = Callable[[nn.Module, Tensor, tuple[int, ...]], Tensor]
+"""What a network says of a patch (1, channel, i, j, k), mirrored along these axes or not: (1, class, i, j, k)."""
+
 
 class PatchReader:
     """Says of a patch (channel, i, j, k) which class each voxel is: the one place where a patch becomes probabilities.
@@ -35,8 +38,11 @@ class PatchReader:
     windows are air, and clipped or masked air is one value.
     """
 
-    def __init__(self, network: nn.Module, window: SlidingWindow, device: torch.device) -> None:
+    def __init__(
+        self, network: nn.Module, window: SlidingWindow, device: torch.device, answer: Answer | None = None
+    ) -> None:
         self._network = network.eval()
+        self._answer = answer or mean_probabilities
         self._window = window
         self._device = device
         self._constant: tuple[bytes, Tensor] | None = None
@@ -54,7 +60,7 @@ class PatchReader:
 
     def _read(self, patch: NDArray[np.float32]) -> Tensor:
         images = torch.from_numpy(np.ascontiguousarray(patch))[None].to(self._device)
-        return _probabilities(self._network, images, self._window.mirror_axes)[0]
+        return self._answer(self._network, images, self._window.mirror_axes)[0]
 
 
 @torch.inference_mode()
@@ -66,6 +72,7 @@ def sweep(
     class_count: int,
     device: torch.device,
     progress: Progress | None = None,
+    answer: Answer | None = None,
 ) -> NDArray[np.float32]:
     """Class probabilities (class, i, j, k) float32 of an image (channel, i, j, k) prepared for the network.
 
@@ -76,7 +83,7 @@ def sweep(
     scores = torch.zeros((class_count, *shape))
     weights = torch.zeros(shape)
     blend = blend_weights(window)
-    read = PatchReader(network, window, device)
+    read = PatchReader(network, window, device, answer)
     starts = list(product(*(window_starts(n, p, window.overlap) for n, p in zip(shape, window.patch, strict=True))))
     for done, start in enumerate(starts, start=1):
         box = tuple(slice(a, a + p) for a, p in zip(start, window.patch, strict=True))
@@ -113,14 +120,21 @@ def gaussian_weights(patch: Shape) -> Tensor:
     return (weights / weights.max()).clamp_min(LOWEST_WEIGHT)
 
 
-def _probabilities(network: nn.Module, patch: Tensor, mirror_axes: tuple[int, ...]) -> Tensor:
+def mean_probabilities(network: nn.Module, patch: Tensor, mirror_axes: tuple[int, ...]) -> Tensor:
     """Softmax over classes (1, class, i, j, k) float32, averaged over every combination of mirrored axes."""
-    flips = list(chain.from_iterable(combinations(mirror_axes, n) for n in range(1, len(mirror_axes) + 1)))
-    total = _softmax(_logits(network, patch))
-    for flip in flips:
+    answers = mirrored_answers(network, patch, mirror_axes)
+    total = next(answers)
+    for answer in answers:
+        total += answer
+    return total.div_(2 ** len(mirror_axes)) if mirror_axes else total
+
+
+def mirrored_answers(network: nn.Module, patch: Tensor, mirror_axes: tuple[int, ...]) -> Iterator[Tensor]:
+    """Softmax over classes (1, class, i, j, k) float32 for every combination of mirrored axes, mirrored back."""
+    yield _softmax(_logits(network, patch))
+    for flip in chain.from_iterable(combinations(mirror_axes, n) for n in range(1, len(mirror_axes) + 1)):
         axes = tuple(axis + 2 for axis in flip)
-        total += _softmax(_logits(network, patch.flip(axes))).flip(axes)
-    return total.div_(1 + len(flips)) if flips else total
+        yield _softmax(_logits(network, patch.flip(axes))).flip(axes)
 
 
 def _logits(network: nn.Module, patch: Tensor) -> Tensor:
