@@ -33,6 +33,11 @@ class ProbabilityMap:
         """The map of numbers from 0 to 1, rounded to the nearest step."""
         return cls(np.rint(np.clip(volume.array, 0, 1) * CERTAIN).astype(np.uint8), volume.geometry)
 
+    @property
+    def volume(self) -> Volume:
+        """The numbers, 0 to 1, as an image of float32."""
+        return Volume(self.array / np.float32(CERTAIN), self.geometry)
+
     def within(self, box: tuple[slice, slice, slice]) -> NDArray[np.float32]:
         """The numbers, 0 to 1, in a box of the grid."""
         return np.asarray(self.array[box] / np.float32(CERTAIN), dtype=np.float32)

@@ -16,30 +16,35 @@ from medseg.exchange.read import read_scan
 AGREEMENT = "agreement.nii.gz"
 
 
-def probability_file(label: Label) -> str:
-    """The name of a label's file; a name with signs that no file should have becomes the label's number."""
-    name = label.name if re.fullmatch(r"[A-Za-z0-9_-]+", label.name) else str(label.index)
-    return f"probability_{name}.nii.gz"
+def probability_files(task: Task) -> dict[str, str]:
+    """The name of each label's file by the label's name; signs that no file should have become an underscore."""
+    files: dict[str, str] = {}
+    for label in task.labels:
+        name = f"probability_{re.sub(r'[^A-Za-z0-9-]+', '_', label.name)}"
+        taken = f"{name}.nii.gz" in files.values()
+        files[label.name] = f"{name}_{label.index}.nii.gz" if taken else f"{name}.nii.gz"
+    return files
 
 
 def write_probabilities(probabilities: Probabilities, task: Task, folder: Path) -> None:
     """The maps as files in a folder, a byte a voxel, whose header scales them to 0 to 1."""
-    files = {probability_file(label): probabilities.of_label.get(label.name) for label in task.labels}
-    for name, kept in {**files, AGREEMENT: probabilities.agreement}.items():
+    maps = {file: probabilities.of_label.get(name) for name, file in probability_files(task).items()}
+    for name, kept in {**maps, AGREEMENT: probabilities.agreement}.items():
         if kept is not None:
             write_nifti(kept.array, kept.geometry, folder / name, slope=1 / CERTAIN)
 
 
-def read_probability(folder: Path, task: Task, label: str | None = None) -> tuple[Label, ProbabilityMap] | None:
-    """The kept map of a label, of the only one kept, or of the only counted one; None where none is kept.
+def read_probability(folder: Path, task: Task, label: str | None = None) -> ProbabilityMap | None:
+    """The kept map of a label, else of the only one kept, or of the only counted one; None where none is kept.
 
-    Raises InputError where it is not said which is meant, or that of the label is not kept.
+    Raises InputError where it is not clear which is meant, or that of the label is not kept.
     """
-    kept = [one for one in task.labels if (folder / probability_file(one)).is_file()]
+    files = probability_files(task)
+    kept = [one for one in task.labels if (folder / files[one.name]).is_file()]
     if not kept and label is None:
         return None
     chosen = label_for_map(kept, label)
-    return chosen, ProbabilityMap.of(read_scan(folder / probability_file(chosen)).volume)
+    return ProbabilityMap.of(read_scan(folder / files[chosen.name]).volume)
 
 
 def label_for_map(kept: Sequence[Label], name: str | None = None) -> Label:
@@ -51,8 +56,8 @@ def label_for_map(kept: Sequence[Label], name: str | None = None) -> Label:
         for label in kept:
             if label.name == name:
                 return label
-        names = ", ".join(label.name for label in kept) or "of none"
-        raise InputError(f"no probability of the label {name!r} was kept; kept was that of {names}")
+        names = ", ".join(label.name for label in kept) or "none"
+        raise InputError(f"there is no probability of a label {name!r}; there is that of {names}")
     for choice in (kept, [label for label in kept if label.is_counted]):
         if len(choice) == 1:
             return choice[0]
