@@ -19,7 +19,7 @@ from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
 from medseg.core.task import Window
 from medseg.imaging.slices import ScreenVolume, for_screen, mask_for_screen, percentile_window, thinned
-from medseg.review.corrections import CorrectionStore
+from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
 from medseg.review.drafts import DraftStore
 from medseg.review.marks import MarkStore
 from medseg.review.records import Correction, Record, mask_sha256, review_status
@@ -36,9 +36,6 @@ from medseg.workflows.open_study import (
 
 STUDIES_KEPT = 2
 """Opened studies held in memory: the one being read and the one before it. A large CT takes about half a gigabyte."""
-
-REVIEW_FOLDER = ".medseg-review"
-"""Where corrections and drafts are kept, beside the results; a leading dot keeps it out of the worklist."""
 
 MOST_VOXELS = 220_000_000
 """What a browser tab holds with room to spare, two bytes a voxel and one for the mask; a larger scan is thinned."""

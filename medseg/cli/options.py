@@ -73,6 +73,12 @@ ModelOption = Annotated[
         "--model", help="A model: the folder of a bundle or an ensemble, or a shipped name.", show_default=False
     ),
 ]
+LabelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--label", help="The label that dicom-map is of.  [default: the only counted one]", show_default=False
+    ),
+]
 SeriesOption = Annotated[
     str | None,
     typer.Option(

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from medseg.cli.options import LabelOption
+
 
 class Format(StrEnum):
     """Formats by name; a test holds the list against the writers."""
@@ -37,13 +39,28 @@ def report(
     ] = None,
     probability: Annotated[
         Path | None,
-        typer.Option("--probability", help="The probability of each voxel, for dicom-map.", show_default=False),
+        typer.Option(
+            "--probability",
+            help="The probability of each voxel, for dicom-map.  [default: what `medseg segment --probabilities` kept]",
+            show_default=False,
+        ),
+    ] = None,
+    label: LabelOption = None,
+    uses_model_mask: Annotated[
+        bool, typer.Option("--model-mask", help="Take the model's own mask, also where a reader's was accepted.")
+    ] = False,
+    reviews: Annotated[
+        Path | None,
+        typer.Option(
+            "--reviews", help="The folder of the readers' records.  [default: as the viewer]", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Write a result in other formats; each object is read back and compared before it appears."""
-    from medseg.workflows.report_study import report_study
+    """Write a result in other formats, with the mask that a reader accepted; each object is read back and compared."""
+    from medseg.workflows.report_study import ReportOptions, report_study
 
-    for path in report_study(result, [one.value for one in formats], output, probability=probability):
+    options = ReportOptions(uses_model_mask, probability, label, reviews)
+    for path in report_study(result, [one.value for one in formats], output, options):
         typer.echo(path)
 
 

@@ -15,6 +15,7 @@ from medseg.cli.options import (
     GapsOption,
     InferenceDevice,
     InferenceDeviceOption,
+    LabelOption,
     ModelOption,
     PhaseOption,
     SeriesOption,
@@ -32,8 +33,9 @@ SHOWN_MEASUREMENTS = {
     "volume": "volume",
     "longest_axial_diameter": "longest",
     "perpendicular_axial_diameter": "across",
+    "mean_probability": "probability",
     "mean_intensity": "mean",
-    "suv_maximum": "SUVmax",
+    "maximum_intensity": "max",
 }
 """Measurements in the table on the terminal, with their headings; findings.csv and report.json hold all."""
 
@@ -62,6 +64,10 @@ def segment(
         list[Format] | None,
         typer.Option("--format", "-f", help="Write this format too; give it again for several.", show_default=False),
     ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Keep the probability of each voxel, a NIfTI file a label.")
+    ] = False,
+    label: LabelOption = None,
     device: InferenceDeviceOption = "auto",
     forecast: Annotated[
         bool, typer.Option("--forecast", help="Say how long it would take and how much memory, then stop.")
@@ -69,7 +75,7 @@ def segment(
 ) -> None:
     """Segment a scan: the mask on the scan's own grid, and a table of what was found."""
     from medseg.exchange.scan import Mends
-    from medseg.workflows.report_study import report_study, require_writable
+    from medseg.workflows.report_study import MAP, ReportOptions, report_study, require_map, require_writable
     from medseg.workflows.segment_study import open_bundle, segment_study
 
     mends = Mends(series, phase, allow_gaps)
@@ -82,10 +88,14 @@ def segment(
     wanted = [one.value for one in formats or ()]
     for source in sources.values():
         require_writable(wanted, source)
+    bundle, keeps = open_bundle(model), probabilities or MAP in wanted
+    require_map(wanted, bundle.spec.task, label)
     with shown_progress() as progress:
-        report = segment_study(sources, open_bundle(model), output, mends=mends, device=device, progress=progress)
+        report = segment_study(
+            sources, bundle, output, mends=mends, device=device, keeps_probabilities=keeps, progress=progress
+        )
     if wanted:
-        report_study(output, wanted)
+        report_study(output, wanted, options=ReportOptions(label=label))
     print_findings(report)
     peak = "" if report.peak_memory_mb is None else f", {report.peak_memory_mb / 1e3:.2f} GB at most"
     typer.echo(f"{output}: {len(report.findings)} findings in {report.duration_s:.1f} s{peak}")

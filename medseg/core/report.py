@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,12 +25,35 @@ class ModelIdentity(BaseModel):
     medseg_version: str
 
 
+class Review(BaseModel):
+    """A reader's word on the mask of a report: accepted or rejected, by whom and when.
+
+    `corrected_by` and `corrected` say who drew the mask anew and when; None where it is the model's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    decision: Literal["accepted", "rejected"]
+    reader: str
+    made: datetime
+    corrected_by: str | None = None
+    corrected: datetime | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Who did what when: "Outlines corrected by A on 2026-11-26 07:01 UTC, accepted by B on ..."."""
+        verdict = f"{self.decision} by {self.reader} on {self.made:%Y-%m-%d %H:%M} UTC"
+        if self.corrected_by is None or self.corrected is None:
+            return f"Outlines made by the model, {verdict}."
+        return f"Outlines corrected by {self.corrected_by} on {self.corrected:%Y-%m-%d %H:%M} UTC, {verdict}."
+
+
 class Report(BaseModel):
     """One segmented scan: what was imaged, by which model, what was found, and what to beware of.
 
     `source` is where the scan was read from and `source_sha256` the hash of its voxels and grid. `duration_s` is what
     segmenting took; `peak_memory_mb` the most memory that was resident from reading the scan to writing the mask, None
-    where the system does not tell.
+    where the system does not tell. `review` is what a reader decided on the mask; None where nobody has.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,3 +69,4 @@ class Report(BaseModel):
     created: datetime
     duration_s: float
     peak_memory_mb: float | None = None
+    review: Review | None = None

@@ -60,14 +60,17 @@ def read_nifti(path: Path, mends: Mends) -> Scan:
     return scan_of(Volume(array, header.geometry), series, header.warnings)
 
 
-def write_nifti(array: NDArray[Any], geometry: Geometry, path: Path) -> None:
+def write_nifti(array: NDArray[Any], geometry: Geometry, path: Path, *, slope: float = 1.0) -> None:
     """A NIfTI-1 file of the array on its grid, in mm, with sform and, where the grid has right angles, qform.
 
-    The voxel type is kept; booleans become uint8. The file appears whole or not at all.
+    The voxel type is kept; booleans become uint8. Readers multiply what is stored by the slope. The file appears whole
+    or not at all.
     """
     voxels = array.astype(np.uint8) if array.dtype == np.bool_ else array
     image = nibabel.Nifti1Image(voxels, geometry.affine, dtype=voxels.dtype)
     image.header.set_xyzt_units("mm")
+    if slope != 1.0:
+        image.header.set_slope_inter(slope, 0.0)
     image.set_sform(geometry.affine, code="scanner")
     if geometry.is_sheared:
         image.header["qform_code"] = 0  # a quaternion cannot say a shear

@@ -18,7 +18,7 @@ from medseg.core.volume import Volume
 from medseg.imaging.normalize import NormalizationConfig
 from medseg.imaging.planes import PreparedPlanes, parts, planes_of
 from medseg.imaging.resample import resample_label_map, resample_volume
-from medseg.imaging.restore import label_values, restore_labels
+from medseg.imaging.restore import KeptScores, label_values, restore_labels
 
 PositiveMm = Annotated[float, Field(gt=0)]
 
@@ -37,9 +37,9 @@ class Prepared:
     geometry: Geometry
     scan_geometry: Geometry
 
-    def restore(self, scores: NDArray[np.float32], schema: LabelSchema) -> LabelMap:
+    def restore(self, scores: NDArray[np.float32], schema: LabelSchema, kept: KeptScores | None = None) -> LabelMap:
         """The mask on the scan's own grid, from class scores (class, i, j, k) on the prepared grid."""
-        array = restore_labels(scores, self.geometry, self.scan_geometry, label_values(schema))
+        array = restore_labels(scores, self.geometry, self.scan_geometry, label_values(schema), kept)
         return LabelMap(array, self.scan_geometry, schema)
 
 

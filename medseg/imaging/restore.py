@@ -7,17 +7,41 @@ few planes are held, whatever the scan's size and however its axes are turned or
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from medseg.core.geometry import Geometry, Shape
 from medseg.core.labels import LabelSchema
+from medseg.core.probability import CERTAIN
 from medseg.imaging.resample import Box, box_geometry, box_in_source, box_shape, boxes, interpolate
 
 MOST_PLANES = 8
 """Planes of the source that a box may span: the scores that wait for the next planes are about this many planes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptScores:
+    """Channels of the scores that are kept on the target grid beside the labels, each in an array of zeros (i, j, k).
+
+    `one` is the score that becomes 255. Scores of classes that are logits, of which `one` stands for `logit_range`, are
+    made probabilities first.
+    """
+
+    arrays: Mapping[int, NDArray[np.uint8]]
+    one: float
+    logit_range: float | None = None
+
+    def of(self, channel: int, scores: NDArray[Any], class_count: int) -> NDArray[Any]:
+        """What is kept of a channel of scores (channel, i, j, k), in units of `one`."""
+        if self.logit_range is None or channel >= class_count:
+            return np.asarray(scores[channel])
+        logits = scores[:class_count] * np.float32(self.logit_range / self.one)
+        return np.asarray(softmax(logits, axis=0)[channel] * self.one)
 
 
 class LabelRestorer:
@@ -25,9 +49,16 @@ class LabelRestorer:
 
     Scores are interpolated trilinearly, then compared; `values` gives the label of each class. Voxels of the target
     whose centre lies outside the source's voxels get the first value, which is background's. Scores are 0 or more.
+    Channels beyond the classes are not compared, but may be kept.
     """
 
-    def __init__(self, source: Geometry, target: Geometry, values: NDArray[np.unsignedinteger[Any]]) -> None:
+    def __init__(
+        self,
+        source: Geometry,
+        target: Geometry,
+        values: NDArray[np.unsignedinteger[Any]],
+        kept: KeptScores | None = None,
+    ) -> None:
         turn = target.reorientation_to(source.axis_codes)
         turned = target.reoriented(turn)
         same = source.shape == turned.shape and source.difference(turned) is None
@@ -35,6 +66,8 @@ class LabelRestorer:
         self._values = values
         self._result = np.zeros(target.shape, dtype=values.dtype)
         self._turned_result = turn.apply(self._result)
+        arrays = {channel: turn.apply(array) for channel, array in kept.arrays.items()} if kept else {}
+        self._kept = replace(kept, arrays=arrays) if kept else KeptScores(arrays, 1.0)
         found = [
             (box, box_in_source(source, box_geometry(self._target, box)))
             for box in boxes(self._target.shape, _thin_box_shape(source, self._target))
@@ -71,7 +104,7 @@ class LabelRestorer:
         i, j, k = there
         scores = self._planes[:, i.start - self._first : i.stop - self._first, j, k]
         source, target = box_geometry(self._source, there), box_geometry(self._target, box)
-        first, *others = _may_win(scores)
+        first, *others = _may_win(scores[: len(self._values)])
         winner = np.full(target.shape, first)
         if others:
             best = _interpolated(scores[first], source, target)
@@ -83,16 +116,25 @@ class LabelRestorer:
         if outside is not None:
             winner[outside] = 0
         self._turned_result[box] = self._values[winner]
+        for channel, array in self._kept.arrays.items():
+            score = self._kept.of(channel, scores, len(self._values))
+            kept = _in_bytes(score, source, target, self._kept.one)
+            if kept is not None:
+                array[box] = kept if outside is None else np.where(outside, 0, kept)
 
 
 def restore_labels(
-    scores: NDArray[np.float32], source: Geometry, target: Geometry, values: NDArray[np.unsignedinteger[Any]]
+    scores: NDArray[np.float32],
+    source: Geometry,
+    target: Geometry,
+    values: NDArray[np.unsignedinteger[Any]],
+    kept: KeptScores | None = None,
 ) -> NDArray[np.unsignedinteger[Any]]:
     """The winning label at each voxel of the target (i, j, k), from class scores (class, i, j, k) of the whole source.
 
     As `LabelRestorer` does it, for scores that lie in memory anyway.
     """
-    restorer = LabelRestorer(source, target, values)
+    restorer = LabelRestorer(source, target, values, kept)
     for start in range(0, source.shape[0], MOST_PLANES):
         restorer.add(scores[:, start : start + MOST_PLANES])
     return restorer.labels
@@ -106,6 +148,14 @@ def label_values(schema: LabelSchema) -> NDArray[np.unsignedinteger[Any]]:
 
 def _interpolated(score: NDArray[Any], source: Geometry, target: Geometry) -> NDArray[np.float32]:
     return np.asarray(interpolate(np.ascontiguousarray(score, dtype=np.float32), source, target, order=1))
+
+
+def _in_bytes(score: NDArray[Any], source: Geometry, target: Geometry, one: float) -> NDArray[np.uint8] | None:
+    """The score interpolated to the target, 255 for `one`; None where it is nothing everywhere."""
+    if float(score.max()) * CERTAIN < one / 2:
+        return None
+    share = _interpolated(score, source, target) * (CERTAIN / one)
+    return np.asarray(np.rint(np.clip(share, 0, CERTAIN)), dtype=np.uint8)
 
 
 def _may_win(scores: NDArray[Any]) -> list[int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medseg.core.geometry import Geometry
-from medseg.imaging.restore import MOST_PLANES, LabelRestorer
+from medseg.imaging.restore import MOST_PLANES, KeptScores, LabelRestorer
 
 _ALIGNED_VOXELS = 1e-3
 """Grids whose axes run apart by less than this over their whole length are taken for aligned."""
@@ -29,14 +29,19 @@ class Restorer(Protocol):
 
 
 def restorer_on(
-    device: torch.device, source: Geometry, target: Geometry, values: NDArray[np.unsignedinteger[Any]]
+    device: torch.device,
+    source: Geometry,
+    target: Geometry,
+    values: NDArray[np.unsignedinteger[Any]],
+    kept: KeptScores | None = None,
 ) -> Restorer:
     """What decodes scores that lie on the device, from the source's grid to the target's.
 
-    On a GPU that is done there, unless the grids' axes do not run alike, as those of a scan with a tilted gantry.
+    On a GPU that is done there, unless scores are kept, or the grids' axes do not run alike, as those of a scan with a
+    tilted gantry.
     """
-    if device.type == "cpu" or _places(source, _turned(source, target)) is None:
-        return _OnCpu(LabelRestorer(source, target, values))
+    if device.type == "cpu" or kept is not None or _places(source, _turned(source, target)) is None:
+        return _OnCpu(LabelRestorer(source, target, values, kept))
     return DeviceRestorer(source, target, values, device)
 
 

@@ -15,27 +15,31 @@ from torch import nn
 from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
+from medseg.core.probability import Probabilities
 from medseg.core.volume import Volume
 from medseg.imaging.planes import PreparedPlanes
 from medseg.imaging.refinement import refine
 from medseg.imaging.restore import label_values
+from medseg.models.agreement import answer_count, scores_and_agreement
 from medseg.models.bundle import ModelBundle
 from medseg.models.decode import restorer_on
 from medseg.models.device import InferenceDevice, choose_device
 from medseg.models.ensemble import MeanNetwork, Model, members_of
+from medseg.models.kept_maps import Keep, KeptMaps
 from medseg.models.networks.sample_norm import with_sample_norms
 from medseg.models.openvino_network import OpenVinoNetwork
-from medseg.models.sliding_window import PatchReader, Progress, sweep
+from medseg.models.sliding_window import Answer, PatchReader, Progress, mean_scores, sweep
 from medseg.models.streaming import home_of_scores, plan_sweep, stream_scores
 from medseg.models.trained_network import biased, trained_network
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
-    """A mask on the scan's own grid, and how long it took to make."""
+    """A mask on the scan's own grid, how long it took to make, and what was kept of the probabilities behind it."""
 
     label_map: LabelMap
     duration_s: float
+    probabilities: Probabilities | None = None
 
 
 class Segmenter(Protocol):
@@ -68,9 +72,12 @@ class NetworkSegmenter:
         segmenter._network = OpenVinoNetwork(segmenter._network, channels, model.spec.window.patch)
         return segmenter
 
-    def segment(self, images: Mapping[str, Volume], progress: Progress | None = None) -> Segmentation:
+    def segment(
+        self, images: Mapping[str, Volume], progress: Progress | None = None, keep: Keep | None = None
+    ) -> Segmentation:
         """The mask of the scan. `images` maps the task's channel names to volumes on one grid.
 
+        With `keep`, also the probabilities of its labels, and how far the answers agree where there are several.
         Raises InputError when a channel is missing or unknown, GeometryError when channels lie on different grids.
         """
         begin = time.perf_counter()
@@ -78,11 +85,15 @@ class NetworkSegmenter:
         if sorted(wanted) != sorted(images):
             raise InputError(f"the model takes the channels {', '.join(wanted)}; got {', '.join(images)}")
         ordered = {name: images[name] for name in wanted}
+        maps = None
+        if keep is not None:
+            has_agreement = answer_count(self._network, self._spec.window.mirror_axes) > 1
+            maps = KeptMaps(keep, self._spec.task, ordered[wanted[0]].geometry, has_agreement=has_agreement)
         if self._spec.refinement:
-            label_map = self._whole(ordered, progress)
+            label_map = self._whole(ordered, progress, maps)
         else:
-            label_map = self._streamed(self._spec.preparation.planes(ordered), progress)
-        return Segmentation(label_map, time.perf_counter() - begin)
+            label_map = self._streamed(self._spec.preparation.planes(ordered), progress, maps)
+        return Segmentation(label_map, time.perf_counter() - begin, maps.probabilities if maps else None)
 
     def segment_one_window(self) -> float:
         """Seconds that a scan of the size of one window takes, all that is done to it counted: for a forecast.
@@ -96,22 +107,27 @@ class NetworkSegmenter:
         self._streamed(PreparedPlanes((Volume(noise, grid),) * count, (_unchanged,) * count, grid, grid), None)
         return time.perf_counter() - begin
 
-    def _streamed(self, planes: PreparedPlanes, progress: Progress | None) -> LabelMap:
+    def _streamed(self, planes: PreparedPlanes, progress: Progress | None, maps: KeptMaps | None = None) -> LabelMap:
         """Plane by plane: of the scores only those are held that windows still write."""
         spec = self._spec
         plan = plan_sweep(planes.geometry.shape, spec.window)
-        turned, schema = planes.along(plan.axes), spec.task.label_schema
-        home = home_of_scores(self._device, plan, spec.class_count)
-        restorer = restorer_on(home, turned.geometry, turned.scan_geometry, label_values(schema))
-        read = PatchReader(self._network, spec.window, self._device)
-        for scores in stream_scores(read, turned, spec.window, plan, spec.class_count, progress, home):
+        turned, values = planes.along(plan.axes), label_values(spec.task.label_schema)
+        answer, channels = self._answer(maps)
+        home = home_of_scores(self._device, plan, channels)
+        kept = maps.scores(plan.one, are_logits=spec.window.average == "logits") if maps else None
+        restorer = restorer_on(home, turned.geometry, turned.scan_geometry, values, kept)
+        read = PatchReader(self._network, spec.window, self._device, answer)
+        for scores in stream_scores(read, turned, spec.window, plan, channels, progress, home):
             restorer.add(scores)
-        return LabelMap(restorer.labels, planes.scan_geometry, schema)
+            if maps is not None:
+                maps.rest()
+        return LabelMap(restorer.labels, planes.scan_geometry, spec.task.label_schema)
 
-    def _whole(self, images: Mapping[str, Volume], progress: Progress | None) -> LabelMap:
+    def _whole(self, images: Mapping[str, Volume], progress: Progress | None, maps: KeptMaps | None) -> LabelMap:
         """With all scores in memory, since a refinement looks at the whole scan."""
         spec = self._spec
         prepared = spec.preparation.apply(images)
+        answer, channels = self._answer(maps)
         scores = sweep(
             self._network,
             prepared.array,
@@ -119,9 +135,20 @@ class NetworkSegmenter:
             class_count=spec.class_count,
             device=self._device,
             progress=progress,
+            answer=answer,
+            channel_count=channels,
         )
-        scores = refine(scores, prepared.array, prepared.geometry.spacing_mm, spec.refinement, self._device)
-        return prepared.restore(scores, spec.task.label_schema)
+        classes = spec.class_count
+        refined = refine(scores[:classes], prepared.array, prepared.geometry.spacing_mm, spec.refinement, self._device)
+        if channels > classes:
+            refined = np.concatenate((refined, scores[classes:]))
+        return prepared.restore(refined, spec.task.label_schema, maps.scores(1.0, are_logits=False) if maps else None)
+
+    def _answer(self, maps: KeptMaps | None) -> tuple[Answer, int]:
+        """What a patch is asked for, and how many channels that has: one more than classes where agreement is kept."""
+        if maps is not None and maps.has_agreement:
+            return scores_and_agreement, self._spec.class_count + 1
+        return mean_scores, self._spec.class_count
 
 
 def _unchanged(values: NDArray[np.float32]) -> NDArray[np.float32]:

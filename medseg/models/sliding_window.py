@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain, combinations, product
 
 import numpy as np
@@ -30,6 +30,9 @@ _PLANES_AT_ONCE = 8
 Progress = Callable[[int, int], None]
 """Told how many windows are done, of how many."""
 
+Answer = Callable[[nn.Module, Tensor, SlidingWindow], Tensor]
+"""What a network says of a patch (1, channel, i, j, k), mirrored as the window says: (1, class or more, i, j, k)."""
+
 
 class PatchReader:
     """Says of a patch (channel, i, j, k) which class each voxel is: the one place where a patch becomes scores.
@@ -38,8 +41,11 @@ class PatchReader:
     windows are air, and clipped or masked air is one value.
     """
 
-    def __init__(self, network: nn.Module, window: SlidingWindow, device: torch.device) -> None:
+    def __init__(
+        self, network: nn.Module, window: SlidingWindow, device: torch.device, answer: Answer | None = None
+    ) -> None:
         self._network = network.eval()
+        self._answer = answer or mean_scores
         self._window = window
         self._device = device
         self._constant: tuple[bytes, Tensor] | None = None
@@ -63,7 +69,7 @@ class PatchReader:
         if self._device.type == "cuda":  # from pinned memory the copy runs beside the work on the window before
             images = images.pin_memory()
         images = images.to(self._device, non_blocking=True)
-        return _scores(self._network, images, self._window)[0]
+        return self._answer(self._network, images, self._window)[0]
 
 
 @torch.inference_mode()
@@ -75,18 +81,21 @@ def sweep(
     class_count: int,
     device: torch.device,
     progress: Progress | None = None,
+    answer: Answer | None = None,
+    channel_count: int | None = None,
 ) -> NDArray[np.float32]:
     """Class probabilities (class, i, j, k) float32 of an image (channel, i, j, k) prepared for the network.
 
     They lie in memory for all classes and voxels, for what needs the whole of them; `streaming` needs a few planes.
-    Where the window averages logits, these are the probabilities of the mean logits.
+    Where the window averages logits, these are the probabilities of the mean logits. An `answer` of more channels than
+    classes says how many in `channel_count`; the others follow the classes as they are.
     """
     padded, offset = pad_to(image, window.patch)
     shape: Shape = (padded.shape[1], padded.shape[2], padded.shape[3])
-    scores = torch.zeros((class_count, *shape))
+    scores = torch.zeros((channel_count or class_count, *shape))
     weights = torch.zeros(shape)
     blend = blend_weights(window)
-    read = PatchReader(network, window, device)
+    read = PatchReader(network, window, device, answer)
     starts = list(product(*(window_starts(n, p, window.overlap) for n, p in zip(shape, window.patch, strict=True))))
     for done, start in enumerate(starts, start=1):
         box = tuple(slice(a, a + p) for a, p in zip(start, window.patch, strict=True))
@@ -96,7 +105,8 @@ def sweep(
             progress(done, len(starts))
     scores /= weights
     if window.average == "logits":
-        scores = _in_parts(scores[None], lambda part: (part * LOGIT_RANGE).softmax(dim=1))[0]
+        classes = scores[None, :class_count]
+        scores[:class_count] = _in_parts(classes, lambda part: (part * LOGIT_RANGE).softmax(dim=1))[0]
     inside = tuple(slice(o, o + n) for o, n in zip(offset, image.shape[1:], strict=True))
     return scores[(slice(None), *inside)].numpy()
 
@@ -130,16 +140,23 @@ def gaussian_weights(patch: Shape) -> Tensor:
     return (weights / weights.max()).clamp_min(LOWEST_WEIGHT)
 
 
-def _scores(network: nn.Module, patch: Tensor, window: SlidingWindow) -> Tensor:
+def mean_scores(network: nn.Module, patch: Tensor, window: SlidingWindow) -> Tensor:
     """Scores of classes (1, class, i, j, k) float32, averaged over every combination of mirrored axes."""
-    mirrored = window.mirror_axes
-    flips = list(chain.from_iterable(combinations(mirrored, n) for n in range(1, len(mirrored) + 1)))
+    answers = mirrored_scores(network, patch, window)
+    total = next(answers)
+    for answer in answers:
+        total += answer
+    return total.div_(2 ** len(window.mirror_axes)) if window.mirror_axes else total
+
+
+def mirrored_scores(network: nn.Module, patch: Tensor, window: SlidingWindow) -> Iterator[Tensor]:
+    """Scores of classes (1, class, i, j, k) float32 for every combination of mirrored axes, mirrored back."""
     score = _softmax if window.average == "probabilities" else _scaled
-    total = _in_parts(_logits(network, patch), score)
-    for flip in flips:
-        axes = tuple(axis + 2 for axis in flip)
-        total += _in_parts(_logits(network, patch.flip(axes)), score).flip(axes)
-    return total.div_(1 + len(flips)) if flips else total
+    yield _in_parts(_logits(network, patch), score)
+    axes = window.mirror_axes
+    for flip in chain.from_iterable(combinations(axes, n) for n in range(1, len(axes) + 1)):
+        turned = tuple(axis + 2 for axis in flip)
+        yield _in_parts(_logits(network, patch.flip(turned)), score).flip(turned)
 
 
 def _logits(network: nn.Module, patch: Tensor) -> Tensor:

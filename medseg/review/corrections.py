@@ -24,6 +24,9 @@ from medseg.review.records import FIRST_LINK, RECORD, Correction, Decision, Reco
 
 SCHEMA_VERSION = 1
 
+REVIEW_FOLDER = ".medseg-review"
+"""Where corrections and drafts are kept, beside the results; a leading dot keeps it out of the worklist."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS records (
   number INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -8,17 +8,19 @@ from pathlib import Path
 
 from medseg import __version__
 from medseg.analysis.quantification.measure import measure_findings
-from medseg.core.atomic import require_output_folder, whole_folder
+from medseg.core.atomic import clear_disk_errors, require_output_folder, whole_folder
 from medseg.core.errors import InputError
 from medseg.core.report import ModelIdentity, Report
 from medseg.core.task import Task
+from medseg.exchange.probabilities import write_probabilities
 from medseg.exchange.read_channel import read_channel
 from medseg.exchange.reports.findings_csv import write_findings_csv
 from medseg.exchange.scan import Mends, Scan
 from medseg.exchange.write import write_label_map
 from medseg.models.device import InferenceDevice
 from medseg.models.ensemble import Model
-from medseg.models.segmenter import NetworkSegmenter, Segmenter
+from medseg.models.kept_maps import Keep
+from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.store import load_model
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
 from medseg.workflows.progress import Progress, silent
@@ -33,14 +35,16 @@ def segment_study(
     *,
     mends: Mends | None = None,
     device: InferenceDevice = "auto",
+    keeps_probabilities: bool = False,
     progress: Progress = silent,
 ) -> Report:
     """The report of one scan, after its result folder was written: report.json, segmentation.nii.gz, findings.csv.
 
     `sources` maps the task's channels to files or folders; a task of one channel takes any single name. `mends` are
-    choices for a scan that cannot be read without one. The folder appears whole or not at all; an older result there
-    is replaced, anything else is left alone. Raises InputError when a scan cannot be used or is not what the model's
-    channels take.
+    choices for a scan that cannot be read without one. With `keeps_probabilities` the probability of each label at each
+    voxel lies beside the mask, and how far the model's answers agree where it has several. The folder appears whole or
+    not at all; an older result there is replaced, anything else is left alone. Raises InputError when a scan cannot be
+    used or is not what the model's channels take.
     """
     require_output_folder(output, own=REPORT)
     reset_peak_memory()
@@ -48,16 +52,19 @@ def segment_study(
     scans = read_channels(sources, bundle.spec.task, progress, chosen)
     segmenter = NetworkSegmenter.on(bundle, device)
     first = named_channels(sources, tuple(chosen))[next(iter(chosen))]
-    return segment_scans(scans, first, bundle, segmenter, output, progress=progress)
+    return segment_scans(
+        scans, first, bundle, segmenter, output, keeps_probabilities=keeps_probabilities, progress=progress
+    )
 
 
 def segment_scans(
     scans: Mapping[str, Scan],
     source: Path,
     bundle: Model,
-    segmenter: Segmenter,
+    segmenter: NetworkSegmenter,
     output: Path,
     *,
+    keeps_probabilities: bool = False,
     progress: Progress = silent,
 ) -> Report:
     """The report of scans that were read, by a segmenter that was made, after the result folder was written.
@@ -67,14 +74,18 @@ def segment_scans(
     """
     require_output_folder(output, own=REPORT)
     task = bundle.spec.task
-    segmentation = segmenter.segment(
-        {name: scan.volume for name, scan in scans.items()},
-        lambda done, total: progress("Segmenting", done, total),
-    )
-    first = scans[task.channels[0].name]
-    findings = measure_findings(segmentation.label_map, task, first.volume)
+    with clear_disk_errors(output):
+        segmentation = segmenter.segment(
+            {name: scan.volume for name, scan in scans.items()},
+            lambda done, total: progress("Segmenting", done, total),
+            _kept(task, output, keeps_all=keeps_probabilities),
+        )
+    first, probabilities = scans[task.channels[0].name], segmentation.probabilities
+    findings = measure_findings(segmentation.label_map, task, first.volume, probabilities)
     with whole_folder(output) as unfinished:
         write_label_map(segmentation.label_map, unfinished / MASK)
+        if keeps_probabilities and probabilities is not None:
+            write_probabilities(probabilities, task, unfinished)
         report = Report(
             series=first.series,
             source=source.resolve(),
@@ -90,6 +101,13 @@ def segment_scans(
         write_findings_csv(report, unfinished / FINDINGS)
         (unfinished / REPORT).write_text(report.model_dump_json(indent=1), encoding="utf-8")
     return report
+
+
+def _kept(task: Task, output: Path, *, keeps_all: bool) -> Keep | None:
+    """The probabilities to keep: of every label where they are asked for, else of those whose findings are counted."""
+    labels = tuple(label.name for label in task.labels if keeps_all or label.is_counted)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    return Keep(labels, output.parent) if labels else None
 
 
 def open_bundle(name_or_path: str | Path) -> Model:

@@ -13,6 +13,7 @@ from medseg.cli import main
 from medseg.cli.reports import Format
 from medseg.core.geometry import Geometry
 from medseg.exchange.nifti import write_nifti
+from medseg.exchange.read import read_scan
 from medseg.exchange.reports.formats import WRITERS
 from medseg.models.bundle import Provenance, save_bundle
 from medseg.models.spec import ModelSpec
@@ -58,6 +59,30 @@ def test_segment_writes_further_formats_beside_the_result(
     }  # fmt: skip
     assert run(monkeypatch, "report", out, "-f", "dicom-pictures", "-o", tmp_path / "more") == 0
     assert pydicom.dcmread(tmp_path / "more" / "pictures.dcm").Modality == "OT"
+
+
+def test_kept_probabilities_become_a_map_of_the_label_that_is_meant(
+    tmp_path: Path, bundle: Path, mr: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(monkeypatch, "segment", mr, "--model", bundle, "-o", out, "-f", "dicom-map") == 2
+    assert "Say which: --label NAME" in capsys.readouterr().err
+    assert not out.exists()
+    assert run(monkeypatch, "segment", mr, "--model", bundle, "-o", out, "--probabilities") == 0
+    names = {path.name for path in out.iterdir()}
+    assert {"probability_anterior_hippocampus.nii.gz", "probability_posterior_hippocampus.nii.gz"} < names
+    assert (
+        run(monkeypatch, "report", out, "-f", "dicom-map", "--label", "posterior_hippocampus", "-o", tmp_path / "map")
+        == 0
+    )
+    written = pydicom.dcmread(tmp_path / "map" / "probability.dcm")
+    shown = np.frombuffer(written.FloatPixelData, "<f4")
+    kept = read_scan(out / "probability_posterior_hippocampus.nii.gz").volume.array
+    assert np.sort(shown) == pytest.approx(np.sort(kept.ravel()), abs=1e-6)
+    given = ("--probability", out / "probability_anterior_hippocampus.nii.gz", "-o", tmp_path / "given")
+    assert run(monkeypatch, "report", out, "-f", "dicom-map", *given) == 0
+    assert run(monkeypatch, "report", out, "-f", "dicom-map", "--label", "liver", "-o", tmp_path / "no") == 2
+    assert "there is that of anterior_hippocampus, posterior_hippocampus" in capsys.readouterr().err
 
 
 def test_a_nifti_scan_is_refused_before_it_is_segmented(

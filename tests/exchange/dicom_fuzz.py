@@ -1,11 +1,14 @@
 """Mutated files by seed: whatever comes in, a scan or an InputError comes out, in bounded time.
 
 `python tests/exchange/dicom_fuzz.py 2000 5000 2000` runs that many mutated series, codec streams and NIfTI headers and
-prints the seeds of what went wrong; the test run does a part of it.
+prints the seeds of what went wrong, the slowest and the most memory; with `--first N` the seeds begin at N, so that a
+long run can be had in parts. The test run does a part of it.
 """
 
 from __future__ import annotations
 
+import argparse
+import resource
 import sys
 import tempfile
 import time
@@ -121,7 +124,12 @@ def _read_or_refuse(path: Path) -> None:
 
 def failures(attempt: Callable[[int], None], seeds: range) -> list[tuple[int, str]]:
     """Seeds for which something other than a scan or an InputError came out, or that took too long."""
-    wrong = []
+    return attempts(attempt, seeds)[0]
+
+
+def attempts(attempt: Callable[[int], None], seeds: range) -> tuple[list[tuple[int, str]], float]:
+    """The failures among seeds, and the seconds that the slowest of all took."""
+    wrong, slowest_s = [], 0.0
     for seed in seeds:
         start = time.monotonic()
         try:
@@ -130,25 +138,37 @@ def failures(attempt: Callable[[int], None], seeds: range) -> list[tuple[int, st
                 attempt(seed)
         except Exception:  # noqa: BLE001 - this is what is looked for
             wrong.append((seed, traceback.format_exc()))
-        if time.monotonic() - start > MOST_SECONDS:
+        took_s = time.monotonic() - start
+        slowest_s = max(slowest_s, took_s)
+        if took_s > MOST_SECONDS:
             wrong.append((seed, "too long"))
-    return wrong
+    return wrong, slowest_s
 
 
-def main() -> None:
-    """Run as many of each kind as the arguments say."""
-    series, streams, headers = (int(argument) for argument in sys.argv[1:4])
+def main() -> int:
+    """Run as many of each kind as the arguments say; 1 where one went wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for kind in ("series", "streams", "headers"):
+        parser.add_argument(kind, type=int)
+    parser.add_argument("--first", type=int, default=0, help="the first seed of each kind")
+    asked = parser.parse_args()
+    failed = 0
     with DecoderProcess() as decoder:
         for name, attempt, count in (
-            ("series", try_series, series),
-            ("streams", lambda seed: try_stream(seed, decoder), streams),
-            ("NIfTI headers", try_nifti, headers),
+            ("series", try_series, asked.series),
+            ("streams", lambda seed: try_stream(seed, decoder), asked.streams),
+            ("NIfTI headers", try_nifti, asked.headers),
         ):
-            wrong = failures(attempt, range(count))
-            sys.stdout.write(f"{name}: {count} tried, {len(wrong)} wrong\n")
+            wrong, slowest_s = attempts(attempt, range(asked.first, asked.first + count))
+            failed += len(wrong)
+            sys.stdout.write(f"{name}: {count} tried, {len(wrong)} wrong, the slowest took {slowest_s:.1f} s\n")
             for seed, trace in wrong[:10]:
                 sys.stdout.write(f"  seed {seed}\n{trace}\n")
+            sys.stdout.flush()
+    most_mb = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    sys.stdout.write(f"at most {most_mb[0]:.0f} MB in the reading process, {most_mb[1]:.0f} MB in a decoding one\n")
+    return int(failed > 0)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

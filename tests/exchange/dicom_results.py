@@ -25,6 +25,8 @@ from medseg.core.volume import Volume
 from medseg.exchange.dicom.writing.regions import Regions, regions_of_findings
 from medseg.exchange.dicom.writing.source import Made
 from medseg.exchange.read import read_scan
+from medseg.exchange.scan import Mends
+from medseg.exchange.write import write_label_map
 
 VALIDATOR = shutil.which("dciodvfy", path=str(Path(sys.executable).parent))
 ANATOMY = Code(value="123037004", scheme="SCT", meaning="Anatomical Structure")
@@ -148,6 +150,21 @@ def result_on(folder: Path, grid: Grid | None = None, slices: list[Dataset] | No
     return Result(
         report, scan.volume, label_map, numbers, regions_of_findings(label_map, report.findings, numbers), made
     )
+
+
+def result_folder(source: Path, folder: Path, mends: Mends | None = None) -> Report:
+    """A result folder as `medseg segment` writes it, of a scan read with these choices."""
+    mends = mends or Mends()
+    scan = read_scan(source, series=mends.series, phase=mends.phase, allow_gaps=mends.allow_gaps)
+    mask = mask_on(scan.volume.geometry)
+    report = Report(
+        series=scan.series, source=source, source_sha256=scan.sha256, task=TASK, model=MODEL,
+        findings=measure_findings(mask, TASK, scan.volume), created=CREATED, duration_s=1.0,
+    )  # fmt: skip
+    folder.mkdir()
+    (folder / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
+    write_label_map(mask, folder / "segmentation.nii.gz")
+    return report
 
 
 def require_valid(path: Path) -> None:

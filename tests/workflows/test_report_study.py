@@ -8,33 +8,15 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_oracle import Grid, made_series, save_all
-from dicom_results import CREATED, MODEL, TASK, images, mask_on
+from dicom_results import TASK, images, mask_on, result_folder
 
-from medseg.analysis.quantification.measure import measure_findings
 from medseg.core.errors import InputError
-from medseg.core.report import Report
 from medseg.exchange.labels import read_labels
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read import read_scan
 from medseg.exchange.scan import Mends
-from medseg.exchange.write import write_label_map
 from medseg.workflows.open_study import list_studies, open_study
-from medseg.workflows.report_study import report_study, require_writable
-
-
-def result_of(source: Path, folder: Path, mends: Mends | None = None) -> Report:
-    """A result folder as `medseg segment` writes it, of a scan read with these choices."""
-    mends = mends or Mends()
-    scan = read_scan(source, series=mends.series, phase=mends.phase, allow_gaps=mends.allow_gaps)
-    mask = mask_on(scan.volume.geometry)
-    report = Report(
-        series=scan.series, source=source, source_sha256=scan.sha256, task=TASK, model=MODEL,
-        findings=measure_findings(mask, TASK, scan.volume), created=CREATED, duration_s=1.0,
-    )  # fmt: skip
-    folder.mkdir()
-    (folder / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
-    write_label_map(mask, folder / "segmentation.nii.gz")
-    return report
+from medseg.workflows.report_study import ReportOptions, report_study, require_writable
 
 
 def _folder(folder: Path) -> tuple[Path, Mends]:
@@ -82,7 +64,7 @@ def test_a_result_leaves_in_every_format_whatever_it_was_read_from(
     tmp_path: Path, make: Callable[[Path], tuple[Path, Mends]]
 ) -> None:
     source, mends = make(tmp_path)
-    report = result_of(source, tmp_path / "result", mends)
+    report = result_folder(source, tmp_path / "result", mends)
     written = report_study(tmp_path / "result", ["csv", "dicom-sr", "rtstruct"], tmp_path / "out")
     assert [path.name for path in written] == ["findings.csv", "segmentation.dcm", "measurements.dcm", "structures.dcm"]
     scan = read_scan(source, series=mends.series, phase=mends.phase, allow_gaps=mends.allow_gaps)
@@ -100,7 +82,7 @@ def test_the_viewer_opens_a_result_without_asking_again(
     tmp_path: Path, make: Callable[[Path], tuple[Path, Mends]]
 ) -> None:
     source, mends = make(tmp_path)
-    report = result_of(source, tmp_path / "result", mends)
+    report = result_folder(source, tmp_path / "result", mends)
     opened = open_study(list_studies(tmp_path / "result")[0])
     assert opened.source_sha256 == report.source_sha256
     assert opened.label_map is not None
@@ -108,7 +90,7 @@ def test_the_viewer_opens_a_result_without_asking_again(
 
 def test_beside_the_result_only_what_is_not_there_is_written(tmp_path: Path) -> None:
     source, _ = _folder(tmp_path)
-    result_of(source, tmp_path / "result")
+    result_folder(source, tmp_path / "result")
     before = (tmp_path / "result" / "segmentation.nii.gz").stat().st_mtime_ns
     written = report_study(tmp_path / "result", ["nifti", "json", "dicom-seg"])
     assert [path.name for path in written] == ["segmentation.dcm"]
@@ -118,14 +100,13 @@ def test_beside_the_result_only_what_is_not_there_is_written(tmp_path: Path) -> 
 
 def test_a_probability_on_the_scans_grid_becomes_a_map(tmp_path: Path) -> None:
     source, _ = _folder(tmp_path)
-    result_of(source, tmp_path / "result")
+    result_folder(source, tmp_path / "result")
     geometry = read_scan(source).volume.geometry
     write_nifti(np.full(geometry.shape, 0.25, np.float32), geometry, tmp_path / "p.nii.gz")
-    (path,) = report_study(
-        tmp_path / "result", ["dicom-map"], tmp_path / "out", probability=tmp_path / "p.nii.gz"
-    )  # fmt: skip
+    given = ReportOptions(probability=tmp_path / "p.nii.gz")
+    (path,) = report_study(tmp_path / "result", ["dicom-map"], tmp_path / "out", given)
     assert set(np.frombuffer(pydicom.dcmread(path).FloatPixelData, "<f4").tolist()) == {0.25}
-    with pytest.raises(InputError, match="give it with --probability"):
+    with pytest.raises(InputError, match="or give a map with --probability"):
         report_study(tmp_path / "result", ["dicom-map"], tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
@@ -134,7 +115,7 @@ def test_a_scan_that_is_no_dicom_leaves_in_plain_formats_only(tmp_path: Path) ->
     source, _ = _folder(tmp_path)
     scan = read_scan(source)
     write_nifti(scan.volume.array, scan.volume.geometry, tmp_path / "scan.nii.gz")
-    result_of(tmp_path / "scan.nii.gz", tmp_path / "result")
+    result_folder(tmp_path / "scan.nii.gz", tmp_path / "result")
     report_study(tmp_path / "result", ["csv", "pdf"], tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["findings.csv", "report.pdf"]
     for refused in (
@@ -147,7 +128,7 @@ def test_a_scan_that_is_no_dicom_leaves_in_plain_formats_only(tmp_path: Path) ->
 
 def test_a_result_that_is_not_whole_any_more_is_refused(tmp_path: Path) -> None:
     source, _ = _folder(tmp_path)
-    report = result_of(source, tmp_path / "result")
+    report = result_folder(source, tmp_path / "result")
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "nowhere", source):
         with pytest.raises(InputError, match="is no result folder"):

@@ -19,6 +19,7 @@ METABOLIC_VOLUME = Code(value="126032", scheme="DCM", meaning="Metabolic Volume"
 TOTAL_LESION_GLYCOLYSIS = Code(value="126033", scheme="DCM", meaning="Total Lesion Glycolysis")
 PROBABILITY = Code(value="122157", scheme="DCM", meaning="Probability")
 ENTROPY = Code(value="ENTROPY", scheme="99MEDSEG", meaning="Mean entropy of the voxel probabilities")
+AGREEMENT = Code(value="AGREEMENT", scheme="99MEDSEG", meaning="Mean agreement of the model's answers")
 
 MILLILITRE = "ml"
 MILLIMETRE = "mm"

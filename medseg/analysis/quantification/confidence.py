@@ -12,7 +12,7 @@ from medseg.analysis.quantification.diameters import axial_diameters
 from medseg.analysis.quantification.intensity import grown
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
-from medseg.core.volume import Volume
+from medseg.core.probability import ProbabilityMap
 from medseg.imaging.components import Component, connected_components
 
 REACH_MM = 15.0
@@ -27,42 +27,66 @@ class Confidence:
 
     The intervals run from what the model gives at least 0.975 to what it gives at least 0.025. Those are 95 % intervals
     where the probabilities are calibrated and the outline moves in or out as a whole, as observers' outlines do. They
-    say nothing of a finding that is no lesion at all; for that there is the mean probability.
+    say nothing of a finding that is no lesion at all; for that there is the mean probability. `agreement` is the mean
+    share of the model's answers that call a voxel what it is called here; None where there is one answer only.
     """
 
     probability: float
     entropy_bit: float
     volume_interval_ml: tuple[float, float]
     diameter_interval_mm: tuple[float, float]
+    agreement: float | None = None
 
 
 def confidence_of(
-    component: Component, probability: Volume, label_map: LabelMap, index: int, longest_mm: float
+    component: Component,
+    probability: ProbabilityMap,
+    label_map: LabelMap,
+    index: int,
+    longest_mm: float,
+    agreement: ProbabilityMap | None = None,
 ) -> Confidence:
-    """The confidence of one finding, from the probability (0 to 1) of its label at each voxel.
+    """The confidence of one finding, from the probability of its label at each voxel.
 
     What lies nearer to another finding of the label is not counted to this one. `longest_mm` is its longest axial
     diameter, which its interval holds.
     """
     geometry = label_map.geometry
-    inside = probability.array[component.box][component.mask].astype(np.float64)
-    box, mask = grown(component, geometry, REACH_MM)
-    likely = probability.array[box]
-    others = (label_map.array[box] == index) & ~mask
+    inside = probability.within(component.box)[component.mask].astype(np.float64)
+    mask, likely, others = _surroundings(component, probability, label_map, index)
     near_mm = ndimage.distance_transform_edt(~mask, sampling=geometry.spacing_mm)
-    own = near_mm <= REACH_MM
+    own = likely & ~others & (near_mm <= REACH_MM)
     if others.any():
         own &= near_mm <= ndimage.distance_transform_edt(~others, sampling=geometry.spacing_mm)
-    least = _size(mask & (likely >= _LEAST), geometry)
+    core = np.zeros_like(component.mask)
+    core[component.mask] = inside >= _LEAST
+    least = _size(core, geometry)
     # What is likely but apart from the finding is another one, which the mask does not hold.
-    most = _size(_pieces_touching((own & ~others & (likely >= _MOST)) | mask, mask), geometry)
+    most = _size(_pieces_touching(own | mask, mask), geometry)
     volume_ml = component.voxel_count * geometry.voxel_volume_ml
     return Confidence(
         probability=float(inside.mean()),
         entropy_bit=float(_entropy_bit(inside).mean()),
         volume_interval_ml=(min(least[0], volume_ml), most[0]),
         diameter_interval_mm=(min(least[1], longest_mm), max(most[1], longest_mm)),
+        agreement=None if agreement is None else float(agreement.within(component.box)[component.mask].mean()),
     )
+
+
+def _surroundings(
+    component: Component, probability: ProbabilityMap, label_map: LabelMap, index: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """The finding's mask, where its label is likely, and other findings of the label, in the smallest box that matters.
+
+    Only what hangs together with the finding matters, through likely voxels or other findings.
+    """
+    box, mask = grown(component, label_map.geometry, REACH_MM)
+    likely = probability.within(box) >= _MOST
+    of_label = label_map.array[box] == index
+    together = _pieces_touching(likely | of_label | mask, mask)
+    (region,) = ndimage.find_objects(together.view(np.uint8))
+    together, mask = together[region], mask[region]
+    return mask, likely[region] & together, of_label[region] & together & ~mask
 
 
 def _size(mask: NDArray[np.bool_], geometry: Geometry) -> tuple[float, float]:

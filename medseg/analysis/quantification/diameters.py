@@ -4,9 +4,12 @@ A mask says which voxel centres lie inside. The distance between its two outermo
 by up to a voxel at each end, and by less the rounder the ends are, since some direction always fits well: over made
 ellipsoids by half a voxel in all. So a longest diameter here is the distance between two voxel centres plus half a step
 of the grid along that line (a step along a slanted line is as long as the lattice allows there, so that thick slices
-lengthen only what runs across them). The tests hold this to half a voxel. A perpendicular cannot choose its direction
-and falls short by more: three quarters of a step are added, which leaves no bias. A mesh half-way between voxels inside
-and outside, as pyradiomics measures, reads nearly a whole voxel long on round shapes, and on 5 mm slices 4 mm.
+lengthen only what runs across them). The tests hold this to half a voxel. A mesh half-way between voxels inside and
+outside, as pyradiomics measures, reads nearly a whole voxel long on round shapes, and on 5 mm slices 4 mm.
+
+A perpendicular cannot choose its direction, and a single line across voxels is off by up to a voxel. So its length is
+read from many lines side by side: the mean over a band, corrected for how the width falls off within the band by the
+mean over a band of twice the breadth (Richardson's extrapolation). The tests hold this to half a voxel too.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
-from skimage.measure import find_contours
 
 from medseg.core.geometry import Geometry
 from medseg.imaging.components import Component
@@ -26,10 +28,19 @@ Points = NDArray[np.float64]
 Ends = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 _CHOSEN_DIRECTION_STEPS = 0.5
-_GIVEN_DIRECTION_STEPS = 0.75
+"""What is added to the distance between two voxel centres; also what two longest diameters cannot be told apart by."""
 
-_JUST_INSIDE = 1 - 1e-6
-"""The level at which an outline runs through the outermost voxel centres."""
+_PIECES = 5
+"""Into how many pieces a voxel's side is cut where lines side by side are laid through voxels."""
+
+_BAND_STEPS, _BAND_SHARE = 10, 0.4
+"""The band that a perpendicular is read from: at most ten steps of the grid, and two fifths of the structure."""
+
+_WIDEST_OF_MANY_STEPS = 0.07
+"""By how much the widest of many bands is too wide, over made ellipsoids, since chance favours it."""
+
+_POINTED_STEPS = 1.0
+"""A band may say this much less than the widest single line; where a shape is pointed it would say less still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +76,14 @@ def axial_diameters(component: Component, geometry: Geometry) -> AxialDiameters:
 
     Axial means the stored slices that lie nearest to the patient's axial plane: an obliquely scanned series is measured
     in its own slices, as a radiologist does. Both lines run between points of the outline and may cross a hollow. The
-    perpendicular is the longest chord at right angles to the longest diameter, not the width of a box.
+    perpendicular is the longest chord at right angles to the longest diameter, not the width of a box. Of slices whose
+    longest diameters the voxels cannot tell apart, the one with the largest area counts.
     """
     axis = axial_axis(geometry)
     plane_mm = geometry.affine[:3, [other for other in range(3) if other != axis]]
-    best: _Line | None = None
-    best_number = 0
-    for number, slice_mask in enumerate(np.moveaxis(component.mask, axis, 0)):
-        # A slice whose voxels' box has a shorter diagonal cannot hold a longer diameter: most are passed over so.
-        if not slice_mask.any() or (best is not None and _reach_mm(slice_mask, plane_mm) <= best.length_mm):
-            continue
-        line = _longest_line(_row_ends(slice_mask), plane_mm)
-        if best is None or line.length_mm > best.length_mm + 1e-9:
-            best, best_number = line, number
-    if best is None:
-        raise ValueError("a component holds at least one voxel")
-    chord = _longest_chord_across(np.moveaxis(component.mask, axis, 0)[best_number], best, plane_mm)
+    slices = np.moveaxis(component.mask, axis, 0)
+    best_number, best = _widest_slice(slices, plane_mm)
+    chord = _longest_chord_across(slices[best_number], best, plane_mm)
     corner = np.asarray(component.start, dtype=np.float64)
     corner[axis] += best_number
     return AxialDiameters(
@@ -162,35 +165,85 @@ def _reach_mm(slice_mask: NDArray[np.bool_], plane_mm: Points) -> float:
     return float(max(np.linalg.norm(down + along), np.linalg.norm(down - along)))
 
 
-def _longest_chord_across(slice_mask: NDArray[np.bool_], line: _Line, plane_mm: Points) -> _Line:
-    """The longest line at right angles to another between two points of a slice's outline.
+def _widest_slice(slices: NDArray[np.bool_], plane_mm: Points) -> tuple[int, _Line]:
+    """The number of the slice with the longest line and that line; of slices that tie the one of the largest area."""
+    slack_mm = _CHOSEN_DIRECTION_STEPS * float(np.linalg.norm(plane_mm, axis=0).max())
+    lines: dict[int, _Line] = {}
+    longest_mm = 0.0
+    for number, slice_mask in enumerate(slices):
+        # A slice whose voxels' box has a shorter diagonal cannot hold a longer diameter: most are passed over so.
+        if slice_mask.any() and _reach_mm(slice_mask, plane_mm) >= longest_mm - slack_mm:
+            lines[number] = _longest_line(_row_ends(slice_mask), plane_mm)
+            longest_mm = max(longest_mm, lines[number].length_mm)
+    if not lines:
+        raise ValueError("a component holds at least one voxel")
+    alike = [number for number, line in lines.items() if line.length_mm >= longest_mm - slack_mm]
+    chosen = max(alike, key=lambda number: (np.count_nonzero(slices[number]), lines[number].length_mm))
+    return chosen, lines[chosen]
 
-    Between two corners of the outline the length of such a line changes evenly: the longest passes through a corner.
-    """
+
+def _longest_chord_across(slice_mask: NDArray[np.bool_], line: _Line, plane_mm: Points) -> _Line:
+    """The longest line at right angles to another between two points of a slice's outline."""
     # In an orthonormal basis of the slice plane right angles are right angles, for slanted grid axes too.
     _, to_mm = np.linalg.qr(plane_mm)
     run = to_mm @ (line.ends[1] - line.ends[0])
     direction = run / np.linalg.norm(run)
     across = np.array((-direction[1], direction[0]))
-    outlines = [(outline - 1) @ to_mm.T for outline in find_contours(np.pad(slice_mask, 1) * 1.0, _JUST_INSIDE)]
-    starts = np.concatenate([outline[:-1] for outline in outlines])
-    stops = np.concatenate([outline[1:] for outline in outlines])
-    t0, t1, s0, s1 = starts @ direction, stops @ direction, starts @ across, stops @ across
-    best_length, best_t, best_s = -1.0, 0.0, (0.0, 0.0)
-    for t in t0:
-        crossed = (np.minimum(t0, t1) <= t) & (np.maximum(t0, t1) >= t)
-        width = t1[crossed] - t0[crossed]
-        share = np.divide(t - t0[crossed], width, out=np.zeros_like(width), where=width != 0)
-        crossings = s0[crossed] + share * (s1[crossed] - s0[crossed])
-        low, high = float(crossings.min()), float(crossings.max())
-        if high - low > best_length:
-            best_length, best_t, best_s = high - low, float(t), (low, high)
-    middle = best_t * direction + sum(best_s) / 2 * across
+    along_mm, step_mm = (1 / float(np.linalg.norm(np.linalg.solve(to_mm, to))) for to in (direction, across))
+    apart_mm = along_mm / _PIECES
+    low, high, first_mm = _reach_of_lines(_pieces(slice_mask) @ to_mm.T, direction, across, apart_mm)
+    widths = high - low + step_mm / _PIECES
+    band = round(min(_BAND_STEPS * _PIECES, max(_PIECES, _BAND_SHARE * len(widths))))
+    means = _extrapolated_means(widths, band)
+    widest = int(means.argmax())
+    single_mm = float(widths.max()) - _POINTED_STEPS * step_mm
     # A structure one voxel thin is one voxel wide, and no perpendicular is longer than the longest diameter.
-    step_mm = 1 / float(np.linalg.norm(np.linalg.solve(to_mm, across)))
-    length_mm = min(best_length + step_mm * max(_GIVEN_DIRECTION_STEPS, 1 - best_length / step_mm), line.length_mm)
+    length_mm = max(float(means[widest]) - _WIDEST_OF_MANY_STEPS * step_mm, single_mm, step_mm)
+    length_mm = min(length_mm, line.length_mm)
+    at = widest + (len(widths) - len(means)) // 2
+    middle = (first_mm + (at + 0.5) * apart_mm) * direction + (low[at] + high[at]) / 2 * across
     ends = np.stack((middle - across * length_mm / 2, middle + across * length_mm / 2))
     return _Line(np.linalg.solve(to_mm, ends.T).T, length_mm)
+
+
+def _pieces(slice_mask: NDArray[np.bool_]) -> Points:
+    """The middles (n, 2), in index units, of the pieces that a slice's voxels are cut into."""
+    pieces = (np.arange(_PIECES) + 0.5) / _PIECES - 0.5
+    offsets = np.stack(np.meshgrid(pieces, pieces, indexing="ij"), axis=-1).reshape(-1, 2)
+    return np.asarray((np.argwhere(slice_mask)[:, None, :] + offsets).reshape(-1, 2), dtype=np.float64)
+
+
+def _reach_of_lines(points: Points, direction: Points, across: Points, apart_mm: float) -> tuple[Points, Points, float]:
+    """How far down and up the points reach on each of many lines side by side, and where the first line begins.
+
+    The lines run along `across`, `apart_mm` apart in `direction`. A line without a point reaches as far as its
+    neighbour.
+    """
+    place, height = points @ direction, points @ across
+    # Where lines run along the grid, pieces lie in the middle of their line, not on its edge.
+    first_mm = float(place.min()) - apart_mm / 2
+    number = np.floor((place - first_mm) / apart_mm).astype(int)
+    low, high = np.full(number.max() + 1, np.inf), np.full(number.max() + 1, -np.inf)
+    np.minimum.at(low, number, height)
+    np.maximum.at(high, number, height)
+    filled = np.maximum.accumulate(np.where(np.isfinite(low), np.arange(len(low)), 0))
+    return low[filled], high[filled], first_mm
+
+
+def _extrapolated_means(widths: Points, band: int) -> Points:
+    """Means over bands, with what the curve falls off within a band put back; fewer than there are widths.
+
+    The mean over a band of breadth h falls short by a twelfth of the curvature times h²; over 2 h by four times that.
+    """
+
+    def means(breadth: int) -> Points:
+        return np.convolve(widths, np.full(breadth, 1 / breadth), "valid")
+
+    if 2 * band > len(widths):
+        return means(min(band, len(widths)))
+    broad = means(2 * band)
+    narrow = means(band)[band // 2 : band // 2 + len(broad)]
+    return np.asarray(narrow + (narrow - broad) / 3)
 
 
 def _in_world(line: _Line, plane_mm: Points, origin_mm: Points) -> Ends:

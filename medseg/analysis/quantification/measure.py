@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from medseg.core.findings import Finding, FindingFlag, Measurement
 from medseg.core.geometry import Geometry, Shape
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import Code
+from medseg.core.probability import Probabilities
 from medseg.core.task import Task
 from medseg.core.volume import Volume
 from medseg.imaging.components import Component
@@ -30,13 +31,13 @@ def measure_findings(
     label_map: LabelMap,
     task: Task,
     volume: Volume | None = None,
-    probabilities: Mapping[str, Volume] | None = None,
+    probabilities: Probabilities | None = None,
 ) -> tuple[Finding, ...]:
     """The findings of a mask, in order of the task's labels, with the measurements that the task asks for.
 
     An organ or a vessel is one finding; of a counted label (lesion, blockage) each instance is one, largest first. An
     empty mask has none. Diameters, shape and confidence are measured of counted labels only. Intensity needs the
-    volume, uptake a volume in SUV, confidence the probability of the label by its name; what is lacking is left out.
+    volume, uptake a volume in SUV, confidence the model's probability of the label; what is lacking is left out.
     Raises InputError where the mask's labels are not the task's, GeometryError where mask and images are on different
     grids.
     """
@@ -47,21 +48,23 @@ def measure_findings(
         )
     if volume is not None:
         label_map.geometry.require_same(volume.geometry, "the mask and the image")
-    for name, probability in (probabilities or {}).items():
+    probabilities = probabilities or Probabilities({})
+    for name, probability in probabilities.of_label.items():
         label_map.geometry.require_same(probability.geometry, f"the mask and the probability of {name}")
+    if probabilities.agreement is not None:
+        label_map.geometry.require_same(probabilities.agreement.geometry, "the mask and the agreement of the answers")
     return tuple(
-        _finding(instance, label_map, task, volume, (probabilities or {}).get(instance.label.name))
-        for instance in each_instance(label_map, task)
+        _finding(instance, label_map, task, volume, probabilities) for instance in each_instance(label_map, task)
     )
 
 
 def _finding(
-    instance: Instance, label_map: LabelMap, task: Task, volume: Volume | None, probability: Volume | None
+    instance: Instance, label_map: LabelMap, task: Task, volume: Volume | None, probabilities: Probabilities
 ) -> Finding:
     component, geometry = instance.component, label_map.geometry
     middle = sum(part.sum(axis=0) for part in component.indices_in_parts()) / component.voxel_count
     x, y, z = geometry.world(middle).tolist()
-    measurements = [*_size(instance, label_map, task, probability)]
+    measurements = [*_size(instance, label_map, task, probabilities)]
     if volume is not None:
         measurements.extend(_image(component, volume, task))
     return Finding(
@@ -87,14 +90,16 @@ def _nearest_voxel(component: Component, geometry: Geometry, middle: NDArray[np.
     return nearest
 
 
-def _size(instance: Instance, label_map: LabelMap, task: Task, probability: Volume | None) -> Iterator[Measurement]:
+def _size(instance: Instance, label_map: LabelMap, task: Task, probabilities: Probabilities) -> Iterator[Measurement]:
     """Volume, diameters and shape, with what the model's probabilities say of them."""
     component, geometry, is_counted = instance.component, label_map.geometry, instance.label.is_counted
+    probability = probabilities.of_label.get(instance.label.name)
     wants_axial = is_counted and ("diameters" in task.measurements or probability is not None)
     axial = axial_diameters(component, geometry) if wants_axial else None
     confidence = None
     if axial is not None and probability is not None:
-        confidence = confidence_of(component, probability, label_map, instance.label.index, axial.longest_mm)
+        index, agreement = instance.label.index, probabilities.agreement
+        confidence = confidence_of(component, probability, label_map, index, axial.longest_mm, agreement)
     if "volume" in task.measurements:
         volume_ml = component.voxel_count * geometry.voxel_volume_ml
         interval = None if confidence is None else confidence.volume_interval_ml
@@ -114,6 +119,8 @@ def _size(instance: Instance, label_map: LabelMap, task: Task, probability: Volu
     if confidence is not None:
         yield _measurement("mean_probability", confidence.probability, concepts.NO_UNIT, concepts.PROBABILITY)
         yield _measurement("mean_entropy", confidence.entropy_bit, concepts.BIT, concepts.ENTROPY)
+        if confidence.agreement is not None:
+            yield _measurement("agreement", confidence.agreement, concepts.NO_UNIT, concepts.AGREEMENT)
 
 
 def _shape(component: Component, geometry: Geometry) -> Iterator[Measurement]:

@@ -60,7 +60,9 @@ class Result:
     @property
     def made(self) -> Made:
         """What a DICOM object says of its making."""
-        return Made(self.report.model, self.images, self.report.created)
+        report = self.report
+        corrected_by, when = (report.review.corrected_by, report.review.corrected) if report.review else (None, None)
+        return Made(report.model, self.images, when or report.created, corrected_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,10 @@ def _write_rtstruct(result: Result, folder: Path) -> None:
 
 def _write_dicom_map(result: Result, folder: Path) -> None:
     if result.probability is None:
-        raise InputError("dicom-map needs the probability of each voxel: give it with --probability FILE")
+        raise InputError(
+            "dicom-map needs the probability of each voxel, and none was kept. Segment with --probabilities, or give a "
+            "map with --probability FILE."
+        )
     write_parametric_map(result.probability, PROBABILITY, folder / WRITERS["dicom-map"].file, result.made)
 
 

@@ -23,6 +23,7 @@ MOST_ROWS = 11
 """Findings that fit in the table; the rest are counted, and stand in the CSV file."""
 
 MOST_MEASUREMENTS = 8
+UNCHECKED = "Outlines and numbers were made by a program and not checked."
 MOST_NOTES = 4
 
 FLAG_WORDS: dict[FindingFlag, str] = {
@@ -38,6 +39,7 @@ SHORT_NAMES = {
     "perpendicular_axial_diameter": "across",
     "maximum_3d_diameter": "3-D",
     "mean_probability": "probability",
+    "agreement": "agreement",
     "mean_intensity": "mean",
     "maximum_intensity": "max",
     "suv_peak": "peak",
@@ -207,7 +209,7 @@ def _notes(figure: Figure, report: Report, top: float) -> None:
         figure,
         0.06,
         0.032,
-        f"{NOT_FOR_DIAGNOSIS} Outlines and numbers were made by a program and not checked.",
+        f"{NOT_FOR_DIAGNOSIS} {report.review.sentence if report.review else UNCHECKED}",
         size=7.5,
     )
     write(figure, 0.94, 0.032, f"scan {report.source_sha256[:12]}", size=7.5, color="0.35", ha="right")

@@ -11,6 +11,7 @@ from medseg.core.errors import GeometryError, InputError
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import Code
+from medseg.core.probability import Probabilities, ProbabilityMap
 from medseg.core.task import Task, load_task
 from medseg.core.volume import Volume
 
@@ -179,14 +180,19 @@ def test_probabilities_give_intervals_around_the_values(
     probability = np.where(array == 2, 0.8, 0.0)
     probability[8, 8, 8] = 1.0
     probability[7, 8:11, 8:10] = 0.1
-    lesion = measure_findings(label_map, task, probabilities={"lesion": Volume(probability, geometry)})[1]
+    given = ProbabilityMap.of(Volume(probability, geometry))
+    agreement = ProbabilityMap.of(Volume(np.where(array == 2, 0.6, 0.9), geometry))
+    lesion = measure_findings(label_map, task, probabilities=Probabilities({"lesion": given}, agreement))[1]
     measured = {measurement.name: measurement for measurement in lesion.measurements}
     assert measured["volume"].interval == pytest.approx((0.01, 0.18))
     low, high = measured["longest_axial_diameter"].interval or (0, 0)
     assert low == pytest.approx(2.0)
     assert low < measured["longest_axial_diameter"].value < high
     assert measured["mean_probability"].value == pytest.approx((11 * 0.8 + 1) / 12)
-    with pytest.raises(GeometryError, match="the probability of lesion"):
-        measure_findings(
-            label_map, task, probabilities={"lesion": Volume(probability, Geometry.from_spacing(SHAPE, (1, 1, 1)))}
-        )
+    assert measured["agreement"].value == pytest.approx(0.6)
+    elsewhere = ProbabilityMap(given.array, Geometry.from_spacing(SHAPE, (1, 1, 1)))
+    for strange, named in ((Probabilities({"lesion": elsewhere}), "lesion"), (Probabilities({}, elsewhere), "answers")):
+        with pytest.raises(GeometryError, match=named):
+            measure_findings(label_map, task, probabilities=strange)
+    alone = measure_findings(label_map, task, probabilities=Probabilities({"lesion": given}))[1]
+    assert alone.value("agreement") is None

@@ -56,7 +56,7 @@ class Ellipsoid:
 def test_ellipsoids_are_measured_within_two_percent_and_half_a_voxel(spacing_mm: Spacing) -> None:
     # Half axes of 8 to 30 mm and never fewer than 3.25 slices, axes up to 1 : 0.65.
     volume_percent, longest, across, in_space = [], [], [], []
-    for seed in range(15):
+    for seed in range(30):
         made = Ellipsoid(seed, spacing_mm)
         axial = axial_diameters(made.component, made.geometry)
         shortest_mm, longest_mm = made.axial_mm
@@ -70,9 +70,9 @@ def test_ellipsoids_are_measured_within_two_percent_and_half_a_voxel(spacing_mm:
     assert np.abs(volume_percent).max() < 2
     assert np.abs(longest).max() < 0.5
     assert np.abs(in_space).max() < 0.5
-    # The perpendicular hangs on the direction of the longest diameter, which a nearly round slice hardly has.
-    assert abs(np.mean(across)) < 0.5
-    assert np.abs(across).max() < 1
+    # Of the first 600 seeds of each spacing 0.2 % miss this, by 0.08 voxels at most.
+    assert np.abs(across).max() < 0.5
+    assert abs(np.mean(across)) < 0.15
 
 
 def test_doubling_the_spacing_makes_eight_times_the_volume_and_twice_the_diameters() -> None:

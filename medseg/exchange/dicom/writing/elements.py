@@ -27,6 +27,11 @@ def code_item(code: Code) -> Dataset:
     return item
 
 
+def person_name(name: str) -> str:
+    """A name as a person's (PS3.5 6.2, VR PN), without the signs that have a meaning there, 64 characters at most."""
+    return "".join(" " if sign in "\\=^" else sign for sign in name)[:64]
+
+
 def file_meta(dataset: Dataset) -> FileMetaDataset:
     """The file's own header (PS3.10 7.1) of an object that is written uncompressed."""
     meta = FileMetaDataset()

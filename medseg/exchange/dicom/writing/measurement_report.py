@@ -21,6 +21,7 @@ from medseg.core.study import Modality
 from medseg.exchange.dicom.elements import lenient, text
 from medseg.exchange.dicom.files import read_dataset
 from medseg.exchange.dicom.uids import uid_from
+from medseg.exchange.dicom.writing.elements import person_name
 from medseg.exchange.dicom.writing.read_back import deliver
 from medseg.exchange.dicom.writing.regions import Region, Regions
 from medseg.exchange.dicom.writing.report_check import require_same_numbers
@@ -101,17 +102,20 @@ def _structured_report(report: Report, regions: Regions, source: Source, marked:
         ),
     )
     content = highdicom.sr.MeasurementReport(
-        observation_context=highdicom.sr.ObservationContext(observer_device_context=observer),
+        observation_context=highdicom.sr.ObservationContext(
+            observer_device_context=observer, observer_person_context=_reader(report)
+        ),
         procedure_reported=concept(_PROCEDURES[report.series.modality]),
         imaging_measurements=groups,
     )
-    for said in (f"Task: {report.task.title}", *report.warnings, *report.limitations):
+    reviewed = (report.review.sentence,) if report.review else ()
+    for said in (f"Task: {report.task.title}", *reviewed, *report.warnings, *report.limitations):
         content[0].ContentSequence.append(
             highdicom.sr.TextContentItem(
                 name=concept(COMMENT), value=said, relationship_type=highdicom.sr.RelationshipTypeValues.CONTAINS
             )
         )
-    numbers = (report.model_dump_json(include={"findings", "warnings", "limitations"}), regions.content)
+    numbers = (report.model_dump_json(include={"findings", "warnings", "limitations", "review"}), regions.content)
     dataset = highdicom.sr.Comprehensive3DSR(
         evidence=[*source.plain_headers, *([without_names(marked)] if marked is not None else [])],
         content=content[0],
@@ -124,6 +128,20 @@ def _structured_report(report: Report, regions: Regions, source: Source, marked:
     )
     identify(dataset, source, f"{model.name}, measurements")
     return dataset
+
+
+def _reader(report: Report) -> Any:
+    """The reader who decided on the mask, as the person among the observers (TID 1003); None where nobody has."""
+    import highdicom
+
+    if report.review is None:
+        return None
+    return highdicom.sr.ObserverContext(
+        observer_type=concept(Code(value="121006", scheme="DCM", meaning="Person")),
+        observer_identifying_attributes=highdicom.sr.PersonObserverIdentifyingAttributes(
+            name=person_name(report.review.reader)
+        ),
+    )
 
 
 def _group(

@@ -14,7 +14,7 @@ from medseg.exchange.dicom.elements import lenient
 from medseg.exchange.dicom.patient_axes import ras_to_lps
 from medseg.exchange.dicom.seg import read_segmentation
 from medseg.exchange.dicom.uids import uid_from
-from medseg.exchange.dicom.writing.elements import code_item, decimal
+from medseg.exchange.dicom.writing.elements import code_item, decimal, person_name
 from medseg.exchange.dicom.writing.read_back import deliver, slice_of, undelivered
 from medseg.exchange.dicom.writing.regions import Region, Regions, regions_of_labels
 from medseg.exchange.dicom.writing.source import Made, Source, identify, open_source
@@ -104,7 +104,8 @@ def _segmentation(regions: Regions, source: Source, kind: SegmentationKind) -> A
         manufacturer_model_name=model.name[:64],
         software_versions=model.medseg_version,
         device_serial_number=model.sha256[:16] or "0",
-        content_description="Segmentation by a model",
+        content_description=f"Segmentation by a model{', corrected by a reader' if source.made.corrected_by else ''}",
+        content_creator_name=person_name(source.made.corrected_by) if source.made.corrected_by else None,
         content_label="SEGMENTATION",
         **placed(regions.geometry),
         omit_empty_frames=True,
@@ -162,7 +163,7 @@ def _description(region: Region, source: Source) -> Any:
     import highdicom
     from pydicom.sr.codedict import codes
 
-    model, label = source.made.model, region.label
+    model, label, made_by = source.made.model, region.label, highdicom.seg.SegmentAlgorithmTypeValues
     algorithm = highdicom.AlgorithmIdentificationSequence(
         name=model.name[:64],
         family=codes.DCM.ArtificialIntelligence,
@@ -175,7 +176,7 @@ def _description(region: Region, source: Source) -> Any:
         segment_label=region.name,
         segmented_property_category=concept(label.category),
         segmented_property_type=concept(label.code),
-        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_type=made_by.SEMIAUTOMATIC if source.made.corrected_by else made_by.AUTOMATIC,
         algorithm_identification=algorithm,
         tracking_uid=tracking_uid(region, source),
         tracking_id=tracking_identifier(region),

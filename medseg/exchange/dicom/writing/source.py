@@ -53,11 +53,12 @@ _ON_SLICE = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """By which model, from which files, and when a mask was made."""
+    """By which model, from which files, and when a mask was made; and the reader who corrected it, if one has."""
 
     model: ModelIdentity
     source_files: tuple[Path, ...]
     created: datetime
+    corrected_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from medseg.exchange.dicom.elements import items, lenient, number, text
 from medseg.exchange.dicom.files import sop_class
 from medseg.exchange.dicom.patient_axes import ras_to_lps
 from medseg.exchange.dicom.rtstruct import read_structures
-from medseg.exchange.dicom.writing.elements import code_item, decimal
+from medseg.exchange.dicom.writing.elements import code_item, decimal, person_name
 from medseg.exchange.dicom.writing.read_back import deliver, read_written, undelivered
 from medseg.exchange.dicom.writing.regions import Region, Regions
 from medseg.exchange.dicom.writing.source import ImageReference, Made, Source, identify, open_source, reference_item
@@ -106,7 +106,7 @@ def _structure_set(regions: Regions, source: Source, images: dict[int, ImageRefe
     dataset.ReferencedFrameOfReferenceSequence = [_referenced(source)]
     dataset.StructureSetROISequence = [_roi(region, source) for region in regions.regions]
     dataset.ROIContourSequence = [_drawn(region, regions, images) for region in regions.regions]
-    dataset.RTROIObservationsSequence = [_observation(region) for region in regions.regions]
+    dataset.RTROIObservationsSequence = [_observation(region, source) for region in regions.regions]
     dataset.ApprovalStatus = "UNAPPROVED"
     identify(dataset, source, f"{source.made.model.name}, structures")
     return dataset
@@ -133,7 +133,7 @@ def _roi(region: Region, source: Source) -> Dataset:
     item.ROINumber = region.number
     item.ReferencedFrameOfReferenceUID = source.frame_of_reference
     item.ROIName = region.name
-    item.ROIGenerationAlgorithm = "AUTOMATIC"
+    item.ROIGenerationAlgorithm = "SEMIAUTOMATIC" if source.made.corrected_by else "AUTOMATIC"
     item.ROIGenerationDescription = f"medseg {source.made.model.medseg_version}, {source.made.model.name}"[:64]
     volume_ml = _volume_ml(region.finding)
     if volume_ml is not None:
@@ -186,10 +186,10 @@ def _contour_item(contour: _Contour, number: int, images: dict[int, ImageReferen
     return item
 
 
-def _observation(region: Region) -> Dataset:
+def _observation(region: Region, source: Source) -> Dataset:
     item = Dataset()
     item.ObservationNumber = item.ReferencedROINumber = region.number
     item.RTROIIdentificationCodeSequence = [code_item(region.label.code)]
     item.RTROIInterpretedType = ""
-    item.ROIInterpreter = ""
+    item.ROIInterpreter = person_name(source.made.corrected_by or "")
     return item
