@@ -88,18 +88,24 @@ def analyse_vessels(
         if ratio < LEAST_CONTRAST_TO_NOISE:
             why = f"the image has no contrast: the vessels stand out by {ratio:.1f} standard deviations of its noise"
             return _nothing(source, tree, soft.shape, why)
-    lumens = measure_lumens(tree, measured, point_spread_mm)
+    is_soft = measured.is_image and _is_soft(soft)
+    lumens = measure_lumens(tree, measured, point_spread_mm, soft if is_soft else None)
     return _reported(source, vessel, tree, lumens)
 
 
 def _source(soft: NDArray[np.float32], image: Volume | None, prefer_image: bool) -> Source:
     if image is not None and prefer_image:
         return "image"
-    is_vessel = soft > 0
-    between = int((is_vessel & (soft < 1)).sum())
-    if between > LEAST_SOFT_SHARE * max(int(is_vessel.sum()), 1):
+    if _is_soft(soft):
         return "probabilities"
     return "image" if image is not None else "mask"
+
+
+def _is_soft(soft: NDArray[np.float32]) -> bool:
+    """Whether a map holds probabilities rather than a mask."""
+    is_vessel = soft > 0
+    between = int((is_vessel & (soft < 1)).sum())
+    return between > LEAST_SOFT_SHARE * max(int(is_vessel.sum()), 1)
 
 
 def _mask(soft: NDArray[np.float32]) -> NDArray[np.bool_]:
