@@ -42,6 +42,7 @@ class Found:
     interval: tuple[float, float] | None = None
     is_occlusion: bool = False
     is_confident: bool = True
+    blockage: Blockage | None = None
 
 
 @dataclass
@@ -88,6 +89,11 @@ def matched(
     return pairs, missed, [one for at, one in enumerate(found) if at not in used]
 
 
+def hard(study: VesselStudy) -> Volume:
+    """The mask of an ideal network."""
+    return Volume((study.probability.array >= 0.5).astype(np.uint8), study.volume.geometry)
+
+
 def from_report(analysis: VesselAnalysis) -> list[Found]:
     def found(blockage: Blockage) -> Found:
         return Found(
@@ -96,6 +102,7 @@ def from_report(analysis: VesselAnalysis) -> list[Found]:
             blockage.interval,
             blockage.kind != "stenosis",
             blockage.confidence == "confident",
+            blockage,
         )
 
     return [found(blockage) for blockage in analysis.report.blockages]
@@ -127,15 +134,17 @@ def by_image(study: VesselStudy) -> list[Found]:
     return from_report(analyse_vessels(study.probability, study.volume, prefer_image=True))
 
 
+def by_mask(study: VesselStudy) -> list[Found]:
+    return from_report(analyse_vessels(hard(study)))
+
+
 def by_image_and_mask(study: VesselStudy) -> list[Found]:
-    mask = Volume((study.probability.array >= 0.5).astype(np.uint8), study.volume.geometry)
-    return from_report(analyse_vessels(mask, study.volume))
+    return from_report(analyse_vessels(hard(study), study.volume))
 
 
 def by_distance_transform(study: VesselStudy) -> list[Found]:
     """What a skeleton with the mask's distances gives, with the same rules for what counts as a blockage."""
-    mask = Volume((study.probability.array >= 0.5).astype(np.float32), study.volume.geometry)
-    analysis = analyse_vessels(mask)
+    analysis = analyse_vessels(hard(study))
     profiles = tuple(
         replace(lumen, radius_mm=np.where(branch.is_gap, 0.0, branch.inscribed_mm))
         for branch, lumen in zip(analysis.tree.branches, analysis.lumens.profiles, strict=True)
@@ -159,6 +168,7 @@ WAYS: dict[str, Callable[[VesselStudy], list[Found]]] = {
     "image, ideal map": by_image,
     "image, network-like map": by_image_and_network_like_map,
     "image, hard mask": by_image_and_mask,
+    "hard mask": by_mask,
     "skeleton + distances": by_distance_transform,
 }
 

@@ -19,7 +19,7 @@ from medseg.analysis.vessels.report import Blockage, BranchReport, Confidence, K
 from medseg.analysis.vessels.skeleton import skeleton_graph
 from medseg.analysis.vessels.stenosis import CLOSED_LENGTH_MM, CLOSED_MM, Dip, find_dips
 from medseg.analysis.vessels.tree import VesselTree, tree_of
-from medseg.analysis.vessels.uncertainty import percent_interval
+from medseg.analysis.vessels.uncertainty import diameter_interval, percent_interval
 from medseg.core.errors import InputError
 from medseg.core.volume import Volume
 
@@ -119,7 +119,7 @@ def _mask(soft: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def _nothing(source: Source, tree: VesselTree, shape: tuple[int, ...], why: str) -> VesselAnalysis:
     report = VesselReport(source=source, not_assessable=why)
-    return VesselAnalysis(report, tree, Lumens((), 0.0, None), np.zeros(shape, dtype=np.uint16))
+    return VesselAnalysis(report, tree, Lumens((), 0.0, None, is_told_by_map=False), np.zeros(shape, dtype=np.uint16))
 
 
 def _reported(source: Source, vessel: Volume, tree: VesselTree, lumens: Lumens) -> VesselAnalysis:
@@ -129,7 +129,8 @@ def _reported(source: Source, vessel: Volume, tree: VesselTree, lumens: Lumens) 
         dip for dip in find_dips(tree, lumens.profiles) if 100 * dip.depth >= LEAST_PERCENT and dip.branch in assessable
     ]
     dips.sort(key=lambda dip: -dip.depth)
-    blockages = tuple(_blockage(number, dip, source, lumens) for number, dip in enumerate(dips, start=1))
+    spacing_mm = float(np.mean(vessel.geometry.spacing_mm))
+    blockages = tuple(_blockage(number, dip, source, lumens, spacing_mm) for number, dip in enumerate(dips, start=1))
     warnings = []
     if source == "mask":
         warnings.append(
@@ -165,11 +166,13 @@ def _branch_report(tree: VesselTree, lumens: Lumens, index: int, vessel: Volume)
     )
 
 
-def _blockage(number: int, dip: Dip, source: Source, lumens: Lumens) -> Blockage:
+def _blockage(number: int, dip: Dip, source: Source, lumens: Lumens, spacing_mm: float) -> Blockage:
     lumen = lumens.profiles[dip.branch]
     x, y, z = (float(np.interp(dip.position_mm, lumen.arc_mm, lumen.points_mm[:, axis])) for axis in range(3))
     confidence, reasons = _confidence(dip, source)
     kind = _kind(dip)
+    minimal_mm, percent = (0.0, 100.0) if kind == "occlusion" else (2 * dip.radius_mm, 100 * dip.depth)
+    measured = "image and mask" if source == "image" and not lumens.is_told_by_map else source
     return Blockage(
         number=number,
         branch=dip.branch,
@@ -178,12 +181,13 @@ def _blockage(number: int, dip: Dip, source: Source, lumens: Lumens) -> Blockage
         position_mm=dip.position_mm,
         start_mm=dip.start_mm,
         stop_mm=dip.stop_mm,
-        minimal_diameter_mm=2 * dip.radius_mm if kind != "occlusion" else 0.0,
+        minimal_diameter_mm=minimal_mm,
         reference_diameter_mm=2 * dip.reference_mm,
         before_diameter_mm=None if dip.before_mm is None else 2 * dip.before_mm,
         after_diameter_mm=None if dip.after_mm is None else 2 * dip.after_mm,
-        diameter_percent=100.0 if kind == "occlusion" else 100 * dip.depth,
-        interval=percent_interval(dip, source, lumens.point_spread_mm),
+        diameter_percent=percent,
+        interval=percent_interval(percent, 2 * dip.reference_mm, spacing_mm, measured, dip.is_calcified),
+        diameter_interval_mm=diameter_interval(percent, minimal_mm, spacing_mm, measured, dip.is_calcified),
         gap_mm=dip.gap_mm,
         is_calcified=dip.is_calcified,
         narrowings=dip.dips,

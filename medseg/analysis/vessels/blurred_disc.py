@@ -16,7 +16,7 @@ from scipy.special import chndtr
 MOST_RADIUS, MOST_DISTANCE, STEP = 12.0, 22.0, 0.1
 """Reach and step of the table, in blurs; beyond it an edge is straight and is computed as one."""
 
-PLAQUE_SHARE, PLAQUE_TRUST = 0.1, 0.1
+PLAQUE_SHARE, PLAQUE_TRUST = 0.12, 0.04
 """What soft plaque has of the contrast between tissue and lumen, and how much its level weighs against the samples:
 with noise, a faint lumen and a bright plaque look alike."""
 

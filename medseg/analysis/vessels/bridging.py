@@ -25,7 +25,7 @@ FORK_COSINE = 0.1
 """The ways of a fork leave it in the direction of its stem, or nearly across it."""
 
 ROOT_SHARE = 0.8
-"""A piece hangs from its widest end, or one at least this share as wide: a twig's tip does not flow into a neighbour."""
+"""A piece hangs from its widest end, or one at least this share as wide: a twig does not flow into a neighbour."""
 
 DIRECTION_MM = 4.0
 """Over which length of a vessel's end its direction is taken."""

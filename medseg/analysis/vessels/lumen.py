@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from medseg.analysis.vessels.blurred_disc import fitted_radius
 from medseg.analysis.vessels.calcium import Walls, calcium_by_map, without_calcium
-from medseg.analysis.vessels.levels import REACH, Levels, SoftMap, all_levels, reach_mm
+from medseg.analysis.vessels.levels import Levels, SoftMap, all_levels, reach_mm
 from medseg.analysis.vessels.ridge import brightest_way
 from medseg.analysis.vessels.sections import Points, frames, grid_samples, ray_samples
 from medseg.analysis.vessels.tree import VesselBranch, VesselTree, arc_of
@@ -71,11 +71,15 @@ class LumenProfile:
 
 @dataclass(frozen=True)
 class Lumens:
-    """The lumen of every branch of a tree, the point spread in mm it was fitted with, and the calcium of an image."""
+    """The lumen of every branch of a tree, the point spread in mm it was fitted with, and the calcium of an image.
+
+    `is_told_by_map` says that a soft map told lumen from calcium, not brightness alone.
+    """
 
     profiles: tuple[LumenProfile, ...]
     point_spread_mm: float
     calcium: NDArray[np.bool_] | None
+    is_told_by_map: bool
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,8 @@ def measure_lumens(
     fitted = [_fitted(profile, soft, blur_mm) for profile in profiles]
     if calcium is not None:
         fitted = [replace(one, has_calcium=_near_calcium(one, calcium.mask, soft.geometry)) for one in fitted]
-    return Lumens(tuple(fitted), blur_mm, calcium.mask if calcium is not None else None)
+    mask = calcium.mask if calcium is not None else None
+    return Lumens(tuple(fitted), blur_mm, mask, is_told_by_map=probability is not None)
 
 
 def _profiles(tree: VesselTree, soft: SoftMap, levels: list[Levels]) -> list[_RadialProfile]:

@@ -22,7 +22,7 @@ class Blockage(_Said):
     """One blockage of one branch; lengths in mm, places along the branch from its start, positions in RAS+ mm.
 
     `reference_diameter_mm` is the healthy diameter at the tightest place, between the levels before and after it;
-    `interval` the 95 % interval of the percentage. Blockages to look at twice are for "review", and say why.
+    `interval` the 95 % interval of the percentage, `diameter_interval_mm` that of the minimal diameter. Blockages to look at twice are for "review", and say why.
     """
 
     number: int = Field(ge=1)
@@ -38,6 +38,7 @@ class Blockage(_Said):
     after_diameter_mm: float | None
     diameter_percent: float = Field(ge=0, le=100)
     interval: tuple[float, float]
+    diameter_interval_mm: tuple[float, float]
     gap_mm: float
     is_calcified: bool
     narrowings: int

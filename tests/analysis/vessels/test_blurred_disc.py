@@ -54,5 +54,5 @@ def test_plaque_around_a_lumen_does_not_count_as_lumen_where_its_level_is_free()
     weights, blur = distances[None], np.array([0.45])
     free, _ = fitted_radius(in_plaque, weights, distances, blur, 2.0, plaque=(wall, (-0.15, 0.45)))
     fixed, _ = fitted_radius(in_plaque, weights, distances, blur, 2.0)
-    assert free[0] == pytest.approx(0.5, abs=0.05)
-    assert fixed[0] > 0.6
+    assert free[0] == pytest.approx(0.5, abs=0.06)
+    assert fixed[0] > 0.7
