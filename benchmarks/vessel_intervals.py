@@ -89,7 +89,9 @@ def fit(records: Path) -> None:
             if name != "any" and len(members) < FEWEST:
                 continue
             percent = quantiles(np.array([scaled_percent_error(line) for line in members]))
-            width = quantiles(np.array([(line["true_mm"] - line["minimal_mm"]) / line["spacing_mm"] for line in members]))
+            width = quantiles(
+                np.array([(line["true_mm"] - line["minimal_mm"]) / line["spacing_mm"] for line in members])
+            )
             table[source][name] = [*percent, *width]
             print(f"{source:16s} {name:24s} {len(members):4d}  " + " ".join(f"{q:+6.2f}" for q in table[source][name]))
     widths = Widths(nominal=NOMINAL, lesions=len(lines) // len(WAYS), table=table)
@@ -99,7 +101,9 @@ def fit(records: Path) -> None:
 
 def scaled_percent_error(line: dict[str, float]) -> float:
     """Points off, in shares of one voxel of the healthy diameter."""
-    return (line["true_percent"] - line["percent"]) / uncertainty.points_a_voxel(line["reference_mm"], line["spacing_mm"])
+    return (line["true_percent"] - line["percent"]) / uncertainty.points_a_voxel(
+        line["reference_mm"], line["spacing_mm"]
+    )
 
 
 def check(records: Path) -> None:
