@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
-from medseg.analysis.vessels.report import VesselReport
+from medseg.analysis.vessels.report import Blockage, VesselKind, VesselReport
 from medseg.analysis.vessels.tree_text import tree_as_csv, tree_as_swc, tree_as_vtk
 from medseg.core.atomic import require_writable, whole_folder
 from medseg.core.errors import InputError
@@ -40,13 +40,14 @@ def find_blockages(
     image: Path | None = None,
     labels: tuple[int, ...] = (),
     prefer_image: bool = False,
+    kind: VesselKind = "artery",
     progress: Progress = silent,
 ) -> VesselReport:
     """The report on the vessels in a map of probabilities or a mask, after the output folder was written.
 
     `labels` are the values of a mask that are vessel; they are needed where it holds more than 0 and 1. Calibres come
-    from the probabilities, from the `image` where the map is a mask or `prefer_image` is set. Raises InputError where
-    a file cannot be read or the map is neither, GeometryError where map and image lie on different grids.
+    from the probabilities, from the `image` where the map is a mask or `prefer_image` is set. In a "vein" clots are
+    looked for. Raises InputError where a file cannot be read or the map is neither, GeometryError where map and image lie on different grids.
     """
     if output.exists() and (not output.is_dir() or (any(output.iterdir()) and not (output / REPORT).is_file())):
         raise InputError(f"{output} holds other files and will not be overwritten. Choose a new or an empty folder.")
@@ -58,7 +59,7 @@ def find_blockages(
     scan = read_scan(image).volume if image is not None else None
     progress("Reading", 1, 1)
     progress("Analysing", 0, 1)
-    analysis = analyse_vessels(soft, scan, prefer_image=prefer_image)
+    analysis = analyse_vessels(soft, scan, prefer_image=prefer_image, kind=kind)
     progress("Analysing", 1, 1)
     _write(analysis, scan if scan is not None else soft, f"Vessels of {(image or vessel).name}", output)
     return analysis.report
@@ -106,6 +107,8 @@ def _rows(report: VesselReport) -> list[list[object]]:
             "nascet_percent",
             "nascet",
             "minimal_diameter_mm",
+            "low_mm",
+            "high_mm",
             "reference_diameter_mm",
             "length_mm",
             "gap_mm",
@@ -117,12 +120,19 @@ def _rows(report: VesselReport) -> list[list[object]]:
         rows.append(
             [
                 *(b.number, b.branch, b.kind, b.confidence, f"{b.diameter_percent:.1f}"),
-                *(f"{b.interval[0]:.1f}", f"{b.interval[1]:.1f}", f"{b.area_percent:.1f}", b.cad_rads),
-                *("" if b.nascet_percent is None else f"{b.nascet_percent:.1f}", b.nascet or ""),
-                *(f"{b.minimal_diameter_mm:.2f}", f"{b.reference_diameter_mm:.2f}", f"{b.length_mm:.1f}"),
+                *(f"{b.interval[0]:.1f}", f"{b.interval[1]:.1f}", f"{b.area_percent:.1f}"),
+                *(_grades(b) if report.vessels == "artery" else ("", "", "")),
+                *(f"{b.minimal_diameter_mm:.2f}", *(f"{d:.2f}" for d in b.diameter_interval_mm)),
+                *(f"{b.reference_diameter_mm:.2f}", f"{b.length_mm:.1f}"),
                 *(f"{b.gap_mm:.1f}", int(b.is_calcified), f"{b.position_mm:.1f}"),
                 *(f"{x:.1f}" for x in b.centre_mm),
                 "; ".join(b.reasons),
             ]
         )
     return rows
+
+
+def _grades(blockage: Blockage) -> tuple[str, str, str]:
+    """CAD-RADS, and percentage and class by NASCET: grades of arteries."""
+    ratio = blockage.nascet_percent
+    return blockage.cad_rads, "" if ratio is None else f"{ratio:.1f}", blockage.nascet or ""

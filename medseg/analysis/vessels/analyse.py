@@ -110,7 +110,7 @@ def analyse_vessels(
             return _nothing(source, kind, tree, soft.shape, why)
     if kind == "vein":
         outer = measure_lumens(tree, SoftMap(whole, vessel.geometry), point_spread_mm)
-        return _reported(source, kind, vessel, tree, open_lumens(tree, outer, measured), outer)
+        return _reported(source, kind, vessel, tree, *open_lumens(tree, outer, measured))
     is_soft = measured.is_image and _is_soft(soft)
     lumens = measure_lumens(tree, measured, point_spread_mm, soft if is_soft else None)
     return _reported(source, kind, vessel, tree, lumens, lumens)

@@ -31,16 +31,21 @@ SHELL = 0.25
 HEALTHY_MM, HEALTHY_PERCENTILE = 15.0, 70.0
 """The vein's own radius is this percentile within so many mm on both sides: clots leave it as it was."""
 
-RIM_BLURS = 1.2
+RIM_BLURS = 2.0
 """How far beyond the wall, in blurs, the open lumen still shines."""
 
-DARK_SHARE, DARK_PERCENTILE = 0.3, 25.0
-"""A section whose darkest quarter lies below this share of the lumen's contrast holds a clot, and shows its level."""
+DARK_SHARE, DARK_PERCENTILE = 0.3, 10.0
+"""A section of an image whose darkest tenth lies below this share of the lumen's contrast holds a clot of that level; a
+map of probabilities gives clots none.
+"""
 
-CLOSED_AREA = 0.03
-"""An open share of the area below this is none: noise and the clot's uneven level look the same."""
+CLOSED_AREA, CLOSED_AREA_IMAGE = 0.01, 0.03
+"""An open share of the area below this is none; in an image noise and the clot's uneven level look like more."""
 
-GRID_STEPS = 21
+INNER = (0.5, 0.6)
+"""The inner half of a section and where its ring begins, in shares of the vein's radius."""
+
+GRID_STEPS = 31
 SMOOTHING_MM = 0.7
 
 
@@ -64,19 +69,27 @@ def with_holes_filled(soft: NDArray[np.float32]) -> NDArray[np.float32]:
     return whole
 
 
-def open_lumens(tree: VesselTree, outer: Lumens, soft: SoftMap) -> Lumens:
-    """The lumens of veins by their open area, measured on `soft`; `outer` are the veins with their holes filled."""
+def open_lumens(tree: VesselTree, outer: Lumens, soft: SoftMap) -> tuple[Lumens, Lumens]:
+    """The lumens of veins by their open area, measured on `soft`, and the veins themselves, clots included.
+
+    `outer` are the veins with their holes filled. Where a section is darker inside than at its rim there is a clot, and
+    the vein is as wide as beside it.
+    """
     levels = all_levels(tree, soft)
-    profiles = []
+    profiles, walls = [], []
     for branch, whole, level in zip(tree.branches, outer.profiles, levels, strict=True):
         wall = vein_radius(whole, branch)
         half = float(wall.max()) + RIM_BLURS * outer.point_spread_mm + min(soft.geometry.spacing_mm)
         steps = np.linspace(-half, half, GRID_STEPS)
         plane = frames(replace(branch, points_mm=whole.points_mm).tangents())
         share = level.share(grid_samples(soft.array, soft.geometry, whole.points_mm, plane, steps))
-        area = _open_area(share, steps, wall, outer.point_spread_mm, whole)
+        step_mm = max(float(np.median(np.diff(whole.arc_mm))), 1e-6)
+        quiet = gaussian_filter1d(share, SMOOTHING_MM / step_mm, axis=0, mode="nearest")
+        area = _open_area(quiet, steps, wall, outer.point_spread_mm, has_clot_level=soft.is_image)
         profiles.append(replace(whole, radius_mm=np.sqrt(area / np.pi)))
-    return replace(outer, profiles=tuple(profiles))
+        has_clot = _is_darker_inside(quiet, steps, wall)
+        walls.append(replace(whole, radius_mm=np.where(has_clot, np.maximum(wall, whole.radius_mm), whole.radius_mm)))
+    return replace(outer, profiles=tuple(profiles)), replace(outer, profiles=tuple(walls))
 
 
 def vein_radius(whole: LumenProfile, branch: VesselBranch) -> NDArray[np.float64]:
@@ -92,16 +105,29 @@ def _open_area(
     steps: NDArray[np.float64],
     wall: NDArray[np.float64],
     blur_mm: float,
-    whole: LumenProfile,
+    *,
+    has_clot_level: bool,
 ) -> NDArray[np.float64]:
     """The open area (n,) in square mm of sections (n, m, m): the sum of what is brighter than the clot."""
-    step_mm = max(float(np.median(np.diff(whole.arc_mm))), 1e-6)
-    quiet = gaussian_filter1d(share, SMOOTHING_MM / step_mm, axis=0, mode="nearest")
     distance = np.hypot(steps[:, None], steps[None, :])[None]
     inside = distance <= (wall + RIM_BLURS * blur_mm)[:, None, None]
-    core = distance <= 0.8 * wall[:, None, None]
-    dark = np.nanpercentile(np.where(core, quiet, np.nan).reshape(len(share), -1), DARK_PERCENTILE, axis=1)
-    floor = np.where(dark < DARK_SHARE, np.clip(dark, 0.0, None), 0.0)[:, None, None]
-    open_share = np.clip((quiet - floor) / (1 - floor), 0.0, None)
-    area = np.where(inside, np.minimum(open_share, 1.2), 0.0).sum(axis=(1, 2)) * (steps[1] - steps[0]) ** 2
-    return np.where(area < CLOSED_AREA * np.pi * wall**2, 0.0, area)
+    if has_clot_level:
+        core = np.where(distance <= 0.8 * wall[:, None, None], share, np.nan).reshape(len(share), -1)
+        dark = np.nanpercentile(core, DARK_PERCENTILE, axis=1)
+        floor = np.where(dark < DARK_SHARE, np.clip(dark, 0.0, None), 0.0)[:, None, None]
+        share = (share - floor) / (1 - floor)
+    area = np.where(inside, np.clip(share, 0.0, 1.2), 0.0).sum(axis=(1, 2)) * (steps[1] - steps[0]) ** 2
+    closed = CLOSED_AREA_IMAGE if has_clot_level else CLOSED_AREA
+    return np.where(area < closed * np.pi * wall**2, 0.0, area)
+
+
+def _is_darker_inside(
+    share: NDArray[np.float64], steps: NDArray[np.float64], wall: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Which sections (n,) are darker in their inner half than in the ring around it."""
+    distance = np.hypot(steps[:, None], steps[None, :])[None] / np.maximum(wall, 1e-6)[:, None, None]
+    inner, ring = distance <= INNER[0], (distance > INNER[1]) & (distance <= 1.0)
+    means = [
+        np.where(part, share, 0.0).sum(axis=(1, 2)) / np.maximum(part.sum(axis=(1, 2)), 1) for part in (inner, ring)
+    ]
+    return np.asarray(means[0] < means[1])
