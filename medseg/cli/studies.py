@@ -152,6 +152,9 @@ def vessels(
     kind: Annotated[
         Literal["artery", "vein"], typer.Option("--kind", help="What vessels these are; in veins clots are looked for.")
     ] = "artery",
+    classical: Annotated[
+        bool, typer.Option("--classical", help="MAP is the scan itself: take its bright tubes for vessels.")
+    ] = False,
 ) -> None:
     """Find, count and grade blockages of vessels: tree, percentages with intervals, CAD-RADS and NASCET, pictures."""
     from medseg.core.report import NOT_FOR_DIAGNOSIS
@@ -165,12 +168,17 @@ def vessels(
             labels=tuple(label or ()),
             prefer_image=prefer_image,
             kind=kind,
+            is_scan=classical,
             progress=progress,
         )
     rows = [
         (
             *(f"{b.number}", f"{b.branch}", b.kind, f"{b.diameter_percent:.0f}"),
-            *(f"{b.interval[0]:.0f} to {b.interval[1]:.0f}", b.cad_rads if report.cad_rads else "", f"{b.reference_diameter_mm:.1f}"),
+            *(
+                f"{b.interval[0]:.0f} to {b.interval[1]:.0f}",
+                b.cad_rads if report.cad_rads else "",
+                f"{b.reference_diameter_mm:.1f}",
+            ),
             *(", ".join(f"{x:.0f}" for x in b.centre_mm), b.confidence),
         )
         for b in report.blockages

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
+from medseg.analysis.vessels.classical import classical_map
 from medseg.analysis.vessels.report import Blockage, VesselKind, VesselReport
 from medseg.analysis.vessels.tree_text import tree_as_csv, tree_as_swc, tree_as_vtk
 from medseg.core.atomic import require_writable, whole_folder
@@ -41,25 +42,32 @@ def find_blockages(
     labels: tuple[int, ...] = (),
     prefer_image: bool = False,
     kind: VesselKind = "artery",
+    is_scan: bool = False,
     progress: Progress = silent,
 ) -> VesselReport:
     """The report on the vessels in a map of probabilities or a mask, after the output folder was written.
 
+    With `is_scan` the first path holds no map but the scan itself: bright tubes in it are taken for vessels.
+
     `labels` are the values of a mask that are vessel; they are needed where it holds more than 0 and 1. Calibres come
     from the probabilities, from the `image` where the map is a mask or `prefer_image` is set. In a "vein" clots are
-    looked for. Raises InputError where a file cannot be read or the map is neither, GeometryError where map and image lie on different grids.
+    looked for. Raises InputError where a file cannot be read or the map is neither, GeometryError where map and image
+    lie on different grids.
     """
     if output.exists() and (not output.is_dir() or (any(output.iterdir()) and not (output / REPORT).is_file())):
         raise InputError(f"{output} holds other files and will not be overwritten. Choose a new or an empty folder.")
     require_writable(output)
     if prefer_image and image is None:
         raise InputError("there is no image to take the calibres from: give it, or leave the choice out")
+    if is_scan and (image is not None or labels):
+        raise InputError("a scan is looked through by itself: leave the image and the labels out, or give a map")
     progress("Reading", 0, 1)
-    soft = vessel_map(read_scan(vessel).volume, labels, vessel)
-    scan = read_scan(image).volume if image is not None else None
+    first = read_scan(vessel).volume
+    soft = classical_map(first) if is_scan else vessel_map(first, labels, vessel)
+    scan = read_scan(image).volume if image is not None else first if is_scan else None
     progress("Reading", 1, 1)
     progress("Analysing", 0, 1)
-    analysis = analyse_vessels(soft, scan, prefer_image=prefer_image, kind=kind)
+    analysis = analyse_vessels(soft, scan, prefer_image=prefer_image or is_scan, kind=kind)
     progress("Analysing", 1, 1)
     _write(analysis, scan if scan is not None else soft, f"Vessels of {(image or vessel).name}", output)
     return analysis.report

@@ -66,7 +66,8 @@ def _levels(scan: Volume) -> tuple[float, float]:
     bright = values[values > tissue + BRIGHT_SPREADS * spread]
     if spread == 0.0 or bright.size < LEAST_BRIGHT:
         raise InputError(
-            "no vessel stands out in the scan: too little is brighter than its tissue. Give a scan with contrast, or a map."
+            "no vessel stands out in the scan: too little is brighter than its tissue. "
+            "Give a scan with contrast, or a map."
         )
     return tissue, float(np.median(bright))
 

@@ -10,7 +10,7 @@ from medseg.core.errors import InputError
 from medseg.core.volume import Volume
 from medseg.datasets.phantoms.vessel_study import VesselScene, make_vessel_study, vessel_grid
 
-GRID = vessel_grid((64, 64, 64), (0.8, 0.8, 0.8))
+GRID = vessel_grid((48, 48, 48), (1.0, 1.0, 1.0))
 
 
 def test_bright_tubes_are_found() -> None:
