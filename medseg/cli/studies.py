@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -159,6 +159,12 @@ def vessels(
     prefer_image: Annotated[
         bool, typer.Option("--prefer-image", help="Take calibres from the image, not from probabilities.")
     ] = False,
+    kind: Annotated[
+        Literal["artery", "vein"], typer.Option("--kind", help="What vessels these are; in veins clots are looked for.")
+    ] = "artery",
+    classical: Annotated[
+        bool, typer.Option("--classical", help="MAP is the scan itself: take its bright tubes for vessels.")
+    ] = False,
 ) -> None:
     """Find, count and grade blockages of vessels: tree, percentages with intervals, CAD-RADS and NASCET, pictures."""
     from medseg.core.report import NOT_FOR_DIAGNOSIS
@@ -166,18 +172,30 @@ def vessels(
 
     with shown_progress() as progress:
         report = find_blockages(
-            vessel, output, image=image, labels=tuple(label or ()), prefer_image=prefer_image, progress=progress
+            vessel,
+            output,
+            image=image,
+            labels=tuple(label or ()),
+            prefer_image=prefer_image,
+            kind=kind,
+            is_scan=classical,
+            progress=progress,
         )
     rows = [
         (
             *(f"{b.number}", f"{b.branch}", b.kind, f"{b.diameter_percent:.0f}"),
-            *(f"{b.interval[0]:.0f} to {b.interval[1]:.0f}", b.cad_rads, f"{b.reference_diameter_mm:.1f}"),
+            *(
+                f"{b.interval[0]:.0f} to {b.interval[1]:.0f}",
+                b.cad_rads if report.cad_rads else "",
+                f"{b.reference_diameter_mm:.1f}",
+            ),
             *(", ".join(f"{x:.0f}" for x in b.centre_mm), b.confidence),
         )
         for b in report.blockages
     ]
+    grade = f"CAD-RADS {report.cad_rads}; " if report.cad_rads is not None else ""
     header = ("blockage", "branch", "kind", "% diameter", "95 % interval", "CAD-RADS", "healthy mm", "x, y, z mm", "")
-    print_table(header, rows, f"CAD-RADS {report.cad_rads}; {report.length_mm / 1000:.2f} m of vessel assessed")
+    print_table(header, rows, f"{grade}{report.length_mm / 1000:.2f} m of vessel assessed")
     for note in (*([report.not_assessable] if report.not_assessable else []), *report.warnings, NOT_FOR_DIAGNOSIS):
         typer.echo(f"note: {note}")
     review = len(report.blockages) - len(report.confident)

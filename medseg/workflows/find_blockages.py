@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
-from medseg.analysis.vessels.report import VesselReport
+from medseg.analysis.vessels.classical import classical_map
+from medseg.analysis.vessels.report import Blockage, VesselKind, VesselReport
 from medseg.analysis.vessels.tree_text import tree_as_csv, tree_as_swc, tree_as_vtk
 from medseg.core.atomic import require_output_folder, whole_folder
 from medseg.core.errors import InputError
@@ -40,23 +41,31 @@ def find_blockages(
     image: Path | None = None,
     labels: tuple[int, ...] = (),
     prefer_image: bool = False,
+    kind: VesselKind = "artery",
+    is_scan: bool = False,
     progress: Progress = silent,
 ) -> VesselReport:
     """The report on the vessels in a map of probabilities or a mask, after the output folder was written.
 
+    With `is_scan` the first path holds no map but the scan itself: bright tubes in it are taken for vessels.
+
     `labels` are the values of a mask that are vessel; they are needed where it holds more than 0 and 1. Calibres come
-    from the probabilities, from the `image` where the map is a mask or `prefer_image` is set. Raises InputError where
-    a file cannot be read or the map is neither, GeometryError where map and image lie on different grids.
+    from the probabilities, from the `image` where the map is a mask or `prefer_image` is set. In a "vein" clots are
+    looked for. Raises InputError where a file cannot be read or the map is neither, GeometryError where map and image
+    lie on different grids.
     """
     require_output_folder(output, own=REPORT)
     if prefer_image and image is None:
         raise InputError("there is no image to take the calibres from: give it, or leave the choice out")
+    if is_scan and (image is not None or labels):
+        raise InputError("a scan is looked through by itself: leave the image and the labels out, or give a map")
     progress("Reading", 0, 1)
-    soft = vessel_map(read_scan(vessel).volume, labels, vessel)
-    scan = read_scan(image).volume if image is not None else None
+    first = read_scan(vessel).volume
+    soft = classical_map(first) if is_scan else vessel_map(first, labels, vessel)
+    scan = read_scan(image).volume if image is not None else first if is_scan else None
     progress("Reading", 1, 1)
     progress("Analysing", 0, 1)
-    analysis = analyse_vessels(soft, scan, prefer_image=prefer_image)
+    analysis = analyse_vessels(soft, scan, prefer_image=prefer_image or is_scan, kind=kind)
     progress("Analysing", 1, 1)
     _write(analysis, scan if scan is not None else soft, f"Vessels of {(image or vessel).name}", output)
     return analysis.report
@@ -104,6 +113,8 @@ def _rows(report: VesselReport) -> list[list[object]]:
             "nascet_percent",
             "nascet",
             "minimal_diameter_mm",
+            "low_mm",
+            "high_mm",
             "reference_diameter_mm",
             "length_mm",
             "gap_mm",
@@ -115,12 +126,19 @@ def _rows(report: VesselReport) -> list[list[object]]:
         rows.append(
             [
                 *(b.number, b.branch, b.kind, b.confidence, f"{b.diameter_percent:.1f}"),
-                *(f"{b.interval[0]:.1f}", f"{b.interval[1]:.1f}", f"{b.area_percent:.1f}", b.cad_rads),
-                *("" if b.nascet_percent is None else f"{b.nascet_percent:.1f}", b.nascet or ""),
-                *(f"{b.minimal_diameter_mm:.2f}", f"{b.reference_diameter_mm:.2f}", f"{b.length_mm:.1f}"),
+                *(f"{b.interval[0]:.1f}", f"{b.interval[1]:.1f}", f"{b.area_percent:.1f}"),
+                *(_grades(b) if report.vessels == "artery" else ("", "", "")),
+                *(f"{b.minimal_diameter_mm:.2f}", *(f"{d:.2f}" for d in b.diameter_interval_mm)),
+                *(f"{b.reference_diameter_mm:.2f}", f"{b.length_mm:.1f}"),
                 *(f"{b.gap_mm:.1f}", int(b.is_calcified), f"{b.position_mm:.1f}"),
                 *(f"{x:.1f}" for x in b.centre_mm),
                 "; ".join(b.reasons),
             ]
         )
     return rows
+
+
+def _grades(blockage: Blockage) -> tuple[str, str, str]:
+    """CAD-RADS, and percentage and class by NASCET: grades of arteries."""
+    ratio = blockage.nascet_percent
+    return blockage.cad_rads, "" if ratio is None else f"{ratio:.1f}", blockage.nascet or ""

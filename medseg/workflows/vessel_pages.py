@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from medseg.analysis.vessels.analyse import VesselAnalysis
 from medseg.analysis.vessels.planar_reformation import cross_sections, straightened
-from medseg.analysis.vessels.report import Blockage
+from medseg.analysis.vessels.report import Blockage, VesselReport
 from medseg.core.atomic import whole_file
 from medseg.core.report import NOT_FOR_DIAGNOSIS
 from medseg.core.volume import Volume
@@ -49,12 +49,13 @@ def _first_page(analysis: VesselAnalysis, title: str, created: datetime) -> Figu
     report = analysis.report
     figure = Figure(figsize=A4_INCHES)
     review = len(report.blockages) - len(report.confident)
-    counts = f"blockages: {len(report.confident)} confident, {review} for review; CAD-RADS {report.cad_rads}"
+    grade = f"CAD-RADS {report.cad_rads}" if report.cad_rads is not None else "veins"
+    counts = f"blockages: {len(report.confident)} confident, {review} for review; {grade}"
     length = f"{len(report.branches)} branches, {report.length_mm / 1000:.2f} m assessed"
     _head(figure, title, counts, length, created)
     for left, axes_of, letters in ((0.06, (0, 2), ("R", "L", "H", "F")), (0.53, (1, 2), ("A", "P", "H", "F"))):
         _tree(figure.add_axes((left, 0.50, 0.41, 0.38)), analysis, axes_of, letters)
-    bottom = _blockage_table(figure, report.blockages, 0.47)
+    bottom = _blockage_table(figure, report, 0.47)
     notes = [*([report.not_assessable] if report.not_assessable else []), *report.warnings]
     notes += [f"{b.number}: {', '.join(b.reasons)}" for b in report.blockages[:MOST_ROWS] if b.reasons]
     for note in notes:
@@ -104,11 +105,23 @@ def _tree(axes: Axes, analysis: VesselAnalysis, axes_of: tuple[int, int], letter
     axes.set_ylabel("z mm", fontsize=7)
 
 
-def _blockage_table(figure: Figure, blockages: Sequence[Blockage], top: float) -> float:
+def _blockage_table(figure: Figure, report: VesselReport, top: float) -> float:
+    blockages = report.blockages
     if not blockages:
         write(figure, 0.06, top, "No blockage of 20 % or more was found.", size=9)
         return top - 0.02
-    headings = ["no.", "branch", "kind", "% diameter", "interval", "% area", "CAD-RADS", "minimum", "healthy", "length"]
+    headings = [
+        "no.",
+        "branch",
+        "kind",
+        "% diameter",
+        "interval",
+        "% area",
+        "CAD-RADS" if report.vessels == "artery" else "",
+        "minimum",
+        "healthy",
+        "length",
+    ]
     rows = []
     for b in blockages[:MOST_ROWS]:
         sizes = (b.minimal_diameter_mm, b.reference_diameter_mm, b.length_mm)
@@ -116,7 +129,11 @@ def _blockage_table(figure: Figure, blockages: Sequence[Blockage], top: float) -
             [
                 *(f"{b.number}", f"{b.branch}", f"{b.kind}{', calcified' if b.is_calcified else ''}"),
                 *(f"{b.diameter_percent:.0f}", f"{b.interval[0]:.0f} to {b.interval[1]:.0f}"),
-                *(f"{b.area_percent:.0f}", b.cad_rads, *(f"{size:.1f} mm" for size in sizes)),
+                *(
+                    f"{b.area_percent:.0f}",
+                    b.cad_rads if report.vessels == "artery" else "",
+                    *(f"{size:.1f} mm" for size in sizes),
+                ),
             ]
         )
     bottom = table(figure, headings, rows, top, colours=[_colour(b) for b in blockages[:MOST_ROWS]])

@@ -89,6 +89,24 @@ def test_a_mask_says_which_label_and_takes_calibres_from_the_image(files: Path, 
     assert {blockage.confidence for blockage in alone.blockages} == {"review"}
 
 
+def test_a_scan_is_looked_through_without_a_map(files: Path, tmp_path: Path) -> None:
+    image = read_scan(files / "image.nii.gz").volume
+    noise = np.random.default_rng(1).normal(0, 12, SHAPE)
+    write_volume(Volume((image.array + noise).astype(np.float32), image.geometry), tmp_path / "scan.nii.gz")
+    report = find_blockages(tmp_path / "scan.nii.gz", tmp_path / "out", is_scan=True)
+    assert report.source == "image"
+    assert [one.diameter_percent for one in report.blockages] == pytest.approx([PERCENT], abs=8)
+
+
+def test_veins_are_not_graded_as_arteries_are(files: Path, tmp_path: Path) -> None:
+    report = find_blockages(files / "map.nii.gz", tmp_path / "out", kind="vein")
+    assert report.cad_rads is None
+    with (tmp_path / "out" / "blockages.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["cad_rads"], row["nascet"]) == ("", "")
+    assert float(row["low_mm"]) <= float(row["minimal_diameter_mm"]) <= float(row["high_mm"])
+
+
 def test_a_mask_without_a_vessel_is_not_assessable(files: Path, tmp_path: Path) -> None:
     soft = read_scan(files / "map.nii.gz").volume
     write_volume(Volume(np.zeros(SHAPE, np.uint8), soft.geometry), tmp_path / "empty.nii.gz")
@@ -113,6 +131,8 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(files: Path, tmp_path: 
         find_blockages(files / "map.nii.gz", tmp_path / "out", labels=(1,))
     with pytest.raises(InputError, match="there is no image to take the calibres from"):
         find_blockages(files / "map.nii.gz", tmp_path / "out", prefer_image=True)
+    with pytest.raises(InputError, match="looked through by itself"):
+        find_blockages(files / "image.nii.gz", tmp_path / "out", image=files / "image.nii.gz", is_scan=True)
     with pytest.raises(InputError, match="will not be overwritten"):
         find_blockages(files / "map.nii.gz", tmp_path / "taken")
     assert not (tmp_path / "out").exists()

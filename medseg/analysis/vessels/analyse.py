@@ -12,16 +12,32 @@ from skimage.filters import apply_hysteresis_threshold
 from medseg.analysis.vessels.assessability import LEAST_CONTRAST_TO_NOISE, why_not
 from medseg.analysis.vessels.blockage_mask import blockage_mask
 from medseg.analysis.vessels.bridging import bridge_gaps
-from medseg.analysis.vessels.grading import study_cad_rads
+from medseg.analysis.vessels.grading import CadRads, study_cad_rads
 from medseg.analysis.vessels.levels import SoftMap, contrast_to_noise
 from medseg.analysis.vessels.lumen import Lumens, measure_lumens
-from medseg.analysis.vessels.report import Blockage, BranchReport, Confidence, Kind, Source, VesselReport
+from medseg.analysis.vessels.report import (
+    Blockage,
+    BranchReport,
+    Confidence,
+    Kind,
+    Source,
+    VesselKind,
+    VesselReport,
+)
 from medseg.analysis.vessels.skeleton import skeleton_graph
 from medseg.analysis.vessels.stenosis import CLOSED_LENGTH_MM, CLOSED_MM, Dip, find_dips
 from medseg.analysis.vessels.tree import VesselTree, tree_of
-from medseg.analysis.vessels.uncertainty import percent_interval
+from medseg.analysis.vessels.uncertainty import diameter_interval, percent_interval
+from medseg.analysis.vessels.veins import open_lumens, with_holes_filled
 from medseg.core.errors import InputError
 from medseg.core.volume import Volume
+
+DEFECT: Kind = "filling defect"
+DEFECT_WIDTH = 0.8
+"""A vein at a clot is at least this share as wide as beside it; a narrowed one is not."""
+
+OPEN_SHARE = 0.5
+"""What is painted of a clot is where less than this is open."""
 
 SURE, LIKELY = 0.5, 0.25
 """A vessel is where the map is above SURE, and goes on from there while it is above LIKELY."""
@@ -56,12 +72,14 @@ def analyse_vessels(
     *,
     point_spread_mm: float | None = None,
     prefer_image: bool = False,
+    kind: VesselKind = "artery",
 ) -> VesselAnalysis:
     """The vessels of a scan: tree, lumen and blockages.
 
     `vessel` is a map of probabilities 0 to 1, or a hard mask of 0 and 1. Calibres come from the probabilities; from
     the `image` where the map is hard or `prefer_image` is set; from a hard mask alone only roughly, and every blockage
-    is then for review. Without `point_spread_mm` the blur is estimated from the wide vessels.
+    is then for review. Without `point_spread_mm` the blur is estimated from the wide vessels. In a "vein" clots are
+    looked for too: holes in the lumen count as vein that is not open.
 
     An empty or unusable map gives a report that says why; it invents no percentage. Raises InputError when the map is
     not between 0 and 1, GeometryError when map and image are on different grids.
@@ -75,31 +93,42 @@ def analyse_vessels(
     if image is not None:
         image.geometry.require_same(vessel.geometry, "the image and the vessel map")
     source = _source(soft, image, prefer_image)
-    mask = _mask(soft)
+    whole = with_holes_filled(soft) if kind == "vein" else soft
+    mask = _mask(whole)
     graph = skeleton_graph(mask, vessel.geometry, LEAST_PIECE_MM3)
     bridge_gaps(graph)
     tree = tree_of(graph, min(vessel.geometry.spacing_mm))
     if not tree.branches:
-        return _nothing(source, tree, soft.shape, "there is no vessel in the map: it is empty, or holds only specks")
+        why = "there is no vessel in the map: it is empty, or holds only specks"
+        return _nothing(source, kind, tree, soft.shape, why)
     measured = SoftMap(soft, vessel.geometry)
     if source == "image" and image is not None:
         measured = SoftMap(np.asarray(image.array, dtype=np.float32), vessel.geometry, is_image=True)
         ratio = contrast_to_noise(tree, measured)
         if ratio < LEAST_CONTRAST_TO_NOISE:
             why = f"the image has no contrast: the vessels stand out by {ratio:.1f} standard deviations of its noise"
-            return _nothing(source, tree, soft.shape, why)
-    lumens = measure_lumens(tree, measured, point_spread_mm)
-    return _reported(source, vessel, tree, lumens)
+            return _nothing(source, kind, tree, soft.shape, why)
+    if kind == "vein":
+        outer = measure_lumens(tree, SoftMap(whole, vessel.geometry), point_spread_mm)
+        return _reported(source, kind, vessel, tree, *open_lumens(tree, outer, measured))
+    is_soft = measured.is_image and _is_soft(soft)
+    lumens = measure_lumens(tree, measured, point_spread_mm, soft if is_soft else None)
+    return _reported(source, kind, vessel, tree, lumens, lumens)
 
 
 def _source(soft: NDArray[np.float32], image: Volume | None, prefer_image: bool) -> Source:
     if image is not None and prefer_image:
         return "image"
-    is_vessel = soft > 0
-    between = int((is_vessel & (soft < 1)).sum())
-    if between > LEAST_SOFT_SHARE * max(int(is_vessel.sum()), 1):
+    if _is_soft(soft):
         return "probabilities"
     return "image" if image is not None else "mask"
+
+
+def _is_soft(soft: NDArray[np.float32]) -> bool:
+    """Whether a map holds probabilities rather than a mask."""
+    is_vessel = soft > 0
+    between = int((is_vessel & (soft < 1)).sum())
+    return between > LEAST_SOFT_SHARE * max(int(is_vessel.sum()), 1)
 
 
 def _mask(soft: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -111,19 +140,25 @@ def _mask(soft: NDArray[np.float32]) -> NDArray[np.bool_]:
     return mask
 
 
-def _nothing(source: Source, tree: VesselTree, shape: tuple[int, ...], why: str) -> VesselAnalysis:
-    report = VesselReport(source=source, not_assessable=why)
-    return VesselAnalysis(report, tree, Lumens((), 0.0, None), np.zeros(shape, dtype=np.uint16))
+def _nothing(source: Source, kind: VesselKind, tree: VesselTree, shape: tuple[int, ...], why: str) -> VesselAnalysis:
+    report = VesselReport(source=source, vessels=kind, cad_rads="N" if kind == "artery" else None, not_assessable=why)
+    return VesselAnalysis(report, tree, Lumens((), 0.0, None, is_told_by_map=False), np.zeros(shape, dtype=np.uint16))
 
 
-def _reported(source: Source, vessel: Volume, tree: VesselTree, lumens: Lumens) -> VesselAnalysis:
-    branches = tuple(_branch_report(tree, lumens, index, vessel) for index in range(len(tree.branches)))
+def _reported(
+    source: Source, kind: VesselKind, vessel: Volume, tree: VesselTree, lumens: Lumens, outer: Lumens
+) -> VesselAnalysis:
+    """The report; `outer` are the vessels with their clots filled, which say what can be assessed."""
+    branches = tuple(_branch_report(tree, outer, index, vessel) for index in range(len(tree.branches)))
     assessable = {branch.index for branch in branches if branch.not_assessable is None}
     dips = [
-        dip for dip in find_dips(tree, lumens.profiles) if 100 * dip.depth >= LEAST_PERCENT and dip.branch in assessable
+        dip
+        for dip in find_dips(tree, lumens.profiles, outer.profiles if kind == "vein" else None)
+        if 100 * dip.depth >= LEAST_PERCENT and dip.branch in assessable
     ]
     dips.sort(key=lambda dip: -dip.depth)
-    blockages = tuple(_blockage(number, dip, source, lumens) for number, dip in enumerate(dips, start=1))
+    spacing_mm = float(np.mean(vessel.geometry.spacing_mm))
+    blockages = tuple(_blockage(number, dip, source, lumens, spacing_mm) for number, dip in enumerate(dips, start=1))
     warnings = []
     if source == "mask":
         warnings.append(
@@ -136,13 +171,23 @@ def _reported(source: Source, vessel: Volume, tree: VesselTree, lumens: Lumens) 
         source=source,
         branches=branches,
         blockages=blockages,
-        cad_rads=study_cad_rads([blockage.cad_rads for blockage in blockages]) if assessable else "N",
+        vessels=kind,
+        cad_rads=_cad_rads(kind, blockages, is_assessable=bool(assessable)),
         point_spread_mm=lumens.point_spread_mm,
         calcium_ml=None if lumens.calcium is None else float(lumens.calcium.sum()) * vessel.geometry.voxel_volume_ml,
         not_assessable=None if assessable else "no branch could be assessed: " + str(branches[0].not_assessable),
         warnings=tuple(warnings),
     )
-    return VesselAnalysis(report, tree, lumens, blockage_mask(dips, lumens, vessel.geometry))
+    painted = blockage_mask(dips, outer, vessel.geometry)
+    if kind == "vein":
+        painted[(vessel.array > OPEN_SHARE) & np.isin(painted, [b.number for b in blockages if b.kind == DEFECT])] = 0
+    return VesselAnalysis(report, tree, lumens, painted)
+
+
+def _cad_rads(kind: VesselKind, blockages: tuple[Blockage, ...], *, is_assessable: bool) -> CadRads | None:
+    if kind == "vein":
+        return None
+    return study_cad_rads([blockage.cad_rads for blockage in blockages]) if is_assessable else "N"
 
 
 def _branch_report(tree: VesselTree, lumens: Lumens, index: int, vessel: Volume) -> BranchReport:
@@ -159,11 +204,13 @@ def _branch_report(tree: VesselTree, lumens: Lumens, index: int, vessel: Volume)
     )
 
 
-def _blockage(number: int, dip: Dip, source: Source, lumens: Lumens) -> Blockage:
+def _blockage(number: int, dip: Dip, source: Source, lumens: Lumens, spacing_mm: float) -> Blockage:
     lumen = lumens.profiles[dip.branch]
     x, y, z = (float(np.interp(dip.position_mm, lumen.arc_mm, lumen.points_mm[:, axis])) for axis in range(3))
     confidence, reasons = _confidence(dip, source)
     kind = _kind(dip)
+    minimal_mm, percent = (0.0, 100.0) if kind == "occlusion" else (2 * dip.radius_mm, 100 * dip.depth)
+    measured = "image and mask" if source == "image" and not lumens.is_told_by_map else source
     return Blockage(
         number=number,
         branch=dip.branch,
@@ -172,12 +219,13 @@ def _blockage(number: int, dip: Dip, source: Source, lumens: Lumens) -> Blockage
         position_mm=dip.position_mm,
         start_mm=dip.start_mm,
         stop_mm=dip.stop_mm,
-        minimal_diameter_mm=2 * dip.radius_mm if kind != "occlusion" else 0.0,
+        minimal_diameter_mm=minimal_mm,
         reference_diameter_mm=2 * dip.reference_mm,
         before_diameter_mm=None if dip.before_mm is None else 2 * dip.before_mm,
         after_diameter_mm=None if dip.after_mm is None else 2 * dip.after_mm,
-        diameter_percent=100.0 if kind == "occlusion" else 100 * dip.depth,
-        interval=percent_interval(dip, source, lumens.point_spread_mm),
+        diameter_percent=percent,
+        interval=percent_interval(percent, 2 * dip.reference_mm, spacing_mm, measured, dip.is_calcified),
+        diameter_interval_mm=diameter_interval(percent, minimal_mm, spacing_mm, measured, dip.is_calcified),
         gap_mm=dip.gap_mm,
         is_calcified=dip.is_calcified,
         narrowings=dip.dips,
@@ -188,9 +236,12 @@ def _blockage(number: int, dip: Dip, source: Source, lumens: Lumens) -> Blockage
 
 
 def _kind(dip: Dip) -> Kind:
-    """A long closed stretch is an occlusion; a short one may be a lumen too tight to see."""
+    """A long closed stretch is an occlusion; a short one may be a lumen too tight to see.
+
+    A lumen that is lost while the vessel stays wide is taken by something in it.
+    """
     if dip.radius_mm >= CLOSED_MM:
-        return "stenosis"
+        return DEFECT if dip.wall_mm > DEFECT_WIDTH * dip.reference_mm else "stenosis"
     return "occlusion" if dip.closed_mm >= CLOSED_LENGTH_MM else "subtotal or occluded"
 
 

@@ -16,6 +16,10 @@ from scipy.special import chndtr
 MOST_RADIUS, MOST_DISTANCE, STEP = 12.0, 22.0, 0.1
 """Reach and step of the table, in blurs; beyond it an edge is straight and is computed as one."""
 
+PLAQUE_SHARE, PLAQUE_TRUST = 0.12, 0.04
+"""What soft plaque has of the contrast between tissue and lumen, and how much its level weighs against the samples:
+with noise, a faint lumen and a bright plaque look alike."""
+
 
 def disc_value(
     distance: NDArray[np.float64], radius: NDArray[np.float64], blur: NDArray[np.float64] | float
@@ -43,24 +47,30 @@ def fitted_radius(
     distances: NDArray[np.float64],
     blur: NDArray[np.float64],
     most_radius: float,
-    floor: tuple[float, float] | None = None,
+    plaque: tuple[NDArray[np.float64], tuple[float, float]] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The radius (n,) whose blurred disc fits profiles (n, m) of values 0 to 1 best, and the root mean square misfit.
 
-    `weights` (n, m) say how far to trust each sample, `blur` (n,) is the standard deviation in each plane. With a
-    `floor` the value around the disc is not 0 but whatever fits best between these two.
+    `weights` (n, m) say how far to trust each sample, `blur` (n,) is the standard deviation in each plane. With
+    `plaque`, its outer radius (n,) and two limits, the ring between the disc and that radius has not the value 0 but
+    what fits best between the limits, not far from plaque's usual share.
     """
     candidates = np.linspace(0.0, most_radius, 64)
     model = disc_value(distances[None, None, :], candidates[None, :, None], blur[:, None, None])
     left = profile[:, None, :] - model
-    if floor is not None:
-        # value = disc + level x (1 - disc): the level by least squares, for each candidate
-        rest = 1.0 - model
-        best_level = np.einsum("nm,nrm->nr", weights, left * rest) / np.maximum(
-            np.einsum("nm,nrm->nr", weights, rest**2), 1e-9
+    if plaque is not None:
+        # value = disc + level x (outer disc - disc): the level by least squares, for each candidate
+        outer, limits = plaque
+        rest = np.maximum(disc_value(distances[None, :], outer[:, None], blur[:, None])[:, None, :] - model, 0.0)
+        trust = PLAQUE_TRUST * weights.sum(axis=1)[:, None]
+        best_level = (np.einsum("nm,nrm->nr", weights, left * rest) + trust * PLAQUE_SHARE) / np.maximum(
+            np.einsum("nm,nrm->nr", weights, rest**2) + trust, 1e-9
         )
-        left = left - np.clip(best_level, *floor)[:, :, None] * rest
+        level = np.clip(best_level, *limits)
+        left = left - level[:, :, None] * rest
     cost = np.einsum("nm,nrm->nr", weights, left**2)
+    if plaque is not None:
+        cost += trust * (level - PLAQUE_SHARE) ** 2
     best = np.argmin(cost, axis=1)
     inner = np.clip(best, 1, len(candidates) - 2)
     rows = np.arange(len(profile))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -17,8 +18,14 @@ END_COSINE = 0.5
 """Both vessels must point at each other within 60 degrees."""
 
 BODY_COSINE = 0.6
-BODY_GAP_MM = 20.0
-"""A vessel that hangs from the side of another is met by its own direction alone, so less is allowed."""
+BODY_GAP_MM, BODY_GAP_RADII, MOST_BODY_GAP_RADII = 20.0, 8.0, 12.0
+"""How far the side of another vessel may be: 20 mm, or eight radii of a wide vessel; never over twelve."""
+
+FORK_COSINE = 0.1
+"""The ways of a fork leave it in the direction of its stem, or nearly across it."""
+
+ROOT_SHARE = 0.8
+"""A piece hangs from its widest end, or one at least this share as wide: a twig does not flow into a neighbour."""
 
 DIRECTION_MM = 4.0
 """Over which length of a vessel's end its direction is taken."""
@@ -39,6 +46,7 @@ class _End:
     direction: Points
     radius_mm: float
     piece: int
+    may_be_root: bool
 
 
 def bridge_gaps(graph: VesselGraph) -> int:
@@ -54,7 +62,7 @@ def bridge_gaps(graph: VesselGraph) -> int:
         graph.join(one.node)
         graph.join(two.node)
         laid += 1
-    while (landing := _best_landing(graph)) is not None:
+    while (landing := _best_landing(graph, onto_fork=True) or _best_landing(graph, onto_fork=False)) is not None:
         end, number, at = landing
         node = _split(graph, number, at)
         meeting = next(
@@ -72,6 +80,7 @@ def bridge_gaps(graph: VesselGraph) -> int:
 
 def _ends(graph: VesselGraph) -> list[_End]:
     pieces = _pieces(graph)
+    widest = _widest(graph, pieces)
     found = []
     for number, node in graph.ends():
         edge = graph.edges[number]
@@ -86,8 +95,19 @@ def _ends(graph: VesselGraph) -> list[_End]:
             # a vessel that ends in a lesion tapers off: its width is what it was before
             wide = min(int(np.searchsorted(arc_back, WIDTH_MM)) + 1, len(outward.points_mm) - 1)
             width = float(np.percentile(outward.radii_mm[-1 - wide :], 80))
-            found.append(_End(number, node, outward.points_mm[-1], step / length, width, pieces[number]))
+            piece = pieces[number]
+            may_be_root = width >= ROOT_SHARE * widest[piece]
+            found.append(_End(number, node, outward.points_mm[-1], step / length, width, piece, may_be_root))
     return found
+
+
+def _widest(graph: VesselGraph, pieces: dict[int, int]) -> dict[int, float]:
+    """The radius of the widest vessel of each piece."""
+    widest: dict[int, float] = {}
+    for number, edge in graph.edges.items():
+        width = float(np.percentile(edge.radii_mm, 80))
+        widest[pieces[number]] = max(width, widest.get(pieces[number], 0.0))
+    return widest
 
 
 def _pieces(graph: VesselGraph) -> dict[int, int]:
@@ -107,7 +127,7 @@ def _best_pair(ends: list[_End]) -> tuple[_End, _End] | None:
     best: tuple[float, _End, _End] | None = None
     for at, one in enumerate(ends):
         for two in ends[at + 1 :]:
-            if one.edge == two.edge:
+            if one.edge == two.edge or not (one.may_be_root or two.may_be_root or one.piece == two.piece):
                 continue
             gap = two.point_mm - one.point_mm
             length = float(np.linalg.norm(gap))
@@ -124,20 +144,29 @@ def _best_pair(ends: list[_End]) -> tuple[_End, _End] | None:
     return best[1:] if best else None
 
 
-def _best_landing(graph: VesselGraph) -> tuple[_End, int, int] | None:
-    """The cheapest way from a loose end to the side of a vessel of another piece: (end, edge, point on it)."""
+def _best_landing(graph: VesselGraph, *, onto_fork: bool) -> tuple[_End, int, int] | None:
+    """The cheapest way from a loose end to the side of a vessel of another piece: (end, edge, point on it).
+
+    Either the end is the root of its piece and hangs from that vessel, or, `onto_fork`, the vessel is the first fork of
+    a piece that hangs from the end: as wide there as anywhere, with both its ways leading onward.
+    """
     best: tuple[float, _End, int, int] | None = None
     pieces = _pieces(graph)
+    widest = _widest(graph, pieces)
     for end in _ends(graph):
+        if not (onto_fork or end.may_be_root):
+            continue
+        most = min(max(BODY_GAP_MM, BODY_GAP_RADII * end.radius_mm), MOST_BODY_GAP_RADII * end.radius_mm)
         for number, edge in graph.edges.items():
             if pieces[number] == end.piece:
                 continue
             gaps = edge.points_mm - end.point_mm
             lengths = np.linalg.norm(gaps, axis=1)
             cosines = gaps @ end.direction / np.maximum(lengths, 1e-9)
-            room = lengths - edge.radii_mm
-            fits = (room <= min(BODY_GAP_MM, 12 * end.radius_mm)) & (cosines >= BODY_COSINE)
-            fits &= edge.radii_mm >= 0.4 * end.radius_mm
+            fits = (lengths - edge.radii_mm <= most) & (cosines >= BODY_COSINE)
+            fits &= edge.radii_mm >= (ROOT_SHARE * widest[pieces[number]] if onto_fork else 0.4 * end.radius_mm)
+            if onto_fork:
+                fits &= _leads_onward(edge, gaps / np.maximum(lengths, 1e-9)[:, None])
             if not fits.any():
                 continue
             costs = np.where(fits, lengths * (2.0 - cosines), np.inf)
@@ -145,6 +174,19 @@ def _best_landing(graph: VesselGraph) -> tuple[_End, int, int] | None:
             if best is None or costs[at] < best[0]:
                 best = (float(costs[at]), end, number, at)
     return best[1:] if best else None
+
+
+def _leads_onward(edge: Edge, coming: Points) -> NDArray[np.bool_]:
+    """Where along an edge (n,) both its ways go on in the direction (n, 3) that one comes from: the stem of a Y."""
+    step_mm = edge.length_mm / max(len(edge.points_mm) - 1, 1)
+    reach = max(1, round(DIRECTION_MM / max(step_mm, 1e-6)))
+    at = np.arange(len(edge.points_mm))
+    onward = np.ones(len(at), dtype=bool)
+    for away in (np.minimum(at + reach, len(at) - 1), np.maximum(at - reach, 0)):
+        way = edge.points_mm[away] - edge.points_mm
+        length = np.linalg.norm(way, axis=1)
+        onward &= (way * coming).sum(axis=1) >= FORK_COSINE * np.maximum(length, step_mm)
+    return np.asarray(onward)
 
 
 def _split(graph: VesselGraph, number: int, at: int) -> int:

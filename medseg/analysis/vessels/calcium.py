@@ -26,6 +26,16 @@ QUIET_VOXELS = 0.8
 LEAST_VOXELS = 8
 """Smaller bright specks are noise."""
 
+DENIED, BRIGHT_SHARE = 0.15, 0.5
+"""Where a soft map holds less than DENIED but the image more than this share of the lumen's contrast, there is no lumen
+but something as bright: calcium in a thin vessel, or a neighbour."""
+
+MOST_DENIED_ML = 0.15
+"""A larger denied piece is a neighbour."""
+
+BESIDE_SIGMAS = 2.0
+"""How many blurs beside calcium the image still shows the calcium."""
+
 
 @dataclass(frozen=True)
 class Walls:
@@ -83,6 +93,64 @@ def without_calcium(
         cleaned[wide] = np.maximum(cleaned[wide] - brightness * spread, np.minimum(cleaned[wide], low))
         mask[wide] |= body
     return CalciumFree(cleaned, mask, float(mask.sum()) * geometry.voxel_volume_ml)
+
+
+def calcium_by_map(
+    image: NDArray[np.float32],
+    probability: NDArray[np.float32],
+    geometry: Geometry,
+    walls: Walls,
+    blur_mm: float,
+) -> CalciumFree:
+    """The image with what a soft map says in and beside calcium, and beside what is bright but no lumen to the map.
+
+    Only a map made by something that has learnt what calcium looks like can tell a thin lumen from it.
+    """
+    voxels, at = _voxels_near(image.shape, geometry, walls)
+    where = tuple(voxels.T)
+    values, held = image[where], probability[where]
+    low, high = walls.low[at], walls.high[at]
+    share = (values - low) / (high - low)
+    field = np.zeros(image.shape, dtype=bool)
+    field[where] = (held < DENIED) & (share > BRIGHT_SHARE) | (held < 0.5) & (values > walls.calcium[at])
+    mask, denied = np.zeros_like(field), np.zeros_like(field)
+    pieces, count = connected_pieces(field, generate_binary_structure(3, 3))
+    for number, box in enumerate(find_objects(pieces, count), start=1):
+        piece = pieces[box] == number
+        if piece.sum() < LEAST_VOXELS:
+            continue
+        denied[box] |= piece
+        if piece.sum() * geometry.voxel_volume_ml <= MOST_DENIED_ML:
+            mask[box] |= piece
+    cleaned = image.copy()
+    reach_mm = BESIDE_SIGMAS * float(np.hypot(blur_mm, np.mean(geometry.spacing_mm) / np.sqrt(12)))
+    beside = np.argwhere(denied)
+    if len(beside):
+        near = np.isfinite(
+            cKDTree(geometry.world(beside)).query(geometry.world(voxels), distance_upper_bound=reach_mm)[0]
+        )
+        cleaned[tuple(voxels[near].T)] = (low + held * (high - low))[near]
+    return CalciumFree(cleaned, mask, float(mask.sum()) * geometry.voxel_volume_ml)
+
+
+def _voxels_near(
+    shape: tuple[int, ...], geometry: Geometry, walls: Walls
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The voxels (n, 3) that lie within the walls' reach, and which of the walls' points is the nearest to each."""
+    spacing = np.asarray(geometry.spacing_mm)
+    points = walls.points_mm[:: max(1, int(np.min(spacing) // 0.2))]
+    steps = np.ceil((float(walls.reach_mm.max()) + 0.5) / spacing).astype(int)
+    touched = np.zeros(shape, dtype=bool)
+    for middle in np.unique(np.round(geometry.index(points)).astype(np.int64) // 4, axis=0) * 4 + 2:
+        low, high = np.maximum(middle - steps - 2, 0), np.maximum(middle + steps + 3, 0)
+        touched[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))] = True
+    voxels = np.argwhere(touched)
+    distance, at = cKDTree(walls.points_mm).query(
+        geometry.world(voxels), distance_upper_bound=float(walls.reach_mm.max())
+    )
+    found = np.isfinite(distance)
+    found[found] &= distance[found] <= walls.reach_mm[at[found]]
+    return voxels[found], at[found]
 
 
 def _bright_near(

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter1d, percentile_filter
 from scipy.spatial import cKDTree
 
 from medseg.analysis.vessels.blurred_disc import fitted_radius
-from medseg.analysis.vessels.calcium import Walls, without_calcium
-from medseg.analysis.vessels.levels import REACH, Levels, SoftMap, all_levels, reach_mm
+from medseg.analysis.vessels.calcium import Walls, calcium_by_map, without_calcium
+from medseg.analysis.vessels.levels import Levels, SoftMap, all_levels, reach_mm
 from medseg.analysis.vessels.ridge import brightest_way
 from medseg.analysis.vessels.sections import Points, frames, grid_samples, ray_samples
 from medseg.analysis.vessels.tree import VesselBranch, VesselTree, arc_of
@@ -41,6 +41,9 @@ RISE = 0.15
 
 PLAQUE_SHARES = (-0.15, 0.45)
 """The range of shares of vessel around a narrowed lumen: fat is below the tissue's level, fibrous plaque above."""
+
+NARROWED, HEALTHY_MM, HEALTHY_PERCENTILE = 0.8, 12.0, 75.0
+"""A lumen is narrowed below this share of what is healthy within so many mm on both sides."""
 
 BLURS_MM = (0.0, 0.15, 0.25, 0.35, 0.45, 0.55, 0.7, 0.9, 1.2, 1.6)
 """The point spreads that are tried where nobody says which one the scanner has."""
@@ -68,11 +71,15 @@ class LumenProfile:
 
 @dataclass(frozen=True)
 class Lumens:
-    """The lumen of every branch of a tree, the point spread in mm it was fitted with, and the calcium of an image."""
+    """The lumen of every branch of a tree, the point spread in mm it was fitted with, and the calcium of an image.
+
+    `is_told_by_map` says that a soft map told lumen from calcium, not brightness alone.
+    """
 
     profiles: tuple[LumenProfile, ...]
     point_spread_mm: float
     calcium: NDArray[np.bool_] | None
+    is_told_by_map: bool
 
 
 @dataclass(frozen=True)
@@ -91,20 +98,33 @@ class _RadialProfile:
     reach_mm: float
 
 
-def measure_lumens(tree: VesselTree, soft: SoftMap, point_spread_mm: float | None) -> Lumens:
-    """The lumen of every branch; where no point spread is given, the one that fits the wide vessels best is taken."""
+def measure_lumens(
+    tree: VesselTree,
+    soft: SoftMap,
+    point_spread_mm: float | None,
+    probability: NDArray[np.float32] | None = None,
+) -> Lumens:
+    """The lumen of every branch; where no point spread is given, the one that fits the wide vessels best is taken.
+
+    For an image, a map's `probability` (i, j, k) tells lumen from calcium; without one, brightness has to.
+    """
     levels = all_levels(tree, soft)
     profiles = _profiles(tree, soft, levels)
     blur_mm = point_spread_mm if point_spread_mm is not None else _best_blur(profiles, soft)
     calcium = None
     if soft.is_image and levels:
-        calcium = without_calcium(soft.array, soft.geometry, _walls(tree, levels), blur_mm)
+        walls = _walls(tree, levels)
+        if probability is None:
+            calcium = without_calcium(soft.array, soft.geometry, walls, blur_mm)
+        else:
+            calcium = calcium_by_map(soft.array, probability, soft.geometry, walls, blur_mm)
         soft = replace(soft, array=calcium.image)
         profiles = _profiles(tree, soft, levels)
     fitted = [_fitted(profile, soft, blur_mm) for profile in profiles]
     if calcium is not None:
         fitted = [replace(one, has_calcium=_near_calcium(one, calcium.mask, soft.geometry)) for one in fitted]
-    return Lumens(tuple(fitted), blur_mm, calcium.mask if calcium is not None else None)
+    mask = calcium.mask if calcium is not None else None
+    return Lumens(tuple(fitted), blur_mm, mask, is_told_by_map=probability is not None)
 
 
 def _profiles(tree: VesselTree, soft: SoftMap, levels: list[Levels]) -> list[_RadialProfile]:
@@ -232,17 +252,20 @@ def _fitted(profile: _RadialProfile, soft: SoftMap, blur_mm: float) -> LumenProf
     radius, misfit = fitted_radius(profile.share, profile.weight, profile.distances_mm, blur, most)
     if soft.is_image:
         # a narrowed lumen lies in plaque, not in the tissue around the vessel: within the wall the level is free
-        is_narrow = radius < 0.8 * profile.reach_mm / REACH
-        inside = profile.distances_mm <= profile.reach_mm / REACH
-        if is_narrow.any() and inside.sum() >= 4:
-            at = np.flatnonzero(is_narrow)
+        step_mm = max(float(np.median(np.diff(arc_of(profile.points_mm)))), 1e-6)
+        healthy = percentile_filter(
+            radius, HEALTHY_PERCENTILE, size=2 * round(HEALTHY_MM / step_mm) + 1, mode="nearest"
+        )
+        healthy = np.minimum(healthy, profile.reach_mm)
+        at = np.flatnonzero(radius < NARROWED * healthy)
+        if len(at):
             radius[at], misfit[at] = fitted_radius(
-                profile.share[at][:, inside],
-                profile.weight[at][:, inside],
-                profile.distances_mm[inside],
+                profile.share[at],
+                profile.weight[at] * (profile.distances_mm[None, :] <= healthy[at][:, None]),
+                profile.distances_mm,
                 blur[at],
                 most,
-                floor=PLAQUE_SHARES,
+                (healthy[at], PLAQUE_SHARES),
             )
     no_calcium = np.zeros(len(radius), dtype=bool)
     return LumenProfile(profile.points_mm, radius, misfit, profile.peak, no_calcium)

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from medseg.analysis.vessels.grading import CadRads, Nascet, area_percent, cad_rads, nascet, nascet_percent
 
 Source = Literal["probabilities", "image", "mask"]
-Kind = Literal["stenosis", "subtotal or occluded", "occlusion"]
+Kind = Literal["stenosis", "filling defect", "subtotal or occluded", "occlusion"]
+VesselKind = Literal["artery", "vein"]
 Confidence = Literal["confident", "review"]
 Point = tuple[float, float, float]
 
@@ -22,7 +23,8 @@ class Blockage(_Said):
     """One blockage of one branch; lengths in mm, places along the branch from its start, positions in RAS+ mm.
 
     `reference_diameter_mm` is the healthy diameter at the tightest place, between the levels before and after it;
-    `interval` the 95 % interval of the percentage. Blockages to look at twice are for "review", and say why.
+    `interval` is the 95 % interval of the percentage, `diameter_interval_mm` that of the minimal diameter. Blockages to
+    look at twice are for "review", and say why.
     """
 
     number: int = Field(ge=1)
@@ -38,6 +40,7 @@ class Blockage(_Said):
     after_diameter_mm: float | None
     diameter_percent: float = Field(ge=0, le=100)
     interval: tuple[float, float]
+    diameter_interval_mm: tuple[float, float]
     gap_mm: float
     is_calcified: bool
     narrowings: int
@@ -87,13 +90,15 @@ class BranchReport(_Said):
 class VesselReport(_Said):
     """The vessels of one scan. `not_assessable` says why nothing could be measured, where nothing could.
 
-    `cad_rads` is the category of the worst confident or reviewed blockage; N where nothing could be assessed.
+    `cad_rads` is the category of the worst confident or reviewed blockage; N where nothing could be assessed, None of
+    veins, which it does not grade.
     """
 
     source: Source
+    vessels: VesselKind = "artery"
     branches: tuple[BranchReport, ...] = ()
     blockages: tuple[Blockage, ...] = ()
-    cad_rads: CadRads = "N"
+    cad_rads: CadRads | None = "N"
     point_spread_mm: float | None = None
     calcium_ml: float | None = None
     not_assessable: str | None = None

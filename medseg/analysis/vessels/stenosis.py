@@ -45,6 +45,7 @@ CLOSED_LENGTH_MM = 1.5
 class Dip:
     """A stretch of a branch (in mm along the lumen) below its healthy level, and how deep it is at its tightest.
 
+    `wall_mm` is the vessel's own radius there, which a clot in it leaves as it is; it is the lumen's for arteries.
     `before_mm` and `after_mm` are the healthy radii on both sides, None where there is no vessel to take one from.
     """
 
@@ -61,6 +62,7 @@ class Dip:
     misfit: float
     is_calcified: bool
     fork_mm: float | None
+    wall_mm: float
     dips: int = 1
 
     @property
@@ -80,6 +82,7 @@ class _Lumen:
     branch: int
     arc_mm: NDArray[np.float64]
     radius_mm: NDArray[np.float64]
+    wall_mm: NDArray[np.float64]
     is_gap: NDArray[np.bool_]
     misfit: NDArray[np.float64]
     is_calcified: NDArray[np.bool_]
@@ -89,17 +92,24 @@ class _Lumen:
     stop_fork_mm: float | None
 
 
-def find_dips(tree: VesselTree, profiles: tuple[LumenProfile, ...]) -> tuple[Dip, ...]:
-    """The dips of every branch that recover on both sides, nearby ones made one, in the order of the branches."""
+def find_dips(
+    tree: VesselTree, profiles: tuple[LumenProfile, ...], walls: tuple[LumenProfile, ...] | None = None
+) -> tuple[Dip, ...]:
+    """The dips of every branch that recover on both sides, nearby ones made one, in the order of the branches.
+
+    `walls` are the vessels with their clots filled, where those differ from the open lumens.
+    """
     found: list[Dip] = []
     for branch in tree.branches:
-        lumen = _trusted(tree, profiles, branch)
+        lumen = _trusted(tree, profiles, walls, branch)
         if lumen is not None:
             found += _merged(lumen, _dips(lumen))
     return tuple(found)
 
 
-def _trusted(tree: VesselTree, profiles: tuple[LumenProfile, ...], branch: VesselBranch) -> _Lumen | None:
+def _trusted(
+    tree: VesselTree, profiles: tuple[LumenProfile, ...], walls: tuple[LumenProfile, ...] | None, branch: VesselBranch
+) -> _Lumen | None:
     """The samples of a branch outside its forks, where a section would cut two vessels; None where few are left."""
     profile = profiles[branch.index]
     arc = profile.arc_mm
@@ -124,6 +134,7 @@ def _trusted(tree: VesselTree, profiles: tuple[LumenProfile, ...], branch: Vesse
         branch.index,
         arc[keep],
         smooth[keep],
+        smooth[keep] if walls is None else walls[branch.index].radius_mm[keep],
         branch.is_gap[keep],
         profile.misfit[keep],
         profile.has_calcium[keep],
@@ -203,6 +214,7 @@ def _measured(lumen: _Lumen, start: int, stop: int, dips: int = 1) -> Dip | None
         misfit=float(np.median(lumen.misfit[inside])),
         is_calcified=bool(lumen.is_calcified[inside].mean() > 0.15),
         fork_mm=min(forks) if forks else None,
+        wall_mm=float(lumen.wall_mm[tightest]),
         dips=dips,
     )
 

@@ -28,7 +28,7 @@ from medseg.datasets.phantoms.vessel_surroundings import (
     paint_surroundings,
     uneven_tissue,
 )
-from medseg.datasets.phantoms.vessel_tree import STYLES, GrownBranch, Likeness, grow_tree
+from medseg.datasets.phantoms.vessel_tree import GrownBranch, Likeness, grow_tree, style_of
 from medseg.datasets.phantoms.vessel_truth import VesselTruth
 
 PLAQUE_HU = 45.0
@@ -135,7 +135,7 @@ def make_vessel_study(
     geometry = geometry or vessel_grid()
     scene = scene or drawn_scene(np.random.default_rng([seed, 13]))
     extent = np.abs(geometry.corners_mm() - geometry.centre_mm).min(axis=0) * 2
-    grown = grow_tree(STYLES[likeness], extent, np.random.default_rng([seed, 11]))
+    grown = grow_tree(style_of(likeness), extent, np.random.default_rng([seed, 11]))
     branches, lesions = diseased(grown, disease or Disease(), np.random.default_rng([seed, 12]))
     covered = vessel_coverage(branches, geometry)
     image = _image(covered, grown, scene, geometry, np.random.default_rng([seed, 14]))

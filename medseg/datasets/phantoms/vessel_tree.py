@@ -16,7 +16,7 @@ from scipy.interpolate import make_interp_spline
 from medseg.datasets.phantoms.shapes import Points
 from medseg.datasets.phantoms.tubes import Tube, resampled
 
-Likeness = Literal["coronary", "carotid", "cerebral", "peripheral"]
+Likeness = Literal["coronary", "carotid", "cerebral", "peripheral", "venous"]
 Range = tuple[float, float]
 
 KNOT_MM = 7.0
@@ -48,6 +48,14 @@ STYLES: dict[Likeness, TreeStyle] = {
     "cerebral": TreeStyle(2, (1.6, 2.1), 1.05, (16, 34), 20, (0.2, 0.5), (0.0, 0.12), 13, 1.2),
     "peripheral": TreeStyle(1, (3.0, 4.0), 1.3, (40, 70), 5, (0.15, 0.45), (0.02, 0.12), 9, 2.0),
 }
+
+VENOUS = TreeStyle(1, (4.0, 5.5), 2.2, (34, 60), 6, (0.25, 0.5), (0.0, 0.1), 7, 2.5)
+"""Wide veins that join to one, as in a leg or before the liver."""
+
+
+def style_of(likeness: Likeness) -> TreeStyle:
+    """The style of arteries of a likeness, or of veins."""
+    return VENOUS if likeness == "venous" else STYLES[likeness]
 
 
 @dataclass(frozen=True)

@@ -47,11 +47,12 @@ def test_nothing_has_radius_zero() -> None:
 
 
 def test_plaque_around_a_lumen_does_not_count_as_lumen_where_its_level_is_free() -> None:
-    distances = np.linspace(0, 1.6, 24)
-    disc = disc_value(distances, np.array([0.5]), 0.45)
-    in_plaque = (disc + 0.25 * (1 - disc))[None]
-    weights = distances[None]
-    free, _ = fitted_radius(in_plaque, weights, distances, np.array([0.45]), 2.0, floor=(-0.15, 0.45))
-    fixed, _ = fitted_radius(in_plaque, weights, distances, np.array([0.45]), 2.0)
-    assert free[0] == pytest.approx(0.5, abs=0.03)
-    assert fixed[0] > 0.6
+    distances = np.linspace(0, 2.4, 36)
+    wall = np.array([1.5])
+    disc, healthy = disc_value(distances, np.array([0.5]), 0.45), disc_value(distances, wall, 0.45)
+    in_plaque = (disc + 0.25 * (healthy - disc))[None]
+    weights, blur = distances[None], np.array([0.45])
+    free, _ = fitted_radius(in_plaque, weights, distances, blur, 2.0, plaque=(wall, (-0.15, 0.45)))
+    fixed, _ = fitted_radius(in_plaque, weights, distances, blur, 2.0)
+    assert free[0] == pytest.approx(0.5, abs=0.06)
+    assert fixed[0] > 0.7
