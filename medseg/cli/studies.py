@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -145,63 +145,6 @@ def follow_up(
     typer.echo(f"{output}: {len(found.course.tracks)} lesions over {len(found.course.dates)} scans")
 
 
-def vessels(
-    vessel: Annotated[
-        Path, typer.Argument(metavar="MAP", help="A map of vessel probabilities, or a mask.", show_default=False)
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.", show_default=False)],
-    image: Annotated[
-        Path | None, typer.Option("--image", help="The scan, for calibres that a mask cannot tell.", show_default=False)
-    ] = None,
-    label: Annotated[
-        list[int] | None, typer.Option("--label", help="A value of the mask that is vessel; may be given again.")
-    ] = None,
-    prefer_image: Annotated[
-        bool, typer.Option("--prefer-image", help="Take calibres from the image, not from probabilities.")
-    ] = False,
-    kind: Annotated[
-        Literal["artery", "vein"], typer.Option("--kind", help="What vessels these are; in veins clots are looked for.")
-    ] = "artery",
-    classical: Annotated[
-        bool, typer.Option("--classical", help="MAP is the scan itself: take its bright tubes for vessels.")
-    ] = False,
-) -> None:
-    """Find, count and grade blockages of vessels: tree, percentages with intervals, CAD-RADS and NASCET, pictures."""
-    from medseg.core.report import NOT_FOR_DIAGNOSIS
-    from medseg.workflows.find_blockages import find_blockages
-
-    with shown_progress() as progress:
-        report = find_blockages(
-            vessel,
-            output,
-            image=image,
-            labels=tuple(label or ()),
-            prefer_image=prefer_image,
-            kind=kind,
-            is_scan=classical,
-            progress=progress,
-        )
-    rows = [
-        (
-            *(f"{b.number}", f"{b.branch}", b.kind, f"{b.diameter_percent:.0f}"),
-            *(
-                f"{b.interval[0]:.0f} to {b.interval[1]:.0f}",
-                b.cad_rads if report.cad_rads else "",
-                f"{b.reference_diameter_mm:.1f}",
-            ),
-            *(", ".join(f"{x:.0f}" for x in b.centre_mm), b.confidence),
-        )
-        for b in report.blockages
-    ]
-    grade = f"CAD-RADS {report.cad_rads}; " if report.cad_rads is not None else ""
-    header = ("blockage", "branch", "kind", "% diameter", "95 % interval", "CAD-RADS", "healthy mm", "x, y, z mm", "")
-    print_table(header, rows, f"{grade}{report.length_mm / 1000:.2f} m of vessel assessed")
-    for note in (*([report.not_assessable] if report.not_assessable else []), *report.warnings, NOT_FOR_DIAGNOSIS):
-        typer.echo(f"note: {note}")
-    review = len(report.blockages) - len(report.confident)
-    typer.echo(f"{output}: blockages: {len(report.confident)} confident, {review} for review")
-
-
 def view(
     folder: Annotated[Path, typer.Argument(help="A result folder, or a folder of them.", show_default=False)],
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port on 127.0.0.1.")] = 8501,
@@ -298,4 +241,4 @@ def print_course(course: Course) -> None:
         typer.echo(f"{dates[response.visit]}: {response.overall} ({'; '.join(reasons)})")
 
 
-COMMANDS = (segment, inspect, vessels, follow_up, view, demo)
+COMMANDS = (segment, inspect, follow_up, view, demo)

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from medseg.core.labels import Code, Label
 
-FindingFlag = Literal["touches_border", "too_small_for_spacing", "low_contrast", "split_from_neighbour"]
+FindingFlag = Literal["touches_border", "too_small_for_spacing", "low_contrast", "split_from_neighbour", "for_review"]
 """What to beware of in a finding: it may go on beyond the scan; it spans fewer than three voxels along an axis, so that
 its volume and diameters are rough; it differs from its surroundings by less than their noise; where it ends towards
-its neighbour was decided by a rule, not by what is seen."""
+its neighbour was decided by a rule, not by what is seen; it is a blockage that must be looked at twice."""
 
 
 class Measurement(BaseModel):

@@ -16,9 +16,9 @@ from medseg.core.errors import InputError
 from medseg.core.labels import IGNORED_CLASS, Label, LabelSchema
 from medseg.core.study import Modality
 
-MeasurementKind = Literal["volume", "diameters", "shape", "intensity", "uptake"]
+MeasurementKind = Literal["volume", "diameters", "shape", "intensity", "uptake", "blockages"]
 """What is measured of a finding: ml; mm in the axial plane and in space; surface and sphericity; mean, SD and maximum;
-SUVpeak, metabolic volume and total lesion glycolysis of PET."""
+SUVpeak, metabolic volume and total lesion glycolysis of PET; and blockages of the vessels, each a finding."""
 
 
 class Channel(BaseModel):

@@ -49,6 +49,8 @@ class Provenance(BaseModel):
     dataset: str
     dataset_licence: str = ""
     dataset_citation: tuple[str, ...] = ()
+    dataset_notes: tuple[str, ...] = ()
+    """What to know of the data, as its manifest says it."""
     plan_toml: str
     parent_sha256: str | None = None
     seed: int

@@ -39,10 +39,10 @@ def model_card(bundle: ModelBundle) -> str:
 ## What it learned from
 
 {len(origin.case_sha256)} cases of the data set {origin.dataset}, each named by its hash in `provenance.json`, in
-{origin.epochs} epochs and {origin.training_s / 60:.0f} minutes, seed {origin.seed}. The plan is there too.
+{origin.epochs} epochs and {_time(origin.training_s)}, seed {origin.seed}. The plan is there too.
 Licence of the data: {origin.dataset_licence or "not stated"}.
 {"".join(f"{chr(10)}- {citation}" for citation in origin.dataset_citation)}
-
+{_notes(bundle)}
 ## What it reached
 
 {_scores(bundle)}
@@ -52,6 +52,16 @@ Licence of the data: {origin.dataset_licence or "not stated"}.
 It knows scans like those it learned from: other scanners, protocols, ages, diseases and fields of view were not
 tested. Nobody has examined it for use on patients.
 """
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def _notes(bundle: ModelBundle) -> str:
+    """What the data set's manifest says of the data, a paragraph; nothing where it says nothing."""
+    notes = bundle.provenance.dataset_notes
+    return "\nOf the data:\n" + "".join(f"\n- {note}" for note in notes) + "\n" if notes else ""
 
 
 def _parent(bundle: ModelBundle) -> str:

@@ -1,35 +1,28 @@
 """Find, count and grade blockages in a vessel map: read, analyse, write.
 
-The output folder holds
-
-    vessels.json       branches, and blockages with percentage, interval, grade and confidence
-    blockages.csv      one row a blockage
-    blockages.nii.gz   each blockage's number over its length, on the scan's own grid
-    tree.vtk           centrelines with radii for VMTK and 3D Slicer;  tree.swc and tree.csv hold the same
-    vessels.pdf        the tree, the table, and each blockage unrolled
+The output folder holds what `vessel_files` writes; where a model finds the vessels, beside what `segment_study` writes.
 """
 
 from __future__ import annotations
 
-import csv
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
+from medseg.analysis.vessels.analyse import analyse_vessels
 from medseg.analysis.vessels.classical import classical_map
-from medseg.analysis.vessels.report import Blockage, VesselKind, VesselReport
-from medseg.analysis.vessels.tree_text import tree_as_csv, tree_as_swc, tree_as_vtk
+from medseg.analysis.vessels.report import VesselKind, VesselReport
 from medseg.core.atomic import require_output_folder, whole_folder
 from medseg.core.errors import InputError
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_scan
-from medseg.exchange.write import write_volume
+from medseg.exchange.scan import Mends
+from medseg.models.device import InferenceDevice
+from medseg.models.ensemble import Model
 from medseg.workflows.progress import Progress, silent
-from medseg.workflows.vessel_pages import write_vessel_pages
+from medseg.workflows.segment_study import segment_study
+from medseg.workflows.vessel_files import REPORT, write_vessels
 
-REPORT, TABLE, MASK, PAGES = "vessels.json", "blockages.csv", "blockages.nii.gz", "vessels.pdf"
 MOST_VALUES = 12
 """Label values that an error lists."""
 
@@ -67,8 +60,33 @@ def find_blockages(
     progress("Analysing", 0, 1)
     analysis = analyse_vessels(soft, scan, prefer_image=prefer_image or is_scan, kind=kind)
     progress("Analysing", 1, 1)
-    _write(analysis, scan if scan is not None else soft, f"Vessels of {(image or vessel).name}", output)
+    with whole_folder(output) as unfinished:
+        write_vessels(analysis, scan if scan is not None else soft, f"Vessels of {(image or vessel).name}", unfinished)
     return analysis.report
+
+
+def find_blockages_of_scan(
+    source: Path,
+    model: Model,
+    output: Path,
+    *,
+    mends: Mends | None = None,
+    device: InferenceDevice = "auto",
+    progress: Progress = silent,
+) -> VesselReport:
+    """The report on the vessels that a model finds in a scan, after its result folder was written.
+
+    Raises InputError where the model's task does not measure blockages, and as `segment_study` does.
+    """
+    task = model.spec.task
+    if "blockages" not in task.measurements:
+        raise InputError(
+            f"the model {model.name} does not look for blockages: its task {task.name} measures "
+            f"{', '.join(task.measurements)}. Take vessels_cta or vessels_mra, or keep its map of vessels with "
+            "`medseg segment --probabilities` and give that."
+        )
+    segment_study({task.channels[0].name: source}, model, output, mends=mends, device=device, progress=progress)
+    return VesselReport.model_validate_json((output / REPORT).read_bytes())
 
 
 def vessel_map(volume: Volume, labels: tuple[int, ...], source: Path) -> Volume:
@@ -90,55 +108,3 @@ def vessel_map(volume: Volume, labels: tuple[int, ...], source: Path) -> Volume:
         raise InputError(f"{source} is a mask with the labels {listed}. Say which of them are vessel.")
     inside = np.isin(volume.array, labels) if labels else volume.array != 0
     return Volume(inside.astype(np.float32), volume.geometry)
-
-
-def _write(analysis: VesselAnalysis, shown: Volume, title: str, output: Path) -> None:
-    tree, lumens = analysis.tree, analysis.lumens
-    texts = {"tree.vtk": tree_as_vtk(tree, lumens), "tree.swc": tree_as_swc(tree, lumens)}
-    texts |= {"tree.csv": tree_as_csv(tree, lumens), REPORT: analysis.report.model_dump_json(indent=1)}
-    with whole_folder(output) as unfinished:
-        for name, text in texts.items():
-            (unfinished / name).write_text(text, encoding="utf-8")
-        with (unfinished / TABLE).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(_rows(analysis.report))
-        write_volume(Volume(analysis.blockages, shown.geometry), unfinished / MASK)
-        write_vessel_pages(analysis, shown, title, unfinished / PAGES, created=datetime.now(UTC))
-
-
-def _rows(report: VesselReport) -> list[list[object]]:
-    names = [
-        *("number", "branch", "kind", "confidence", "diameter_percent", "low_percent", "high_percent", "area_percent"),
-        *(
-            "cad_rads",
-            "nascet_percent",
-            "nascet",
-            "minimal_diameter_mm",
-            "low_mm",
-            "high_mm",
-            "reference_diameter_mm",
-            "length_mm",
-            "gap_mm",
-        ),
-        *("is_calcified", "position_mm", "x_mm", "y_mm", "z_mm", "reasons"),
-    ]
-    rows: list[list[object]] = [list(names)]
-    for b in report.blockages:
-        rows.append(
-            [
-                *(b.number, b.branch, b.kind, b.confidence, f"{b.diameter_percent:.1f}"),
-                *(f"{b.interval[0]:.1f}", f"{b.interval[1]:.1f}", f"{b.area_percent:.1f}"),
-                *(_grades(b) if report.vessels == "artery" else ("", "", "")),
-                *(f"{b.minimal_diameter_mm:.2f}", *(f"{d:.2f}" for d in b.diameter_interval_mm)),
-                *(f"{b.reference_diameter_mm:.2f}", f"{b.length_mm:.1f}"),
-                *(f"{b.gap_mm:.1f}", int(b.is_calcified), f"{b.position_mm:.1f}"),
-                *(f"{x:.1f}" for x in b.centre_mm),
-                "; ".join(b.reasons),
-            ]
-        )
-    return rows
-
-
-def _grades(blockage: Blockage) -> tuple[str, str, str]:
-    """CAD-RADS, and percentage and class by NASCET: grades of arteries."""
-    ratio = blockage.nascet_percent
-    return blockage.cad_rads, "" if ratio is None else f"{ratio:.1f}", blockage.nascet or ""

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from medseg import __version__
 from medseg.analysis.quantification.measure import measure_findings
+from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
+from medseg.analysis.vessels.findings import (
+    blockage_findings,
+    painted,
+    soft_vessels,
+    vessel_labels,
+    with_blockages,
+)
 from medseg.core.atomic import clear_disk_errors, require_output_folder, whole_folder
 from medseg.core.errors import InputError
+from medseg.core.findings import Finding
+from medseg.core.label_map import LabelMap
 from medseg.core.report import ModelIdentity, Report
 from medseg.core.task import Task
+from medseg.core.volume import Volume
 from medseg.exchange.probabilities import write_probabilities
 from medseg.exchange.read_channel import read_channel
 from medseg.exchange.reports.findings_csv import write_findings_csv
@@ -20,10 +32,11 @@ from medseg.exchange.write import write_label_map
 from medseg.models.device import InferenceDevice
 from medseg.models.ensemble import Model
 from medseg.models.kept_maps import Keep
-from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.segmenter import NetworkSegmenter, Segmentation
 from medseg.models.store import load_model
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
 from medseg.workflows.progress import Progress, silent
+from medseg.workflows.vessel_files import write_vessels
 
 REPORT, MASK, FINDINGS = "report.json", "segmentation.nii.gz", "findings.csv"
 
@@ -81,19 +94,21 @@ def segment_scans(
             _kept(task, output, keeps_all=keeps_probabilities),
         )
     first, probabilities = scans[task.channels[0].name], segmentation.probabilities
-    findings = measure_findings(segmentation.label_map, task, first.volume, probabilities)
+    seen = _look(segmentation, task, first.volume, progress)
     with whole_folder(output) as unfinished:
-        write_label_map(segmentation.label_map, unfinished / MASK)
+        write_label_map(seen.label_map, unfinished / MASK)
+        if seen.vessels is not None:
+            write_vessels(seen.vessels, first.volume, f"Vessels of {source.name}", unfinished)
         if keeps_probabilities and probabilities is not None:
             write_probabilities(probabilities, task, unfinished)
         report = Report(
             series=first.series,
             source=source.resolve(),
             source_sha256=first.sha256,
-            task=task,
+            task=seen.task,
             model=ModelIdentity(name=bundle.name, sha256=bundle.sha256, medseg_version=__version__),
-            findings=findings,
-            warnings=tuple(warning for scan in scans.values() for warning in scan.warnings),
+            findings=seen.findings,
+            warnings=(*(warning for scan in scans.values() for warning in scan.warnings), *seen.warnings),
             created=datetime.now(UTC),
             duration_s=segmentation.duration_s,
             peak_memory_mb=peak_memory_mb(),
@@ -103,9 +118,37 @@ def segment_scans(
     return report
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What is reported of a segmentation; its task has the label of the blockages too, where those were looked for."""
+
+    task: Task
+    label_map: LabelMap
+    findings: tuple[Finding, ...]
+    warnings: tuple[str, ...] = ()
+    vessels: VesselAnalysis | None = None
+
+
+def _look(segmentation: Segmentation, task: Task, image: Volume, progress: Progress) -> _Seen:
+    """Measure what was found, and look for blockages where the task asks for them."""
+    probabilities = segmentation.probabilities
+    findings = measure_findings(segmentation.label_map, task, image, probabilities)
+    if "blockages" not in task.measurements or probabilities is None:
+        return _Seen(task, segmentation.label_map, findings)
+    progress("Looking for blockages", 0, 1)
+    vessels = analyse_vessels(soft_vessels(probabilities, task), image, prefer_image=True)
+    progress("Looking for blockages", 1, 1)
+    reported = with_blockages(task)
+    findings += blockage_findings(vessels, reported, image.geometry)
+    why_not = vessels.report.not_assessable
+    warnings = (*vessels.report.warnings, *([f"Blockages were not assessable: {why_not}"] if why_not else []))
+    return _Seen(reported, painted(segmentation.label_map, vessels, reported), findings, warnings, vessels)
+
+
 def _kept(task: Task, output: Path, *, keeps_all: bool) -> Keep | None:
-    """The probabilities to keep: of every label where they are asked for, else of those whose findings are counted."""
-    labels = tuple(label.name for label in task.labels if keeps_all or label.is_counted)
+    """The probabilities to keep: of every label where they are asked for, else of those that findings are made of."""
+    measured = vessel_labels(task) if "blockages" in task.measurements else ()
+    labels = tuple(label.name for label in task.labels if keeps_all or label.is_counted or label.name in measured)
     output.parent.mkdir(parents=True, exist_ok=True)
     return Keep(labels, output.parent) if labels else None
 

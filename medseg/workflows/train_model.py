@@ -243,6 +243,7 @@ def _provenance(trained: _Trained, manifest: Manifest) -> Provenance:
         dataset=manifest.facts.name,
         dataset_licence=manifest.facts.licence,
         dataset_citation=manifest.facts.citation,
+        dataset_notes=manifest.facts.notes,
         plan_toml=to_toml(plan),
         parent_sha256=plan.training.parent_sha256,
         seed=plan.training.seed,

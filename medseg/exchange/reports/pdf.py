@@ -31,6 +31,7 @@ FLAG_WORDS: dict[FindingFlag, str] = {
     "too_small_for_spacing": "too small for the voxels to be measured well",
     "low_contrast": "hardly differs from its surroundings",
     "split_from_neighbour": "parted from its neighbour by rule",
+    "for_review": "must be looked at twice",
 }
 
 SHORT_NAMES = {

@@ -35,6 +35,7 @@ FLAG_CODES: dict[FindingFlag, Code] = {
     "too_small_for_spacing": Code(value="TOO_SMALL", scheme="99MEDSEG", meaning="Too small to be measured well"),
     "low_contrast": Code(value="LOW_CONTRAST", scheme="99MEDSEG", meaning="Hardly differs from its surroundings"),
     "split_from_neighbour": Code(value="SPLIT", scheme="99MEDSEG", meaning="Parted from its neighbour by rule"),
+    "for_review": Code(value="REVIEW", scheme="99MEDSEG", meaning="Must be looked at twice"),
 }
 BEWARE = Code(value="BEWARE", scheme="99MEDSEG", meaning="Beware")
 PRESENCE = Code(value="705057003", scheme="SCT", meaning="Presence")
