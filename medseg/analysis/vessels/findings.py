@@ -18,9 +18,9 @@ from medseg.core.task import Task
 from medseg.core.volume import Volume
 
 _SCHEME = "99MEDSEG"
-_PERCENT = Code(value="DIAMETER_STENOSIS", scheme=_SCHEME, meaning="Percent diameter stenosis")
-_MINIMAL = Code(value="MINIMAL_DIAMETER", scheme=_SCHEME, meaning="Minimal lumen diameter")
-_REFERENCE = Code(value="REFERENCE_DIAMETER", scheme=_SCHEME, meaning="Reference lumen diameter")
+_PERCENT = Code(value="STENOSIS_PERCENT", scheme=_SCHEME, meaning="Percent diameter stenosis")
+_MINIMAL = Code(value="MIN_DIAMETER", scheme=_SCHEME, meaning="Minimal lumen diameter")
+_REFERENCE = Code(value="REF_DIAMETER", scheme=_SCHEME, meaning="Reference lumen diameter")
 _LENGTH = Code(value="410668003", scheme="SCT", meaning="Length")
 
 
