@@ -9,8 +9,8 @@ load but no fair picture, since windows contradict each other where nothing like
 nnU-Net as TorchScript, with the model's patch, spacing, normalisation and mirror images, its windows overlapping by
 half. Each tool runs in a process of its own, end to end: load the model, read, resample, predict, resample back, write.
 
-medseg runs twice: as the model says, and by nnU-Net's ways (logits averaged and interpolated, images by cubic splines
-without a blur), which is the run whose mask should be nnU-Net's.
+medseg runs twice: as the model says, and by nnU-Net's ways (logits averaged and interpolated, its Gaussian, images by
+cubic splines without a blur), which is the run whose mask should be nnU-Net's.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def export(model: str, folder: Path) -> None:
 
     bundle = load_bundle(find_model(Path(model)))
     spec, network = bundle.spec, trained_network(bundle)
-    window = spec.window.model_copy(update={"average": "logits"})
+    window = spec.window.model_copy(update={"average": "logits", "blend": "nnunet"})
     preparation = spec.preparation.model_copy(update={"interpolation": "cubic", "anti_alias": False})
     ways = spec.model_copy(update={"window": window, "preparation": preparation})
     save_bundle(folder / "model", spec, bundle.weights, bundle.provenance, None)

@@ -27,6 +27,8 @@ LOGIT_RANGE = 16.0
 _PLANES_AT_ONCE = 8
 """Planes of a window that a CPU works on at a time, so that intermediate results stay small."""
 
+SMALLEST_FLOAT16 = 2.0**-24
+
 Progress = Callable[[int, int], None]
 """Told how many windows are done, of how many."""
 
@@ -127,7 +129,13 @@ def planes_at_once(device: torch.device, depth: int) -> int:
 
 def blend_weights(window: SlidingWindow) -> Tensor:
     """How much each voxel of a window (i, j, k) counts where windows overlap."""
-    return gaussian_weights(window.patch) if window.blend == "gaussian" else torch.ones(window.patch)
+    match window.blend:
+        case "gaussian":
+            return gaussian_weights(window.patch)
+        case "nnunet":
+            return nnunet_weights(window.patch)
+        case "even":
+            return torch.ones(window.patch)
 
 
 def gaussian_weights(patch: Shape) -> Tensor:
@@ -138,6 +146,21 @@ def gaussian_weights(patch: Shape) -> Tensor:
         sides.append(torch.exp(-0.5 * place**2))
     weights = sides[0][:, None, None] * sides[1][None, :, None] * sides[2][None, None, :]
     return (weights / weights.max()).clamp_min(LOWEST_WEIGHT)
+
+
+def nnunet_weights(patch: Shape) -> Tensor:
+    """The blending weight of each voxel of a window (i, j, k) as nnU-Net 2.8 has it.
+
+    Its Gaussian is that of scipy, which ends at 4 standard deviations; it is kept in float16 times 10, and what is 0
+    then takes the smallest value that is not.
+    """
+    sides = []
+    for side in patch:
+        place = torch.arange(side, dtype=torch.float32) - side // 2
+        weight = torch.exp(-0.5 * (place / (side * GAUSSIAN_SIGMA)) ** 2)
+        sides.append(torch.where(place.abs() <= int(4 * side * GAUSSIAN_SIGMA + 0.5), weight, 0))
+    weights = sides[0][:, None, None] * sides[1][None, :, None] * sides[2][None, None, :]
+    return weights.clamp_min(SMALLEST_FLOAT16 / 10)
 
 
 def mean_scores(network: nn.Module, patch: Tensor, window: SlidingWindow) -> Tensor:

@@ -29,8 +29,9 @@ class SlidingWindow(BaseModel):
     mirror_axes: tuple[Axis, ...] = ()
     """Axes along which each window is also seen mirrored, and the results averaged (test-time augmentation)."""
 
-    blend: Literal["gaussian", "even"] = "gaussian"
-    """Whether a window counts less towards its border, which lacks context, or the same everywhere."""
+    blend: Literal["gaussian", "nnunet", "even"] = "gaussian"
+    """Whether a window counts less towards its border, which lacks context, or the same everywhere; "nnunet" is the
+    Gaussian of nnU-Net, about the voxel side // 2 and without a lowest weight."""
 
     average: Literal["probabilities", "logits"] = "probabilities"
     """What is averaged where windows overlap, and interpolated on the way back to the scan's grid. Between a voxel

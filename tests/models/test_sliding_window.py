@@ -5,9 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 from torch import Tensor, nn
 
-from medseg.models.sliding_window import gaussian_weights, sweep, window_starts
+from medseg.models.sliding_window import gaussian_weights, nnunet_weights, sweep, window_starts
 from medseg.models.spec import SlidingWindow
 
 CPU = torch.device("cpu")
@@ -68,6 +69,16 @@ def test_mirrored_views_cancel_what_only_the_side_explains() -> None:
     window = SlidingWindow(patch=(8, 8, 8), mirror_axes=(0,))
     scores = sweep(PlaceInWindow(), np.zeros((1, 8, 8, 8), np.float32), window, class_count=2, device=CPU)
     np.testing.assert_allclose(scores, 0.5, atol=1e-5)
+
+
+@pytest.mark.parametrize("patch", [(8, 10, 12), (9, 16, 7), (40, 56, 40)])
+def test_nnunets_weights_are_those_of_its_recipe(patch: tuple[int, int, int]) -> None:
+    point = np.zeros(patch)  # nnunetv2/inference/sliding_window_prediction.py, compute_gaussian
+    point[tuple(side // 2 for side in patch)] = 1
+    weights = ndimage.gaussian_filter(point, [side / 8 for side in patch], 0, mode="constant", cval=0)
+    weights = (weights / weights.max() * 10).astype(np.float16)
+    weights[weights == 0] = weights[weights > 0].min()
+    np.testing.assert_allclose(nnunet_weights(patch) * 10, weights.astype(np.float32), rtol=2e-3, atol=1.3e-7)
 
 
 def test_where_windows_overlap_logits_are_averaged_when_asked_for() -> None:

@@ -67,7 +67,7 @@ def in_memory(network: nn.Module, volume: Volume, window: SlidingWindow) -> NDAr
 
 
 @pytest.mark.parametrize("shape", [(19, 23, 31), (8, 30, 9), (5, 20, 6), (4, 4, 4)])
-@pytest.mark.parametrize("blend", ["gaussian", "even"])
+@pytest.mark.parametrize("blend", ["gaussian", "nnunet", "even"])
 def test_planes_along_any_axis_hold_what_the_sweep_in_memory_says(shape: Shape, blend: Any) -> None:
     window = SlidingWindow(patch=(8, 6, 10), overlap=0.5, mirror_axes=(1,), blend=blend)
     expected = in_memory(Mixed(), scan(shape), window)
