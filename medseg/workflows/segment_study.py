@@ -81,7 +81,7 @@ def segment_scans(
             _kept(task, output, keeps_all=keeps_probabilities),
         )
     first, probabilities = scans[task.channels[0].name], segmentation.probabilities
-    findings = measure_findings(segmentation.label_map, task, first.volume, probabilities)
+    findings = measure_findings(segmentation.label_map, task, first.volume, probabilities, first.series.laterality)
     with whole_folder(output) as unfinished:
         write_label_map(segmentation.label_map, unfinished / MASK)
         if keeps_probabilities and probabilities is not None:

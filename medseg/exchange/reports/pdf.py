@@ -172,10 +172,12 @@ def _table(figure: Figure, findings: Sequence[Finding]) -> float:
     present = {measured.name for finding in findings for measured in finding.measurements}
     names = [name for name in SHORT_NAMES if name in present][:MOST_MEASUREMENTS]
     units = {m.name: m.unit for finding in findings for m in finding.measurements}
-    headings = ["finding", *(_heading(name, units[name]) for name in names), "centre R A S mm"]
+    places = ["in"] if any(finding.place for finding in findings) else []
+    headings = ["finding", *places, *(_heading(name, units[name]) for name in names), "centre R A S mm"]
     rows = [
         [
             finding_name(finding),
+            *([finding.place] if places else []),
             *(_cell(finding, name) for name in names),
             " ".join(f"{round(x)}" for x in finding.centroid_mm),
         ]
