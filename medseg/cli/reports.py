@@ -16,6 +16,7 @@ class Format(StrEnum):
 
     JSON = "json"
     CSV = "csv"
+    RADIOMICS = "radiomics"
     NIFTI = "nifti"
     NRRD = "nrrd"
     PDF = "pdf"

@@ -14,6 +14,9 @@ its volume and diameters are rough; it differs from its surroundings by less tha
 its neighbour was decided by a rule, not by what is seen; it is a blockage that must be looked at twice."""
 
 
+Side = Literal["left", "right"]
+
+
 class Measurement(BaseModel):
     """A measured value with its UCUM unit, its code, and an interval where one is known.
 
@@ -33,7 +36,8 @@ class Finding(BaseModel):
     """One instance of a label in one scan.
 
     `instance` counts from 1 within its label, largest first; `centroid_mm` is in RAS+ mm; `index` is a voxel (i, j, k)
-    inside the finding on the scan's own grid, to jump to.
+    inside the finding on the scan's own grid, to jump to. `organ` is the label in which or at which it lies, `side`
+    that of the organ or of the body part imaged; None where it is not known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -44,6 +48,14 @@ class Finding(BaseModel):
     index: tuple[int, int, int]
     measurements: tuple[Measurement, ...] = ()
     flags: tuple[FindingFlag, ...] = ()
+    organ: Label | None = None
+    side: Side | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it lies, in words: "liver", "left kidney", "left"; empty where nothing is known."""
+        organ = self.organ.name.replace("_", " ") if self.organ else ""
+        return organ if self.side is None or self.side in organ else f"{self.side} {organ}".strip()
 
     def value(self, name: str) -> float | None:
         """The value of the measurement of that name, None where it was not measured."""

@@ -23,7 +23,10 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One acquisition of a study and the files it was read from."""
+    """One acquisition of a study and the files it was read from.
+
+    `laterality` is the side of a paired body part that was imaged: L, R, B or U as in DICOM (PS3.3 C.7.3.1), or empty.
+    """
 
     study: Study
     modality: Modality
@@ -31,6 +34,7 @@ class Series:
     description: str = ""
     body_part: str = ""
     files: tuple[Path, ...] = ()
+    laterality: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,12 +139,14 @@ def _write(found: FollowUp, studies: Sequence[OpenedStudy], output: Path) -> Non
     newest = max(study.report.created for study in studies if study.report is not None)
     first = studies[0].report
     title = f"Course: {first.task.title if first else ''}"
+    named = studies[-1].series.study
+    patient = " · ".join(part for part in (named.patient_name.replace("^", " ").strip(), named.patient_id) if part)
     with whole_folder(output) as unfinished:
         text = json.dumps(content, indent=1, default=_plain)
         (unfinished / COURSE).write_text(text, encoding="utf-8")
         with (unfinished / CHANGES).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(_change_rows(found))
-        write_course_pdf(found.course, title, unfinished / PAGE, created=newest)
+        write_course_pdf(found.course, title, unfinished / PAGE, created=newest, patient=patient)
 
 
 def _model(study: OpenedStudy) -> str:

@@ -136,7 +136,8 @@ def measured(opened: OpenedStudy) -> OpenedStudy:
     """The study with the findings of its report measured anew on the mask it has now."""
     if opened.report is None or opened.label_map is None:
         return opened
-    findings = measure_findings(opened.label_map, opened.report.task, opened.volume)
+    laterality = opened.report.series.laterality
+    findings = measure_findings(opened.label_map, opened.report.task, opened.volume, laterality=laterality)
     return replace(opened, report=opened.report.model_copy(update={"findings": findings}))
 
 

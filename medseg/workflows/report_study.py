@@ -161,7 +161,8 @@ def _reviewed(
         return label_map, report
     corrected = reviews.mask(stands.correction, report.task.label_schema)
     label_map = LabelMap(corrected.array, volume.geometry, corrected.schema)
-    return label_map, report.model_copy(update={"findings": measure_findings(label_map, report.task, volume)})
+    findings = measure_findings(label_map, report.task, volume, laterality=report.series.laterality)
+    return label_map, report.model_copy(update={"findings": findings})
 
 
 def finding_numbers(label_map: LabelMap, report: Report) -> NDArray[np.uint16]:

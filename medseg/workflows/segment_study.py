@@ -23,7 +23,6 @@ from medseg.core.findings import Finding
 from medseg.core.label_map import LabelMap
 from medseg.core.report import ModelIdentity, Report
 from medseg.core.task import Task
-from medseg.core.volume import Volume
 from medseg.exchange.probabilities import write_probabilities
 from medseg.exchange.read_channel import read_channel
 from medseg.exchange.reports.findings_csv import write_findings_csv
@@ -94,7 +93,7 @@ def segment_scans(
             _kept(task, output, keeps_all=keeps_probabilities),
         )
     first, probabilities = scans[task.channels[0].name], segmentation.probabilities
-    seen = _look(segmentation, task, first.volume, progress)
+    seen = _look(segmentation, task, first, progress)
     with whole_folder(output) as unfinished:
         write_label_map(seen.label_map, unfinished / MASK)
         if seen.vessels is not None:
@@ -129,10 +128,11 @@ class _Seen:
     vessels: VesselAnalysis | None = None
 
 
-def _look(segmentation: Segmentation, task: Task, image: Volume, progress: Progress) -> _Seen:
+def _look(segmentation: Segmentation, task: Task, scan: Scan, progress: Progress) -> _Seen:
     """Measure what was found, and look for blockages where the task asks for them."""
     probabilities = segmentation.probabilities
-    findings = measure_findings(segmentation.label_map, task, image, probabilities)
+    image = scan.volume
+    findings = measure_findings(segmentation.label_map, task, image, probabilities, scan.series.laterality)
     if "blockages" not in task.measurements or probabilities is None:
         return _Seen(task, segmentation.label_map, findings)
     progress("Looking for blockages", 0, 1)

@@ -12,6 +12,7 @@ from medseg.analysis.quantification.confidence import confidence_of
 from medseg.analysis.quantification.diameters import axial_diameters, maximum_diameter_mm
 from medseg.analysis.quantification.intensity import contrast_to_noise, intensity_of, peak_of
 from medseg.analysis.quantification.lesions import Instance, each_instance
+from medseg.analysis.quantification.location import SIDES, organ_of, side_of
 from medseg.analysis.quantification.shape import shape_of
 from medseg.core.errors import InputError
 from medseg.core.findings import Finding, FindingFlag, Measurement
@@ -32,12 +33,14 @@ def measure_findings(
     task: Task,
     volume: Volume | None = None,
     probabilities: Probabilities | None = None,
+    laterality: str = "",
 ) -> tuple[Finding, ...]:
     """The findings of a mask, in order of the task's labels, with the measurements that the task asks for.
 
     An organ or a vessel is one finding; of a counted label (lesion, blockage) each instance is one, largest first. An
     empty mask has none. Diameters, shape and confidence are measured of counted labels only. Intensity needs the
     volume, uptake a volume in SUV, confidence the model's probability of the label; what is lacking is left out.
+    A counted finding is told in which organ of the mask it lies; `laterality` is the side that was imaged (L or R).
     Raises InputError where the mask's labels are not the task's, GeometryError where mask and images are on different
     grids.
     """
@@ -53,15 +56,17 @@ def measure_findings(
         label_map.geometry.require_same(probability.geometry, f"the mask and the probability of {name}")
     if probabilities.agreement is not None:
         label_map.geometry.require_same(probabilities.agreement.geometry, "the mask and the agreement of the answers")
-    return tuple(
+    findings = (
         _finding(instance, label_map, task, volume, probabilities) for instance in each_instance(label_map, task)
     )
+    return tuple(finding.model_copy(update={"side": finding.side or SIDES.get(laterality)}) for finding in findings)
 
 
 def _finding(
     instance: Instance, label_map: LabelMap, task: Task, volume: Volume | None, probabilities: Probabilities
 ) -> Finding:
     component, geometry = instance.component, label_map.geometry
+    organ = organ_of(component, label_map, task) if instance.label.is_counted else None
     middle = sum(part.sum(axis=0) for part in component.indices_in_parts()) / component.voxel_count
     x, y, z = geometry.world(middle).tolist()
     measurements = [*_size(instance, label_map, task, probabilities)]
@@ -74,6 +79,8 @@ def _finding(
         index=_nearest_voxel(component, geometry, middle),
         measurements=tuple(measurements),
         flags=tuple(_flags(instance, label_map, volume if "intensity" in task.measurements else None)),
+        organ=organ,
+        side=side_of(organ or instance.label),
     )
 
 

@@ -168,6 +168,7 @@ def _series_noun(frames: tuple[Frame, ...], modality: Modality, phase: Phase) ->
         series_uid=file.said("SeriesInstanceUID"),
         description=f"{description} [{phase.name}]" if phase.name else description,
         body_part=file.said("BodyPartExamined"),
+        laterality=file.said("Laterality") or file.said("ImageLaterality"),
         files=tuple(dict.fromkeys(frame.file.path for frame in frames)),
     )
 

@@ -20,14 +20,15 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#
 """Okabe and Ito's colours, which colour-blind readers tell apart."""
 
 
-def write_course_pdf(course: Course, title: str, path: Path, *, created: datetime) -> None:
+def write_course_pdf(course: Course, title: str, path: Path, *, created: datetime, patient: str = "") -> None:
     """One A4 page of a course; it appears whole or not at all, and the same course gives the same bytes.
 
-    Raises InputError where the page cannot be written.
+    `patient` is how the page names the patient. Raises InputError where the page cannot be written.
     """
     figure = Figure(figsize=A4_INCHES)
     counts = f"{len(course.dates)} scans, {len(course.tracks)} lesions"
-    heading(figure, title, (counts,), (f"made {created:%Y-%m-%d %H:%M} UTC",))
+    made = f"made {created:%Y-%m-%d %H:%M} UTC"
+    heading(figure, title, (patient or "patient not named in the scans", counts), (made, ""))
     _draw(figure.add_axes((0.10, 0.66, 0.38, 0.235)), course, "longest axial diameter (mm)", "diameters_mm")
     _draw(figure.add_axes((0.56, 0.66, 0.38, 0.235)), course, "volume (ml)", "volumes_ml")
     bottom = _lesion_table(figure, course, 0.61)
@@ -80,11 +81,13 @@ def _draw(axes: Axes, course: Course, what: str, field: str) -> None:
     axes.tick_params(labelsize=7)
     axes.set_xlabel(along, fontsize=8)
     axes.set_title(what, fontsize=8.5)
+    axes.set_axisbelow(True)
     axes.grid(visible=True, linewidth=0.3)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     if field == "diameters_mm":
-        axes.legend(fontsize=6, frameon=False, ncols=2, loc="upper right")
+        legend = axes.legend(fontsize=6, ncols=2, loc="best", framealpha=0.85, edgecolor="none")
+        legend.set_zorder(1)  # under the lines: what it covers stays seen
 
 
 def _lesion_table(figure: Figure, course: Course, top: float) -> float:
@@ -120,7 +123,7 @@ def _response_table(figure: Figure, course: Course, top: float) -> None:
             [
                 when.isoformat() if when else f"scan {response.visit + 1}",
                 f"{target.sum_mm:.1f} mm" if target and target.sum_mm is not None else "–",
-                *(f"{change:+.0f} %" if change is not None else "–" for change in changes),
+                *(f"{change:+.1f} %" if change is not None else "–" for change in changes),
                 target.category if target else "–",
                 ", ".join(name.replace("_", " ") for name in response.new_lesions)[:28] or "none",
                 response.overall,

@@ -11,7 +11,7 @@ from medseg.core.report import Report
 HEADER = (
     *("label", "instance", "measurement", "value", "unit", "lower_95", "upper_95", "code", "code_scheme"),
     *("centroid_x_mm", "centroid_y_mm", "centroid_z_mm", "voxel_i", "voxel_j", "voxel_k"),
-    *("flags", "outlined_by", "decision", "reader", "decided"),
+    *("organ", "side", "flags", "outlined_by", "decision", "reader", "decided"),
 )
 """Centroids are in RAS+ mm, voxels on the scan's own grid, units in UCUM, flags apart by spaces; `outlined_by` is the
 model, or the reader who corrected the mask; the decision is a reader's on the whole mask, its moment in UTC."""
@@ -33,6 +33,7 @@ def write_findings_csv(report: Report, path: Path) -> None:
                     [
                         *(finding.label.name, finding.instance, measured.name, f"{measured.value:.6g}", measured.unit),
                         *(lower, upper, measured.code.value, measured.code.scheme, *place),
-                        *(" ".join(finding.flags), outlined_by, *verdict),
+                        *(finding.organ.name if finding.organ else "", finding.side or "", " ".join(finding.flags)),
+                        *(outlined_by, *verdict),
                     ]
                 )

@@ -33,6 +33,7 @@ from medseg.exchange.read import read_label_map
 from medseg.exchange.reports.findings_csv import write_findings_csv
 from medseg.exchange.reports.key_images import key_images
 from medseg.exchange.reports.pdf import finding_name, write_report_pdf
+from medseg.exchange.reports.radiomics import write_radiomics_csv
 from medseg.exchange.write import write_label_map
 
 
@@ -134,6 +135,10 @@ def _write_csv(result: Result, folder: Path) -> None:
         raise InputError(f"{path.name} was read back and holds other numbers. It was not delivered; this is a bug.")
 
 
+def _write_radiomics(result: Result, folder: Path) -> None:
+    write_radiomics_csv(result.report, result.volume, result.numbers, folder / WRITERS["radiomics"].file)
+
+
 def _mask_writer(name: str) -> Callable[[Result, Path], None]:
     def write(result: Result, folder: Path) -> None:
         path = folder / WRITERS[name].file
@@ -196,6 +201,7 @@ def _write_dicom_pictures(result: Result, folder: Path) -> None:
 WRITERS: Mapping[str, Writer] = {
     "json": Writer("report.json", _write_json, is_dicom=False),
     "csv": Writer("findings.csv", _write_csv, is_dicom=False),
+    "radiomics": Writer("radiomics.csv", _write_radiomics, is_dicom=False),
     "nifti": Writer("segmentation.nii.gz", _mask_writer("nifti"), is_dicom=False),
     "nrrd": Writer("segmentation.nrrd", _mask_writer("nrrd"), is_dicom=False),
     "pdf": Writer("report.pdf", _write_pdf, is_dicom=False),

@@ -22,7 +22,7 @@ from medseg.imaging import slices
 MOST_ROWS = 11
 """Findings that fit in the table; the rest are counted, and stand in the CSV file."""
 
-MOST_MEASUREMENTS = 8
+MOST_MEASUREMENTS = 10
 UNCHECKED = "Outlines and numbers were made by a program and not checked."
 MOST_NOTES = 4
 
@@ -86,7 +86,7 @@ def write_report_pdf(report: Report, volume: Volume, label_map: LabelMap, path: 
 def _header(figure: Figure, report: Report) -> None:
     study, series = report.series.study, report.series
     who = " · ".join(
-        part for part in (study.patient_name.replace("^", " ").strip(), study.patient_id, study.date) if part
+        part for part in (study.patient_name.replace("^", " ").strip(), study.patient_id, _day(study.date)) if part
     )
     what = " · ".join(
         part for part in (series.modality, study.description, series.description, series.body_part) if part
@@ -94,6 +94,11 @@ def _header(figure: Figure, report: Report) -> None:
     model = f"model {report.model.name} ({report.model.sha256[:12]}), medseg {report.model.medseg_version}"
     made = f"made {report.created:%Y-%m-%d %H:%M} UTC in {report.duration_s:.0f} s"
     heading(figure, report.task.title, (who or "patient not named in the scan", what), (model, made))
+
+
+def _day(date: str) -> str:
+    """A DICOM date as people write it; anything else as it is."""
+    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if len(date) == 8 and date.isdigit() else date
 
 
 def _pictures(figure: Figure, report: Report, volume: Volume, label_map: LabelMap) -> None:
@@ -168,17 +173,21 @@ def _table(figure: Figure, findings: Sequence[Finding]) -> float:
     present = {measured.name for finding in findings for measured in finding.measurements}
     names = [name for name in SHORT_NAMES if name in present][:MOST_MEASUREMENTS]
     units = {m.name: m.unit for finding in findings for m in finding.measurements}
-    headings = ["finding", *(_heading(name, units[name]) for name in names), "centre R A S mm"]
+    places = ["in"] if any(finding.place for finding in findings) else []
+    headings = ["finding", *places, *(_heading(name, units[name]) for name in names), "centre R A S mm"]
     rows = [
         [
             finding_name(finding),
+            *([finding.place] if places else []),
             *(_cell(finding, name) for name in names),
             " ".join(f"{round(x)}" for x in finding.centroid_mm),
         ]
         for finding in findings[:MOST_ROWS]
     ]
     colours = [_dark([part / 255 for part in finding.label.colour]) for finding in findings[:MOST_ROWS]]
-    bottom = table(figure, headings, rows, top, colours=colours) - 0.015
+    bottom = table(figure, headings, rows, top, colours=colours) - 0.006
+    write(figure, 0.06, bottom, _table_note(findings), size=6.5, color="0.35")
+    bottom -= 0.018
     if len(findings) > MOST_ROWS:
         more = len(findings) - MOST_ROWS
         write(
@@ -186,6 +195,18 @@ def _table(figure: Figure, findings: Sequence[Finding]) -> float:
         )
         bottom -= 0.015
     return bottom
+
+
+def _table_note(findings: Sequence[Finding]) -> str:
+    """What the numbers of the table mean, as far as they need words."""
+    measured = [one for finding in findings for one in finding.measurements]
+    names = {one.name for one in measured}
+    said = ["In brackets: 95 % interval."] if any(one.interval for one in measured) else []
+    if "mean_probability" in names:
+        said.append("Probability: mean over the finding's voxels.")
+    if "agreement" in names:
+        said.append("Agreement: mean share of the model's answers that say the same of a voxel.")
+    return " ".join(said)
 
 
 def _notes(figure: Figure, report: Report, top: float) -> None:

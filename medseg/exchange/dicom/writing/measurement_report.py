@@ -172,7 +172,7 @@ def _group(
         finding_type=concept(finding.label.code),
         finding_category=concept(finding.label.category),
         algorithm_id=_algorithm(source),
-        finding_sites=list(_sites(finding.label)) or None,
+        finding_sites=list(_sites(finding.organ or finding.label)) or None,
         measurements=[_measurement(measured) for measured in finding.measurements] or None,
         qualitative_evaluations=[
             highdicom.sr.QualitativeEvaluation(name=concept(BEWARE), value=concept(FLAG_CODES[flag]))
