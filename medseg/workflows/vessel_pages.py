@@ -53,8 +53,8 @@ def _first_page(analysis: VesselAnalysis, title: str, created: datetime) -> Figu
     counts = f"blockages: {len(report.confident)} confident, {review} for review; {grade}"
     length = f"{len(report.branches)} branches, {report.length_mm / 1000:.2f} m assessed"
     _head(figure, title, counts, length, created)
-    for left, axes_of, letters in ((0.06, (0, 2), ("R", "L", "H", "F")), (0.53, (1, 2), ("A", "P", "H", "F"))):
-        _tree(figure.add_axes((left, 0.50, 0.41, 0.38)), analysis, axes_of, letters)
+    for left, axes_of, letters in ((0.095, (0, 2), ("R", "L", "H", "F")), (0.565, (1, 2), ("A", "P", "H", "F"))):
+        _tree(figure.add_axes((left, 0.50, 0.375, 0.38)), analysis, axes_of, letters)
     bottom = _blockage_table(figure, report, 0.47)
     notes = [*([report.not_assessable] if report.not_assessable else []), *report.warnings]
     notes += [f"{b.number}: {', '.join(b.reasons)}" for b in report.blockages[:MOST_ROWS] if b.reasons]

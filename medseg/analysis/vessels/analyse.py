@@ -210,10 +210,10 @@ def _branch_report(tree: VesselTree, lumens: Lumens, index: int, vessel: Volume)
 def _blockage(number: int, dip: Dip, source: Source, lumens: Lumens, spacing_mm: float) -> Blockage:
     lumen = lumens.profiles[dip.branch]
     x, y, z = (float(np.interp(dip.position_mm, lumen.arc_mm, lumen.points_mm[:, axis])) for axis in range(3))
-    confidence, reasons = _confidence(dip, source)
+    measured = "image and mask" if source == "image" and not lumens.is_told_by_map else source
+    confidence, reasons = _confidence(dip, measured)
     kind = _kind(dip)
     minimal_mm, percent = (0.0, 100.0) if kind == "occlusion" else (2 * dip.radius_mm, 100 * dip.depth)
-    measured = "image and mask" if source == "image" and not lumens.is_told_by_map else source
     return Blockage(
         number=number,
         branch=dip.branch,
@@ -248,7 +248,7 @@ def _kind(dip: Dip) -> Kind:
     return "occlusion" if dip.closed_mm >= CLOSED_LENGTH_MM else "subtotal or occluded"
 
 
-def _confidence(dip: Dip, source: Source) -> tuple[Confidence, tuple[str, ...]]:
+def _confidence(dip: Dip, source: str) -> tuple[Confidence, tuple[str, ...]]:
     reasons = []
     if source == "mask":
         reasons.append("measured on a hard mask")
@@ -264,6 +264,6 @@ def _confidence(dip: Dip, source: Source) -> tuple[Confidence, tuple[str, ...]]:
         reasons.append(f"the vessel beside it is not round (misfit {100 * dip.beside_misfit:.0f} % of the contrast)")
     if dip.gap_mm > 0:
         reasons.append(f"across a gap of {dip.gap_mm:.1f} mm in the vessel map")
-    if source == "image" and dip.is_calcified:
+    if source == "image and mask" and dip.is_calcified:
         reasons.append("calcified: the lumen beside calcium is hard to see")
     return ("review" if reasons else "confident"), tuple(reasons)
