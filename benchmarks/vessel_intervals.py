@@ -1,8 +1,7 @@
 """The widths of the intervals: fitted to how far off made vessels were measured, and checked on others.
 
-    python benchmarks/vessels.py measure tuning.jsonl --first 200 --studies 24 --ways "soft map, ideal" \\
-        "image, ideal map" "image, hard mask" "hard mask"
-    python benchmarks/vessel_intervals.py fit tuning.jsonl        # writes medseg/analysis/vessels/interval_widths.json
+    python benchmarks/vessels.py measure tuning.jsonl --first 300 --studies 50 --edge 160
+    python benchmarks/vessel_intervals.py fit tuning.jsonl        # writes interval_widths.json beside uncertainty.py
     python benchmarks/vessel_intervals.py check test.jsonl        # how many truths of another set the intervals hold
 
 Fit to seeds below 1000 only, check on others.
@@ -17,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import vessels
 
-from medseg.analysis.vessels import uncertainty
-from medseg.analysis.vessels.report import Blockage
-from medseg.analysis.vessels.uncertainty import Widths, condition_of
-from medseg.datasets.phantoms.vessel_truth import VesselLesionTruth
+from medseg.analysis.vessels.findings import uncertainty
+from medseg.analysis.vessels.findings.report import Blockage
+from medseg.analysis.vessels.findings.uncertainty import Widths, condition_of
+from medseg.datasets.phantoms.vessels.truth import VesselLesionTruth
 
 SOURCES = {
     "soft map, ideal": "probabilities",

@@ -21,7 +21,7 @@ from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.datasets.phantoms.acquisition import Acquisition
-from medseg.datasets.phantoms.narrowing import Cut, narrowed
+from medseg.datasets.phantoms.vessels.narrowing import Cut, narrowed
 from medseg.exchange.read import read_scan
 
 SPL_VESSELS = {

@@ -14,8 +14,8 @@ import numpy as np
 import vessels
 
 from medseg.datasets.phantoms.tubes import Tube, resampled
-from medseg.datasets.phantoms.vessel_study import make_vessel_study, vessel_grid
-from medseg.datasets.phantoms.vessel_tree import GrownBranch
+from medseg.datasets.phantoms.vessels.study import make_vessel_study, vessel_grid
+from medseg.datasets.phantoms.vessels.tree import GrownBranch
 
 ROOT_RADIUS_MM = 2.4
 LEAST_RADIUS_MM = 1.05

@@ -19,7 +19,7 @@ import numpy as np
 
 from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
 from medseg.analysis.vessels.classical import classical_map
-from medseg.analysis.vessels.report import Blockage, VesselKind, VesselReport
+from medseg.analysis.vessels.findings.report import Blockage, VesselKind, VesselReport
 from medseg.analysis.vessels.tree_text import tree_as_csv, tree_as_swc, tree_as_vtk
 from medseg.core.atomic import require_writable, whole_folder
 from medseg.core.errors import InputError

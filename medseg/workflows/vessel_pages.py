@@ -12,8 +12,8 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from medseg.analysis.vessels.analyse import VesselAnalysis
+from medseg.analysis.vessels.findings.report import Blockage, VesselReport
 from medseg.analysis.vessels.planar_reformation import cross_sections, straightened
-from medseg.analysis.vessels.report import Blockage, VesselReport
 from medseg.core.atomic import whole_file
 from medseg.core.report import NOT_FOR_DIAGNOSIS
 from medseg.core.volume import Volume

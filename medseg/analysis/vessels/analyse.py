@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from skimage.filters import apply_hysteresis_threshold
 
-from medseg.analysis.vessels.assessability import LEAST_CONTRAST_TO_NOISE, why_not
-from medseg.analysis.vessels.blockage_mask import blockage_mask
-from medseg.analysis.vessels.bridging import bridge_gaps
-from medseg.analysis.vessels.grading import CadRads, study_cad_rads
-from medseg.analysis.vessels.levels import SoftMap, contrast_to_noise
-from medseg.analysis.vessels.lumen import Lumens, measure_lumens
-from medseg.analysis.vessels.report import (
+from medseg.analysis.vessels.findings.assessability import LEAST_CONTRAST_TO_NOISE, why_not
+from medseg.analysis.vessels.findings.blockage_mask import blockage_mask
+from medseg.analysis.vessels.findings.dips import CLOSED_LENGTH_MM, CLOSED_MM, Dip, find_dips
+from medseg.analysis.vessels.findings.grading import CadRads, study_cad_rads
+from medseg.analysis.vessels.findings.report import (
     Blockage,
     BranchReport,
     Confidence,
@@ -24,11 +22,13 @@ from medseg.analysis.vessels.report import (
     VesselKind,
     VesselReport,
 )
-from medseg.analysis.vessels.skeleton import skeleton_graph
-from medseg.analysis.vessels.stenosis import CLOSED_LENGTH_MM, CLOSED_MM, Dip, find_dips
-from medseg.analysis.vessels.tree import VesselTree, tree_of
-from medseg.analysis.vessels.uncertainty import diameter_interval, percent_interval
-from medseg.analysis.vessels.veins import open_lumens, with_holes_filled
+from medseg.analysis.vessels.findings.uncertainty import diameter_interval, percent_interval
+from medseg.analysis.vessels.lumen.levels import SoftMap, contrast_to_noise
+from medseg.analysis.vessels.lumen.profiles import Lumens, measure_lumens
+from medseg.analysis.vessels.lumen.veins import open_lumens, with_holes_filled
+from medseg.analysis.vessels.tree.branches import VesselTree, tree_of
+from medseg.analysis.vessels.tree.bridging import bridge_gaps
+from medseg.analysis.vessels.tree.skeleton import skeleton_graph
 from medseg.core.errors import InputError
 from medseg.core.volume import Volume
 

@@ -13,8 +13,8 @@ from medseg.core.volume import Volume
 from medseg.datasets.phantoms.acquisition import Acquisition
 from medseg.datasets.phantoms.anatomy import narrowing_profile, rotation
 from medseg.datasets.phantoms.tubes import Tube, bezier
-from medseg.datasets.phantoms.vessel_coverage import vessel_coverage
-from medseg.datasets.phantoms.vessel_lesions import DiseasedBranch
+from medseg.datasets.phantoms.vessels.coverage import vessel_coverage
+from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
 
 POINT_SPREAD_MM = 0.4
 

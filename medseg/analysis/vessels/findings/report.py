@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medseg.analysis.vessels.grading import CadRads, Nascet, area_percent, cad_rads, nascet, nascet_percent
+from medseg.analysis.vessels.findings.grading import CadRads, Nascet, area_percent, cad_rads, nascet, nascet_percent
 
 Source = Literal["probabilities", "image", "mask"]
 Kind = Literal["stenosis", "filling defect", "subtotal or occluded", "occlusion"]

@@ -19,11 +19,11 @@ from medseg.datasets.phantoms.acquisition import Acquisition
 from medseg.datasets.phantoms.shapes import Points
 from medseg.datasets.phantoms.truth import BranchTruth, Point
 from medseg.datasets.phantoms.tubes import Tube
-from medseg.datasets.phantoms.vessel_coverage import VesselCoverage, vessel_coverage
-from medseg.datasets.phantoms.vessel_lesions import Disease, DiseasedBranch, diseased
-from medseg.datasets.phantoms.vessel_surroundings import paint_surroundings, uneven_tissue
-from medseg.datasets.phantoms.vessel_tree import GrownBranch, Likeness, grow_tree, style_of
-from medseg.datasets.phantoms.vessel_truth import VesselTruth
+from medseg.datasets.phantoms.vessels.coverage import VesselCoverage, vessel_coverage
+from medseg.datasets.phantoms.vessels.lesions import Disease, DiseasedBranch, diseased
+from medseg.datasets.phantoms.vessels.surroundings import paint_surroundings, uneven_tissue
+from medseg.datasets.phantoms.vessels.tree import GrownBranch, Likeness, grow_tree, style_of
+from medseg.datasets.phantoms.vessels.truth import VesselTruth
 
 PLAQUE_HU = 45.0
 

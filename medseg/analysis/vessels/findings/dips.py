@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, median_filter
 
-from medseg.analysis.vessels.lumen import LumenProfile
-from medseg.analysis.vessels.tree import VesselBranch, VesselTree
+from medseg.analysis.vessels.lumen.profiles import LumenProfile
+from medseg.analysis.vessels.tree.branches import VesselBranch, VesselTree
 
 LEAST_DEPTH = 0.17
 """Shallower dips of the diameter are irregularity, not disease: CAD-RADS starts to name a stenosis at 25 %."""
