@@ -155,11 +155,23 @@ def vessels(
     classical: Annotated[
         bool, typer.Option("--classical", help="MAP is the scan itself: take its bright tubes for vessels.")
     ] = False,
+    left_ostium: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            "--left-ostium", help="x y z (RAS+ mm) where the left coronary artery starts; names its segments."
+        ),
+    ] = None,
+    right_ostium: Annotated[
+        tuple[float, float, float] | None, typer.Option("--right-ostium", help="The same of the right coronary artery.")
+    ] = None,
 ) -> None:
     """Find, count and grade blockages of vessels: tree, percentages with intervals, CAD-RADS and NASCET, pictures."""
+    from medseg.analysis.vessels.findings.segments import Ostia
     from medseg.core.report import NOT_FOR_DIAGNOSIS
     from medseg.workflows.find_blockages import find_blockages
 
+    if (left_ostium is None) != (right_ostium is None):
+        raise InputError("segments are named from both ostia: give --left-ostium and --right-ostium, or neither")
     with shown_progress() as progress:
         report = find_blockages(
             vessel,
@@ -169,11 +181,12 @@ def vessels(
             prefer_image=prefer_image,
             kind=kind,
             is_scan=classical,
+            ostia=Ostia(left_ostium, right_ostium) if left_ostium and right_ostium else None,
             progress=progress,
         )
     rows = [
         (
-            *(f"{b.number}", f"{b.branch}", b.kind, f"{b.diameter_percent:.0f}"),
+            *(f"{b.number}", report.branch_name(b.branch), b.kind, f"{b.diameter_percent:.0f}"),
             *(
                 f"{b.interval[0]:.0f} to {b.interval[1]:.0f}",
                 b.cad_rads if report.cad_rads else "",

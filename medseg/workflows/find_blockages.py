@@ -20,6 +20,7 @@ import numpy as np
 from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
 from medseg.analysis.vessels.classical import classical_map
 from medseg.analysis.vessels.findings.report import Blockage, VesselKind, VesselReport
+from medseg.analysis.vessels.findings.segments import Ostia
 from medseg.analysis.vessels.tree_text import tree_as_csv, tree_as_swc, tree_as_vtk
 from medseg.core.atomic import require_writable, whole_folder
 from medseg.core.errors import InputError
@@ -43,11 +44,13 @@ def find_blockages(
     prefer_image: bool = False,
     kind: VesselKind = "artery",
     is_scan: bool = False,
+    ostia: Ostia | None = None,
     progress: Progress = silent,
 ) -> VesselReport:
     """The report on the vessels in a map of probabilities or a mask, after the output folder was written.
 
     With `is_scan` the first path holds no map but the scan itself: bright tubes in it are taken for vessels.
+    With the `ostia` of both coronary arteries (RAS+ mm) their segments are named.
 
     `labels` are the values of a mask that are vessel; they are needed where it holds more than 0 and 1. Calibres come
     from the probabilities, from the `image` where the map is a mask or `prefer_image` is set. In a "vein" clots are
@@ -67,7 +70,7 @@ def find_blockages(
     scan = read_scan(image).volume if image is not None else first if is_scan else None
     progress("Reading", 1, 1)
     progress("Analysing", 0, 1)
-    analysis = analyse_vessels(soft, scan, prefer_image=prefer_image or is_scan, kind=kind)
+    analysis = analyse_vessels(soft, scan, prefer_image=prefer_image or is_scan, kind=kind, ostia=ostia)
     progress("Analysing", 1, 1)
     _write(analysis, scan if scan is not None else soft, f"Vessels of {(image or vessel).name}", output)
     return analysis.report
@@ -109,7 +112,17 @@ def _write(analysis: VesselAnalysis, shown: Volume, title: str, output: Path) ->
 
 def _rows(report: VesselReport) -> list[list[object]]:
     names = [
-        *("number", "branch", "kind", "confidence", "diameter_percent", "low_percent", "high_percent", "area_percent"),
+        *(
+            "number",
+            "branch",
+            "segment",
+            "kind",
+            "confidence",
+            "diameter_percent",
+            "low_percent",
+            "high_percent",
+            "area_percent",
+        ),
         *(
             "cad_rads",
             "nascet_percent",
@@ -124,10 +137,11 @@ def _rows(report: VesselReport) -> list[list[object]]:
         *("is_calcified", "position_mm", "x_mm", "y_mm", "z_mm", "reasons"),
     ]
     rows: list[list[object]] = [list(names)]
+    segments = {branch.index: branch.segment for branch in report.branches}
     for b in report.blockages:
         rows.append(
             [
-                *(b.number, b.branch, b.kind, b.confidence, f"{b.diameter_percent:.1f}"),
+                *(b.number, b.branch, segments[b.branch] or "", b.kind, b.confidence, f"{b.diameter_percent:.1f}"),
                 *(f"{b.interval[0]:.1f}", f"{b.interval[1]:.1f}", f"{b.area_percent:.1f}"),
                 *(_grades(b) if report.vessels == "artery" else ("", "", "")),
                 *(f"{b.minimal_diameter_mm:.2f}", *(f"{d:.2f}" for d in b.diameter_interval_mm)),

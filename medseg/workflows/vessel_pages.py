@@ -127,7 +127,7 @@ def _blockage_table(figure: Figure, report: VesselReport, top: float) -> float:
         sizes = (b.minimal_diameter_mm, b.reference_diameter_mm, b.length_mm)
         rows.append(
             [
-                *(f"{b.number}", f"{b.branch}", f"{b.kind}{', calcified' if b.is_calcified else ''}"),
+                *(f"{b.number}", report.branch_name(b.branch), f"{b.kind}{', calcified' if b.is_calcified else ''}"),
                 *(f"{b.diameter_percent:.0f}", f"{b.interval[0]:.0f} to {b.interval[1]:.0f}"),
                 *(
                     f"{b.area_percent:.0f}",
@@ -180,7 +180,7 @@ def _unrolled(figure: Figure, analysis: VesselAnalysis, shown: Volume, blockage:
     graph.plot([blockage.position_mm], [blockage.minimal_diameter_mm], marker="v", color=_colour(blockage))
     graph.set_ylim(bottom=0)
     graph.set_ylabel("diameter mm", fontsize=7)
-    graph.set_xlabel(f"mm along branch {blockage.branch}", fontsize=7)
+    graph.set_xlabel(f"mm along branch {analysis.report.branch_name(blockage.branch)}", fontsize=7)
     graph.axvspan(blockage.start_mm, blockage.stop_mm, color=_colour(blockage), alpha=0.15)
     for axes in (picture, graph):
         for edge_mm in (blockage.start_mm, blockage.stop_mm):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from medseg.analysis.vessels.findings.report import (
     VesselKind,
     VesselReport,
 )
+from medseg.analysis.vessels.findings.segments import Ostia, Segment, coronary_segments
 from medseg.analysis.vessels.findings.uncertainty import diameter_interval, percent_interval
 from medseg.analysis.vessels.lumen.levels import SoftMap, contrast_to_noise
 from medseg.analysis.vessels.lumen.profiles import Lumens, measure_lumens
@@ -35,6 +37,9 @@ from medseg.core.volume import Volume
 DEFECT: Kind = "filling defect"
 DEFECT_WIDTH = 0.8
 """A vein at a clot is at least this share as wide as beside it; a narrowed one is not."""
+
+SEVERE_PERCENT = 70
+"""What CAD-RADS 4B counts in three vessels."""
 
 OPEN_SHARE = 0.5
 """What is painted of a clot is where less than this is open."""
@@ -76,13 +81,15 @@ def analyse_vessels(
     point_spread_mm: float | None = None,
     prefer_image: bool = False,
     kind: VesselKind = "artery",
+    ostia: Ostia | None = None,
 ) -> VesselAnalysis:
     """The vessels of a scan: tree, lumen and blockages.
 
     `vessel` is a map of probabilities 0 to 1, or a hard mask of 0 and 1. Calibres come from the probabilities; from
     the `image` where the map is hard or `prefer_image` is set; from a hard mask alone only roughly, and every blockage
     is then for review. Without `point_spread_mm` the blur is estimated from the wide vessels. In a "vein" clots are
-    looked for too: holes in the lumen count as vein that is not open.
+    looked for too: holes in the lumen count as vein that is not open. With the `ostia` of both coronary arteries their
+    segments are named.
 
     An empty or unusable map gives a report that says why; it invents no percentage. Raises InputError when the map is
     not between 0 and 1, GeometryError when map and image are on different grids.
@@ -116,7 +123,8 @@ def analyse_vessels(
         return _reported(source, kind, vessel, tree, *open_lumens(tree, outer, measured))
     is_soft = measured.is_image and _is_soft(soft)
     lumens = measure_lumens(tree, measured, point_spread_mm, soft if is_soft else None)
-    return _reported(source, kind, vessel, tree, lumens, lumens)
+    analysis = _reported(source, kind, vessel, tree, lumens, lumens)
+    return analysis if ostia is None else _with_segments(analysis, coronary_segments(tree, ostia))
 
 
 def _source(soft: NDArray[np.float32], image: Volume | None, prefer_image: bool) -> Source:
@@ -185,6 +193,29 @@ def _reported(
     if kind == "vein":
         painted[(vessel.array > OPEN_SHARE) & np.isin(painted, [b.number for b in blockages if b.kind == DEFECT])] = 0
     return VesselAnalysis(report, tree, lumens, painted)
+
+
+def _with_segments(analysis: VesselAnalysis, segments: Mapping[int, Segment]) -> VesselAnalysis:
+    """The analysis with named branches, and with what CAD-RADS says of the left main and of three vessels."""
+    report = analysis.report
+    branches = tuple(
+        branch.model_copy(update={"segment": segments[branch.index].name}) if branch.index in segments else branch
+        for branch in report.branches
+    )
+    worst: dict[str, float] = {}
+    for blockage in report.blockages:
+        if blockage.branch in segments:
+            vessel = segments[blockage.branch].vessel
+            worst[vessel] = max(worst.get(vessel, 0.0), blockage.diameter_percent)
+    category = report.cad_rads
+    if report.not_assessable is None and category is not None:
+        category = study_cad_rads(
+            [blockage.cad_rads for blockage in report.blockages],
+            left_main_percent=worst.get("left main"),
+            severe_vessels=sum(round(worst.get(vessel, 0.0)) >= SEVERE_PERCENT for vessel in ("LAD", "LCx", "RCA")),
+        )
+    named = report.model_copy(update={"branches": branches, "cad_rads": category})
+    return replace(analysis, report=named)
 
 
 def _cad_rads(kind: VesselKind, blockages: tuple[Blockage, ...], *, is_assessable: bool) -> CadRads | None:
