@@ -25,15 +25,15 @@ from pydantic import BaseModel
 from scipy.ndimage import gaussian_filter
 
 from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
-from medseg.analysis.vessels.grading import CAD_RADS_ORDER, cad_rads
-from medseg.analysis.vessels.report import Blockage
-from medseg.analysis.vessels.stenosis import find_dips
+from medseg.analysis.vessels.findings.dips import find_dips
+from medseg.analysis.vessels.findings.grading import CAD_RADS_ORDER, cad_rads
+from medseg.analysis.vessels.findings.report import Blockage
 from medseg.core.volume import Volume
 from medseg.datasets.phantoms.tubes import Tube
-from medseg.datasets.phantoms.vessel_lesions import Disease
-from medseg.datasets.phantoms.vessel_study import VesselStudy, drawn_scene, make_vessel_study, vessel_grid
-from medseg.datasets.phantoms.vessel_tree import STYLES, Likeness
-from medseg.datasets.phantoms.vessel_truth import VesselLesionTruth, VesselTruth
+from medseg.datasets.phantoms.vessels.lesions import Disease
+from medseg.datasets.phantoms.vessels.study import VesselStudy, drawn_scene, make_vessel_study, vessel_grid
+from medseg.datasets.phantoms.vessels.tree import STYLES, Likeness
+from medseg.datasets.phantoms.vessels.truth import VesselLesionTruth, VesselTruth
 
 LIKENESSES: tuple[Likeness, ...] = tuple(STYLES)
 VEIN_LIKENESS: Likeness = "venous"

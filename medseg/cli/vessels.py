@@ -12,7 +12,7 @@ from medseg.cli.options import GapsOption, InferenceDeviceOption, PhaseOption, S
 from medseg.core.errors import InputError
 
 if TYPE_CHECKING:
-    from medseg.analysis.vessels.report import VesselReport
+    from medseg.analysis.vessels.findings.report import VesselReport
 
 
 def vessels(
@@ -44,17 +44,30 @@ def vessels(
     classical: Annotated[
         bool, typer.Option("--classical", help="Take the scan's bright tubes for vessels, without a model.")
     ] = False,
+    left_ostium: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            "--left-ostium", help="x y z (RAS+ mm) where the left coronary artery starts; names its segments."
+        ),
+    ] = None,
+    right_ostium: Annotated[
+        tuple[float, float, float] | None, typer.Option("--right-ostium", help="The same of the right coronary artery.")
+    ] = None,
     series: SeriesOption = None,
     phase: PhaseOption = None,
     allow_gaps: GapsOption = False,
     device: InferenceDeviceOption = "auto",
 ) -> None:
     """Find, count and grade blockages of vessels: tree, percentages with intervals, CAD-RADS and NASCET, pictures."""
+    from medseg.analysis.vessels.findings.segments import Ostia
     from medseg.exchange.scan import Mends
     from medseg.workflows.find_blockages import find_blockages, find_blockages_of_scan
     from medseg.workflows.segment_study import open_bundle
 
-    if model is not None and (image or label or prefer_image or classical or kind == "vein"):
+    if (left_ostium is None) != (right_ostium is None):
+        raise InputError("segments are named from both ostia: give --left-ostium and --right-ostium, or neither")
+    ostia = Ostia(left_ostium, right_ostium) if left_ostium and right_ostium else None
+    if model is not None and (ostia or image or label or prefer_image or classical or kind == "vein"):
         raise InputError("--model finds the vessels of arteries in the scan itself: give no other choices of a map")
     with shown_progress() as progress:
         if model is not None:
@@ -71,6 +84,7 @@ def vessels(
                 prefer_image=prefer_image,
                 kind=kind,
                 is_scan=classical,
+                ostia=ostia,
                 progress=progress,
             )
     print_blockages(report)
@@ -84,7 +98,7 @@ def print_blockages(report: VesselReport) -> None:
 
     rows = [
         (
-            *(f"{b.number}", f"{b.branch}", b.kind, f"{b.diameter_percent:.0f}"),
+            *(f"{b.number}", report.branch_name(b.branch), b.kind, f"{b.diameter_percent:.0f}"),
             *(
                 f"{b.interval[0]:.0f} to {b.interval[1]:.0f}",
                 b.cad_rads if report.cad_rads else "",

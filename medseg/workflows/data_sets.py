@@ -11,7 +11,7 @@ from medseg.datasets.fetch import fetch
 from medseg.datasets.layouts import list_cases, read_folder, with_checksums
 from medseg.datasets.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from medseg.datasets.nnunet.write_folder import write_nnunet_folder
-from medseg.datasets.phantoms.vessel_dataset import VesselModality, write_vessel_dataset
+from medseg.datasets.phantoms.vessels.dataset import VesselModality, write_vessel_dataset
 from medseg.workflows.progress import Progress, silent
 
 CONNECT_TIMEOUT_S = 30.0

@@ -11,7 +11,8 @@ import numpy as np
 
 from medseg.analysis.vessels.analyse import analyse_vessels
 from medseg.analysis.vessels.classical import classical_map
-from medseg.analysis.vessels.report import VesselKind, VesselReport
+from medseg.analysis.vessels.findings.report import VesselKind, VesselReport
+from medseg.analysis.vessels.findings.segments import Ostia
 from medseg.core.atomic import require_output_folder, whole_folder
 from medseg.core.errors import InputError
 from medseg.core.volume import Volume
@@ -36,11 +37,13 @@ def find_blockages(
     prefer_image: bool = False,
     kind: VesselKind = "artery",
     is_scan: bool = False,
+    ostia: Ostia | None = None,
     progress: Progress = silent,
 ) -> VesselReport:
     """The report on the vessels in a map of probabilities or a mask, after the output folder was written.
 
     With `is_scan` the first path holds no map but the scan itself: bright tubes in it are taken for vessels.
+    With the `ostia` of both coronary arteries (RAS+ mm) their segments are named.
 
     `labels` are the values of a mask that are vessel; they are needed where it holds more than 0 and 1. Calibres come
     from the probabilities, from the `image` where the map is a mask or `prefer_image` is set. In a "vein" clots are
@@ -58,7 +61,7 @@ def find_blockages(
     scan = read_scan(image).volume if image is not None else first if is_scan else None
     progress("Reading", 1, 1)
     progress("Analysing", 0, 1)
-    analysis = analyse_vessels(soft, scan, prefer_image=prefer_image or is_scan, kind=kind)
+    analysis = analyse_vessels(soft, scan, prefer_image=prefer_image or is_scan, kind=kind, ostia=ostia)
     progress("Analysing", 1, 1)
     with whole_folder(output) as unfinished:
         write_vessels(analysis, scan if scan is not None else soft, f"Vessels of {(image or vessel).name}", unfinished)

@@ -10,7 +10,7 @@ from pathlib import Path
 from medseg import __version__
 from medseg.analysis.quantification.measure import measure_findings
 from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
-from medseg.analysis.vessels.findings import (
+from medseg.analysis.vessels.study_findings import (
     blockage_findings,
     painted,
     soft_vessels,

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from medseg.analysis.vessels.analyse import VesselAnalysis
-from medseg.analysis.vessels.report import Blockage, VesselReport
+from medseg.analysis.vessels.findings.report import Blockage, VesselReport
 from medseg.analysis.vessels.tree_text import tree_as_csv, tree_as_swc, tree_as_vtk
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_volume
@@ -38,7 +38,17 @@ def write_vessels(analysis: VesselAnalysis, shown: Volume, title: str, folder: P
 
 def _rows(report: VesselReport) -> list[list[object]]:
     names = [
-        *("number", "branch", "kind", "confidence", "diameter_percent", "low_percent", "high_percent", "area_percent"),
+        *(
+            "number",
+            "branch",
+            "segment",
+            "kind",
+            "confidence",
+            "diameter_percent",
+            "low_percent",
+            "high_percent",
+            "area_percent",
+        ),
         *(
             "cad_rads",
             "nascet_percent",
@@ -53,10 +63,11 @@ def _rows(report: VesselReport) -> list[list[object]]:
         *("is_calcified", "position_mm", "x_mm", "y_mm", "z_mm", "reasons"),
     ]
     rows: list[list[object]] = [list(names)]
+    segments = {branch.index: branch.segment for branch in report.branches}
     for b in report.blockages:
         rows.append(
             [
-                *(b.number, b.branch, b.kind, b.confidence, f"{b.diameter_percent:.1f}"),
+                *(b.number, b.branch, segments[b.branch] or "", b.kind, b.confidence, f"{b.diameter_percent:.1f}"),
                 *(f"{b.interval[0]:.1f}", f"{b.interval[1]:.1f}", f"{b.area_percent:.1f}"),
                 *(_grades(b) if report.vessels == "artery" else ("", "", "")),
                 *(f"{b.minimal_diameter_mm:.2f}", *(f"{d:.2f}" for d in b.diameter_interval_mm)),

@@ -12,8 +12,8 @@ from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 
 from medseg.analysis.vessels.analyse import VesselAnalysis
+from medseg.analysis.vessels.findings.report import Blockage, VesselReport
 from medseg.analysis.vessels.planar_reformation import cross_sections, straightened
-from medseg.analysis.vessels.report import Blockage, VesselReport
 from medseg.core.atomic import whole_file
 from medseg.core.report import NOT_FOR_DIAGNOSIS
 from medseg.core.volume import Volume
@@ -53,8 +53,8 @@ def _first_page(analysis: VesselAnalysis, title: str, created: datetime) -> Figu
     counts = f"blockages: {len(report.confident)} confident, {review} for review; {grade}"
     length = f"{len(report.branches)} branches, {report.length_mm / 1000:.2f} m assessed"
     _head(figure, title, counts, length, created)
-    for left, axes_of, letters in ((0.06, (0, 2), ("R", "L", "H", "F")), (0.53, (1, 2), ("A", "P", "H", "F"))):
-        _tree(figure.add_axes((left, 0.50, 0.41, 0.38)), analysis, axes_of, letters)
+    for left, axes_of, letters in ((0.095, (0, 2), ("R", "L", "H", "F")), (0.565, (1, 2), ("A", "P", "H", "F"))):
+        _tree(figure.add_axes((left, 0.50, 0.375, 0.38)), analysis, axes_of, letters)
     bottom = _blockage_table(figure, report, 0.47)
     notes = [*([report.not_assessable] if report.not_assessable else []), *report.warnings]
     notes += [f"{b.number}: {', '.join(b.reasons)}" for b in report.blockages[:MOST_ROWS] if b.reasons]
@@ -127,7 +127,7 @@ def _blockage_table(figure: Figure, report: VesselReport, top: float) -> float:
         sizes = (b.minimal_diameter_mm, b.reference_diameter_mm, b.length_mm)
         rows.append(
             [
-                *(f"{b.number}", f"{b.branch}", f"{b.kind}{', calcified' if b.is_calcified else ''}"),
+                *(f"{b.number}", report.branch_name(b.branch), f"{b.kind}{', calcified' if b.is_calcified else ''}"),
                 *(f"{b.diameter_percent:.0f}", f"{b.interval[0]:.0f} to {b.interval[1]:.0f}"),
                 *(
                     f"{b.area_percent:.0f}",
@@ -180,7 +180,7 @@ def _unrolled(figure: Figure, analysis: VesselAnalysis, shown: Volume, blockage:
     graph.plot([blockage.position_mm], [blockage.minimal_diameter_mm], marker="v", color=_colour(blockage))
     graph.set_ylim(bottom=0)
     graph.set_ylabel("diameter mm", fontsize=7)
-    graph.set_xlabel(f"mm along branch {blockage.branch}", fontsize=7)
+    graph.set_xlabel(f"mm along branch {analysis.report.branch_name(blockage.branch)}", fontsize=7)
     graph.axvspan(blockage.start_mm, blockage.stop_mm, color=_colour(blockage), alpha=0.15)
     for axes in (picture, graph):
         for edge_mm in (blockage.start_mm, blockage.stop_mm):

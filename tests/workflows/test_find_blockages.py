@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medseg.analysis.vessels.report import VesselReport
+from medseg.analysis.vessels.findings.report import VesselReport
 from medseg.core.errors import GeometryError, InputError
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.datasets.phantoms.acquisition import Acquisition
 from medseg.datasets.phantoms.anatomy import narrowing_profile
 from medseg.datasets.phantoms.tubes import Tube, bezier
-from medseg.datasets.phantoms.vessel_coverage import vessel_coverage
-from medseg.datasets.phantoms.vessel_lesions import DiseasedBranch
+from medseg.datasets.phantoms.vessels.coverage import vessel_coverage
+from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
 from medseg.exchange.read import read_scan
 from medseg.exchange.write import write_volume
 from medseg.workflows.find_blockages import find_blockages

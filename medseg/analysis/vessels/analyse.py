@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 from skimage.filters import apply_hysteresis_threshold
 
-from medseg.analysis.vessels.assessability import LEAST_CONTRAST_TO_NOISE, why_not
-from medseg.analysis.vessels.blockage_mask import blockage_mask
-from medseg.analysis.vessels.bridging import bridge_gaps
-from medseg.analysis.vessels.grading import CadRads, study_cad_rads
-from medseg.analysis.vessels.levels import SoftMap, contrast_to_noise
-from medseg.analysis.vessels.lumen import Lumens, measure_lumens
-from medseg.analysis.vessels.report import (
+from medseg.analysis.vessels.findings.assessability import LEAST_CONTRAST_TO_NOISE, why_not
+from medseg.analysis.vessels.findings.blockage_mask import blockage_mask
+from medseg.analysis.vessels.findings.dips import CLOSED_LENGTH_MM, CLOSED_MM, Dip, find_dips
+from medseg.analysis.vessels.findings.grading import CadRads, study_cad_rads
+from medseg.analysis.vessels.findings.report import (
     Blockage,
     BranchReport,
     Confidence,
@@ -24,17 +23,23 @@ from medseg.analysis.vessels.report import (
     VesselKind,
     VesselReport,
 )
-from medseg.analysis.vessels.skeleton import skeleton_graph
-from medseg.analysis.vessels.stenosis import CLOSED_LENGTH_MM, CLOSED_MM, Dip, find_dips
-from medseg.analysis.vessels.tree import VesselTree, tree_of
-from medseg.analysis.vessels.uncertainty import diameter_interval, percent_interval
-from medseg.analysis.vessels.veins import open_lumens, with_holes_filled
+from medseg.analysis.vessels.findings.segments import Ostia, Segment, coronary_segments
+from medseg.analysis.vessels.findings.uncertainty import diameter_interval, percent_interval
+from medseg.analysis.vessels.lumen.levels import SoftMap, contrast_to_noise
+from medseg.analysis.vessels.lumen.profiles import Lumens, measure_lumens
+from medseg.analysis.vessels.lumen.veins import open_lumens, with_holes_filled
+from medseg.analysis.vessels.tree.branches import VesselTree, tree_of
+from medseg.analysis.vessels.tree.bridging import bridge_gaps
+from medseg.analysis.vessels.tree.skeleton import skeleton_graph
 from medseg.core.errors import InputError
 from medseg.core.volume import Volume
 
 DEFECT: Kind = "filling defect"
 DEFECT_WIDTH = 0.8
 """A vein at a clot is at least this share as wide as beside it; a narrowed one is not."""
+
+SEVERE_PERCENT = 70
+"""What CAD-RADS 4B counts in three vessels."""
 
 OPEN_SHARE = 0.5
 """What is painted of a clot is where less than this is open."""
@@ -51,6 +56,9 @@ LEAST_PERCENT = 20.0
 
 CONFIDENT_LENGTH_MM, CONFIDENT_DIAMETER_MM, CONFIDENT_FORK_MM = 3.0, 2.0, 5.0
 """On real, healthy vessels, false blockages are short, thin, or beside a fork."""
+
+CONFIDENT_MISFIT = 0.06
+"""Made round vessels misfit by 1 to 3 % of the contrast, drawn flat ones by 6 to 11."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +81,15 @@ def analyse_vessels(
     point_spread_mm: float | None = None,
     prefer_image: bool = False,
     kind: VesselKind = "artery",
+    ostia: Ostia | None = None,
 ) -> VesselAnalysis:
     """The vessels of a scan: tree, lumen and blockages.
 
     `vessel` is a map of probabilities 0 to 1, or a hard mask of 0 and 1. Calibres come from the probabilities; from
     the `image` where the map is hard or `prefer_image` is set; from a hard mask alone only roughly, and every blockage
     is then for review. Without `point_spread_mm` the blur is estimated from the wide vessels. In a "vein" clots are
-    looked for too: holes in the lumen count as vein that is not open.
+    looked for too: holes in the lumen count as vein that is not open. With the `ostia` of both coronary arteries their
+    segments are named.
 
     An empty or unusable map gives a report that says why; it invents no percentage. Raises InputError when the map is
     not between 0 and 1, GeometryError when map and image are on different grids.
@@ -113,7 +123,8 @@ def analyse_vessels(
         return _reported(source, kind, vessel, tree, *open_lumens(tree, outer, measured))
     is_soft = measured.is_image and _is_soft(soft)
     lumens = measure_lumens(tree, measured, point_spread_mm, soft if is_soft else None)
-    return _reported(source, kind, vessel, tree, lumens, lumens)
+    analysis = _reported(source, kind, vessel, tree, lumens, lumens)
+    return analysis if ostia is None else _with_segments(analysis, coronary_segments(tree, ostia))
 
 
 def _source(soft: NDArray[np.float32], image: Volume | None, prefer_image: bool) -> Source:
@@ -184,6 +195,29 @@ def _reported(
     return VesselAnalysis(report, tree, lumens, painted)
 
 
+def _with_segments(analysis: VesselAnalysis, segments: Mapping[int, Segment]) -> VesselAnalysis:
+    """The analysis with named branches, and with what CAD-RADS says of the left main and of three vessels."""
+    report = analysis.report
+    branches = tuple(
+        branch.model_copy(update={"segment": segments[branch.index].name}) if branch.index in segments else branch
+        for branch in report.branches
+    )
+    worst: dict[str, float] = {}
+    for blockage in report.blockages:
+        if blockage.branch in segments:
+            vessel = segments[blockage.branch].vessel
+            worst[vessel] = max(worst.get(vessel, 0.0), blockage.diameter_percent)
+    category = report.cad_rads
+    if report.not_assessable is None and category is not None:
+        category = study_cad_rads(
+            [blockage.cad_rads for blockage in report.blockages],
+            left_main_percent=worst.get("left main"),
+            severe_vessels=sum(round(worst.get(vessel, 0.0)) >= SEVERE_PERCENT for vessel in ("LAD", "LCx", "RCA")),
+        )
+    named = report.model_copy(update={"branches": branches, "cad_rads": category})
+    return replace(analysis, report=named)
+
+
 def _cad_rads(kind: VesselKind, blockages: tuple[Blockage, ...], *, is_assessable: bool) -> CadRads | None:
     if kind == "vein":
         return None
@@ -207,10 +241,10 @@ def _branch_report(tree: VesselTree, lumens: Lumens, index: int, vessel: Volume)
 def _blockage(number: int, dip: Dip, source: Source, lumens: Lumens, spacing_mm: float) -> Blockage:
     lumen = lumens.profiles[dip.branch]
     x, y, z = (float(np.interp(dip.position_mm, lumen.arc_mm, lumen.points_mm[:, axis])) for axis in range(3))
-    confidence, reasons = _confidence(dip, source)
+    measured = "image and mask" if source == "image" and not lumens.is_told_by_map else source
+    confidence, reasons = _confidence(dip, measured)
     kind = _kind(dip)
     minimal_mm, percent = (0.0, 100.0) if kind == "occlusion" else (2 * dip.radius_mm, 100 * dip.depth)
-    measured = "image and mask" if source == "image" and not lumens.is_told_by_map else source
     return Blockage(
         number=number,
         branch=dip.branch,
@@ -245,7 +279,7 @@ def _kind(dip: Dip) -> Kind:
     return "occlusion" if dip.closed_mm >= CLOSED_LENGTH_MM else "subtotal or occluded"
 
 
-def _confidence(dip: Dip, source: Source) -> tuple[Confidence, tuple[str, ...]]:
+def _confidence(dip: Dip, source: str) -> tuple[Confidence, tuple[str, ...]]:
     reasons = []
     if source == "mask":
         reasons.append("measured on a hard mask")
@@ -255,8 +289,12 @@ def _confidence(dip: Dip, source: Source) -> tuple[Confidence, tuple[str, ...]]:
         reasons.append(f"in a thin vessel ({2 * dip.reference_mm:.1f} mm)")
     if dip.fork_mm is not None and dip.fork_mm < CONFIDENT_FORK_MM:
         reasons.append(f"beside a fork ({dip.fork_mm:.1f} mm)")
+    if dip.before_mm is None or dip.after_mm is None:
+        reasons.append("healthy vessel is seen on one side only")
+    if dip.beside_misfit > CONFIDENT_MISFIT:
+        reasons.append(f"the vessel beside it is not round (misfit {100 * dip.beside_misfit:.0f} % of the contrast)")
     if dip.gap_mm > 0:
         reasons.append(f"across a gap of {dip.gap_mm:.1f} mm in the vessel map")
-    if source == "image" and dip.is_calcified:
+    if source == "image and mask" and dip.is_calcified:
         reasons.append("calcified: the lumen beside calcium is hard to see")
     return ("review" if reasons else "confident"), tuple(reasons)

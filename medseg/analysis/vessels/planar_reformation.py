@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.analysis.vessels.lumen import LumenProfile
-from medseg.analysis.vessels.sections import Points, frames, grid_samples, sampled
-from medseg.analysis.vessels.tree import arc_of, smoothed
+from medseg.analysis.vessels.lumen.profiles import LumenProfile
+from medseg.analysis.vessels.lumen.sections import Points, frames, grid_samples, sampled
+from medseg.analysis.vessels.tree.branches import arc_of, smoothed
 from medseg.core.errors import InputError
 from medseg.core.volume import Volume
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-from medseg.analysis.vessels.lumen import Lumens
-from medseg.analysis.vessels.tree import VesselTree
+from medseg.analysis.vessels.lumen.profiles import Lumens
+from medseg.analysis.vessels.tree.branches import VesselTree
 
 SWC_UNDEFINED = 0
 """SWC's structure type for what is no neurite."""

@@ -7,14 +7,15 @@ import pytest
 from numpy.typing import NDArray
 
 from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
+from medseg.analysis.vessels.findings.segments import Ostia
 from medseg.core.errors import GeometryError, InputError
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.datasets.phantoms.acquisition import Acquisition
 from medseg.datasets.phantoms.anatomy import narrowing_profile, rotation
 from medseg.datasets.phantoms.tubes import Tube, bezier
-from medseg.datasets.phantoms.vessel_coverage import vessel_coverage
-from medseg.datasets.phantoms.vessel_lesions import DiseasedBranch
+from medseg.datasets.phantoms.vessels.coverage import vessel_coverage
+from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
 
 POINT_SPREAD_MM = 0.4
 
@@ -90,6 +91,15 @@ def test_an_occlusion_is_bridged_and_found() -> None:
     assert blockage.gap_mm > 0
     assert blockage.confidence == "review"
     assert analysis.report.cad_rads == "5"
+
+
+def test_a_narrowed_left_main_is_four_b() -> None:
+    vessel = soft_map(branch(Narrowing(22, 10, 60)))
+    start = analyse_vessels(vessel).tree.branches[0].points_mm[0]
+    ostia = Ostia((float(start[0]), float(start[1]), float(start[2])), (90.0, 0.0, 0.0))
+    report = analyse_vessels(vessel, ostia=ostia).report
+    assert report.branch_name(report.blockages[0].branch) == "5 left main"
+    assert (analyse_vessels(vessel).report.cad_rads, report.cad_rads) == ("3", "4B")
 
 
 def test_near_narrowings_are_one_lesion_and_far_ones_two() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from medseg.analysis.vessels.blurred_disc import disc_value, fitted_radius
+from medseg.analysis.vessels.lumen.blurred_disc import disc_value, fitted_radius
 
 
 @pytest.mark.parametrize("radius", [0.3, 1.0, 2.5])

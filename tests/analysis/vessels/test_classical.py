@@ -8,7 +8,7 @@ import pytest
 from medseg.analysis.vessels.classical import classical_map
 from medseg.core.errors import InputError
 from medseg.core.volume import Volume
-from medseg.datasets.phantoms.vessel_study import VesselScene, make_vessel_study, vessel_grid
+from medseg.datasets.phantoms.vessels.study import VesselScene, make_vessel_study, vessel_grid
 
 GRID = vessel_grid((48, 48, 48), (1.0, 1.0, 1.0))
 

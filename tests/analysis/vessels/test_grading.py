@@ -2,7 +2,7 @@
 
 import pytest
 
-from medseg.analysis.vessels.grading import (
+from medseg.analysis.vessels.findings.grading import (
     CadRads,
     Nascet,
     area_percent,

@@ -8,16 +8,16 @@ import pytest
 
 from medseg.analysis.vessels.analyse import analyse_vessels
 from medseg.analysis.vessels.planar_reformation import cross_sections, curved, straightened
-from medseg.analysis.vessels.skeleton import skeleton_graph
-from medseg.analysis.vessels.tree import smoothed, tree_of
+from medseg.analysis.vessels.tree.branches import smoothed, tree_of
+from medseg.analysis.vessels.tree.skeleton import skeleton_graph
 from medseg.analysis.vessels.tree_text import tree_as_csv, tree_as_swc, tree_as_vtk
 from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.datasets.phantoms.acquisition import Acquisition
 from medseg.datasets.phantoms.tubes import Tube, resampled
-from medseg.datasets.phantoms.vessel_coverage import vessel_coverage
-from medseg.datasets.phantoms.vessel_lesions import DiseasedBranch
+from medseg.datasets.phantoms.vessels.coverage import vessel_coverage
+from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
 
 GRID = Geometry.from_spacing((70, 70, 90), (0.5, 0.5, 0.5), (-17.25, -17.25, -22.25))
 

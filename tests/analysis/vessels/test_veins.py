@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
-from medseg.analysis.vessels.veins import with_holes_filled
+from medseg.analysis.vessels.lumen.veins import with_holes_filled
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.datasets.phantoms.acquisition import Acquisition
 from medseg.datasets.phantoms.anatomy import narrowing_profile
 from medseg.datasets.phantoms.tubes import Tube, bezier
-from medseg.datasets.phantoms.vessel_coverage import vessel_coverage
-from medseg.datasets.phantoms.vessel_lesions import DiseasedBranch
-from medseg.datasets.phantoms.vessel_study import make_vessel_study, vessel_grid
+from medseg.datasets.phantoms.vessels.coverage import vessel_coverage
+from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
+from medseg.datasets.phantoms.vessels.study import make_vessel_study, vessel_grid
 
 RADIUS_MM, MIDDLE_MM, LENGTH_MM = 3.2, 26.0, 14.0
 GRID = vessel_grid((48, 48, 80), (0.6, 0.6, 0.7))

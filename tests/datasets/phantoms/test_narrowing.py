@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medseg.core.geometry import Geometry
-from medseg.datasets.phantoms.narrowing import Cut, narrowed
+from medseg.datasets.phantoms.vessels.narrowing import Cut, narrowed
 
 GRID = Geometry.from_spacing((40, 40, 80), (0.5, 0.5, 0.5), (-9.75, -9.75, -19.75))
 LINE = np.stack([np.zeros(41), np.zeros(41), np.linspace(-20, 20, 41)], axis=1)

@@ -8,14 +8,14 @@ import pytest
 from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.datasets.checks import check_manifest
-from medseg.datasets.phantoms.vessel_dataset import (
+from medseg.datasets.phantoms.vessels.dataset import (
     VesselModality,
     drawn_training_grid,
     drawn_training_scene,
     write_vessel_dataset,
 )
-from medseg.datasets.phantoms.vessel_study import VESSEL, VesselScene, make_vessel_study, vessel_grid
-from medseg.datasets.phantoms.vessel_truth import VesselTruth
+from medseg.datasets.phantoms.vessels.study import VESSEL, VesselScene, make_vessel_study, vessel_grid
+from medseg.datasets.phantoms.vessels.truth import VesselTruth
 
 SMALL = vessel_grid((90, 90, 60), (0.6, 0.6, 0.9))
 

@@ -7,9 +7,9 @@ import pytest
 
 from medseg.core.geometry import Geometry
 from medseg.datasets.phantoms.tubes import Tube
-from medseg.datasets.phantoms.vessel_coverage import vessel_coverage
-from medseg.datasets.phantoms.vessel_lesions import Disease, DiseasedBranch
-from medseg.datasets.phantoms.vessel_study import (
+from medseg.datasets.phantoms.vessels.coverage import vessel_coverage
+from medseg.datasets.phantoms.vessels.lesions import Disease, DiseasedBranch
+from medseg.datasets.phantoms.vessels.study import (
     BLOCKAGE,
     CALCIUM,
     VESSEL,
@@ -18,8 +18,8 @@ from medseg.datasets.phantoms.vessel_study import (
     make_vessel_study,
     vessel_grid,
 )
-from medseg.datasets.phantoms.vessel_tree import STYLES, Likeness, grow_tree
-from medseg.datasets.phantoms.vessel_truth import VesselLesionTruth, merged_lesions
+from medseg.datasets.phantoms.vessels.tree import STYLES, Likeness, grow_tree
+from medseg.datasets.phantoms.vessels.truth import VesselLesionTruth, merged_lesions
 
 GRID = vessel_grid((160, 160, 110), (0.5, 0.5, 0.7))
 EXTENT = np.array([102.0, 102.0, 153.0])

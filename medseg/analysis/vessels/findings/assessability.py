@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from medseg.analysis.vessels.lumen import LumenProfile
-from medseg.analysis.vessels.tree import VesselBranch
+from medseg.analysis.vessels.lumen.profiles import LumenProfile
+from medseg.analysis.vessels.tree.branches import VesselBranch
 from medseg.core.geometry import Geometry
 
 LEAST_VOXELS = 3.0

@@ -21,9 +21,9 @@ from medseg.core.geometry import Geometry
 from medseg.core.task import load_task
 from medseg.datasets.manifest import MANIFEST, CaseRow, DataSet, Manifest, read_manifest, write_manifest
 from medseg.datasets.phantoms.dataset import FOLDS, listed
-from medseg.datasets.phantoms.vessel_lesions import Disease
-from medseg.datasets.phantoms.vessel_study import VESSEL, VesselScene, make_vessel_study, vessel_grid
-from medseg.datasets.phantoms.vessel_tree import STYLES
+from medseg.datasets.phantoms.vessels.lesions import Disease
+from medseg.datasets.phantoms.vessels.study import VESSEL, VesselScene, make_vessel_study, vessel_grid
+from medseg.datasets.phantoms.vessels.tree import STYLES
 from medseg.exchange.nifti import write_nifti
 
 VesselModality = Literal["CT", "MR"]

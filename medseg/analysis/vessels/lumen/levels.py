@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
-from medseg.analysis.vessels.sections import frames, ray_samples, sampled
-from medseg.analysis.vessels.tree import VesselBranch, VesselTree
+from medseg.analysis.vessels.lumen.sections import frames, ray_samples, sampled
+from medseg.analysis.vessels.tree.branches import VesselBranch, VesselTree
 from medseg.core.geometry import Geometry
 
 REACH = 1.3

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from medseg.core.geometry import Geometry
 from medseg.datasets.phantoms.shapes import Points
-from medseg.datasets.phantoms.vessel_lesions import DiseasedBranch
+from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
 
 PARTS = 4
 """Voxels at a surface are divided by this along each axis: a lumen of one voxel is then met by about fifty points."""

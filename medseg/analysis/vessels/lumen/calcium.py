@@ -14,7 +14,7 @@ from scipy.ndimage import binary_dilation, find_objects, gaussian_filter, genera
 from scipy.ndimage import label as connected_pieces
 from scipy.spatial import cKDTree
 
-from medseg.analysis.vessels.sections import Points
+from medseg.analysis.vessels.lumen.sections import Points
 from medseg.core.geometry import Geometry
 
 MOST_ML = 0.5

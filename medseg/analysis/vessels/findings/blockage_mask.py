@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from medseg.analysis.vessels.lumen import Lumens
-from medseg.analysis.vessels.stenosis import Dip
+from medseg.analysis.vessels.findings.dips import Dip
+from medseg.analysis.vessels.lumen.profiles import Lumens
 from medseg.core.geometry import Geometry
 
 

@@ -12,8 +12,8 @@ from medseg.datasets.phantoms.anatomy import narrowing_profile
 from medseg.datasets.phantoms.shapes import Points
 from medseg.datasets.phantoms.truth import Point
 from medseg.datasets.phantoms.tubes import Tube
-from medseg.datasets.phantoms.vessel_tree import GrownBranch
-from medseg.datasets.phantoms.vessel_truth import ONE_LESION_DIAMETERS, VesselLesionTruth, merged_lesions
+from medseg.datasets.phantoms.vessels.tree import GrownBranch
+from medseg.datasets.phantoms.vessels.truth import ONE_LESION_DIAMETERS, VesselLesionTruth, merged_lesions
 
 TAIL_MM = 7.0
 """Healthy vessel between a lesion and a loose end: without it nothing would tell the lesion from the end."""

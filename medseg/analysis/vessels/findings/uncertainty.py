@@ -27,7 +27,7 @@ class Widths(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     nominal: float
-    lesions: int
+    lesions: dict[str, int]
     table: dict[str, dict[str, tuple[float, float, float, float]]]
 
     def of(self, source: str, condition: str) -> tuple[float, float, float, float]:

@@ -19,17 +19,17 @@ from medseg.datasets.phantoms.acquisition import Acquisition
 from medseg.datasets.phantoms.shapes import Points
 from medseg.datasets.phantoms.truth import BranchTruth, Point
 from medseg.datasets.phantoms.tubes import Tube
-from medseg.datasets.phantoms.vessel_coverage import VesselCoverage, vessel_coverage
-from medseg.datasets.phantoms.vessel_lesions import Disease, DiseasedBranch, diseased
-from medseg.datasets.phantoms.vessel_surroundings import (
+from medseg.datasets.phantoms.vessels.coverage import VesselCoverage, vessel_coverage
+from medseg.datasets.phantoms.vessels.lesions import Disease, DiseasedBranch, diseased
+from medseg.datasets.phantoms.vessels.surroundings import (
     CT_SURROUNDINGS,
     TOF_SURROUNDINGS,
     paint_origins,
     paint_surroundings,
     uneven_tissue,
 )
-from medseg.datasets.phantoms.vessel_tree import GrownBranch, Likeness, grow_tree, style_of
-from medseg.datasets.phantoms.vessel_truth import VesselTruth
+from medseg.datasets.phantoms.vessels.tree import GrownBranch, Likeness, grow_tree, style_of
+from medseg.datasets.phantoms.vessels.truth import VesselTruth
 
 PLAQUE_HU = 45.0
 
@@ -127,15 +127,16 @@ def make_vessel_study(
     geometry: Geometry | None = None,
     disease: Disease | None = None,
     scene: VesselScene | None = None,
+    grown: list[GrownBranch] | None = None,
 ) -> VesselStudy:
     """The study of a seed. The tree fills the box that the grid spans around the world's origin, whatever its axes.
 
-    Without a `scene` one is drawn from the seed.
+    Without a `scene` one is drawn from the seed, and without a `grown` tree one is grown in the likeness.
     """
     geometry = geometry or vessel_grid()
     scene = scene or drawn_scene(np.random.default_rng([seed, 13]))
     extent = np.abs(geometry.corners_mm() - geometry.centre_mm).min(axis=0) * 2
-    grown = grow_tree(style_of(likeness), extent, np.random.default_rng([seed, 11]))
+    grown = grown or grow_tree(style_of(likeness), extent, np.random.default_rng([seed, 11]))
     branches, lesions = diseased(grown, disease or Disease(), np.random.default_rng([seed, 12]))
     covered = vessel_coverage(branches, geometry)
     image = _image(covered, grown, scene, geometry, np.random.default_rng([seed, 14]))

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from medseg.datasets.phantoms.truth import BranchTruth, Point
-from medseg.datasets.phantoms.vessel_tree import Likeness
+from medseg.datasets.phantoms.vessels.tree import Likeness
 
 ONE_LESION_DIAMETERS = 3.0
 """Narrowings less than this many healthy diameters apart count as one (the rule of the SYNTAX score)."""

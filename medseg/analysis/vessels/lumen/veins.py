@@ -20,10 +20,10 @@ from scipy.ndimage import (
     percentile_filter,
 )
 
-from medseg.analysis.vessels.levels import SoftMap, all_levels
-from medseg.analysis.vessels.lumen import LumenProfile, Lumens
-from medseg.analysis.vessels.sections import frames, grid_samples
-from medseg.analysis.vessels.tree import VesselBranch, VesselTree
+from medseg.analysis.vessels.lumen.levels import SoftMap, all_levels
+from medseg.analysis.vessels.lumen.profiles import LumenProfile, Lumens
+from medseg.analysis.vessels.lumen.sections import frames, grid_samples
+from medseg.analysis.vessels.tree.branches import VesselBranch, VesselTree
 
 SHELL = 0.25
 """The ring around a clot may be thin and faint: above this share it still closes a hole."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medseg.analysis.vessels.grading import CadRads, Nascet, area_percent, cad_rads, nascet, nascet_percent
+from medseg.analysis.vessels.findings.grading import CadRads, Nascet, area_percent, cad_rads, nascet, nascet_percent
 
 Source = Literal["probabilities", "image", "mask"]
 Kind = Literal["stenosis", "filling defect", "subtotal or occluded", "occlusion"]
@@ -75,7 +75,10 @@ class Blockage(_Said):
 
 
 class BranchReport(_Said):
-    """One branch: where it hangs, its length and diameters in mm, and why it cannot be assessed, where it cannot."""
+    """One branch: where it hangs, its length and diameters in mm, and why it cannot be assessed, where it cannot.
+
+    `segment` is its coronary segment, where that is known.
+    """
 
     index: int
     parent: int | None
@@ -84,6 +87,7 @@ class BranchReport(_Said):
     tortuosity: float | None
     mean_diameter_mm: float
     minimal_diameter_mm: float
+    segment: str | None = None
     not_assessable: str | None = None
 
 
@@ -112,6 +116,11 @@ class VesselReport(_Said):
     def length_mm(self) -> float:
         """Length of all assessable branches."""
         return sum(branch.length_mm for branch in self.branches if branch.not_assessable is None)
+
+    def branch_name(self, index: int) -> str:
+        """A branch's coronary segment where it is known, else its number."""
+        segment = next((branch.segment for branch in self.branches if branch.index == index), None)
+        return segment or str(index)
 
     def on_branch(self, index: int) -> tuple[Blockage, ...]:
         """The blockages of one branch."""

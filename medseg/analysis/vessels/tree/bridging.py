@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from medseg.analysis.vessels.skeleton import Edge, Points, VesselGraph
+from medseg.analysis.vessels.tree.skeleton import Edge, Points, VesselGraph
 
 MOST_GAP_MM = 22.0
 """Longer gaps are not bridged: the way between the ends would be a guess."""

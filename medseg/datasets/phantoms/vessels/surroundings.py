@@ -14,7 +14,7 @@ from medseg.core.geometry import Geometry
 from medseg.datasets.phantoms.anatomy import rotation
 from medseg.datasets.phantoms.shapes import Ellipsoid, Points, coverage
 from medseg.datasets.phantoms.tubes import Tube, resampled
-from medseg.datasets.phantoms.vessel_tree import GrownBranch
+from medseg.datasets.phantoms.vessels.tree import GrownBranch
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from medseg.analysis.quantification import concepts
 from medseg.analysis.vessels.analyse import VesselAnalysis
-from medseg.analysis.vessels.report import Blockage
+from medseg.analysis.vessels.findings.report import Blockage
 from medseg.core.findings import Finding, Measurement
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter1d, percentile_filter
 from scipy.spatial import cKDTree
 
-from medseg.analysis.vessels.blurred_disc import fitted_radius
-from medseg.analysis.vessels.calcium import Walls, calcium_by_map, without_calcium
-from medseg.analysis.vessels.levels import Levels, SoftMap, all_levels, reach_mm
-from medseg.analysis.vessels.ridge import brightest_way
-from medseg.analysis.vessels.sections import Points, frames, grid_samples, ray_samples
-from medseg.analysis.vessels.tree import VesselBranch, VesselTree, arc_of
+from medseg.analysis.vessels.lumen.blurred_disc import fitted_radius
+from medseg.analysis.vessels.lumen.calcium import Walls, calcium_by_map, without_calcium
+from medseg.analysis.vessels.lumen.levels import Levels, SoftMap, all_levels, reach_mm
+from medseg.analysis.vessels.lumen.ridge import brightest_way
+from medseg.analysis.vessels.lumen.sections import Points, frames, grid_samples, ray_samples
+from medseg.analysis.vessels.tree.branches import VesselBranch, VesselTree, arc_of
 from medseg.core.geometry import Geometry
 
 RAYS = 24

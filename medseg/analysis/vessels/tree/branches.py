@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from medseg.analysis.vessels.skeleton import Edge, Points, VesselGraph
+from medseg.analysis.vessels.tree.skeleton import Edge, Points, VesselGraph
 
 SMOOTHING_MM = 1.2
 """Standard deviation of the smoothing along a centreline: a skeleton steps from voxel to voxel."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d, median_filter
 
-from medseg.analysis.vessels.lumen import LumenProfile
-from medseg.analysis.vessels.tree import VesselBranch, VesselTree
+from medseg.analysis.vessels.lumen.profiles import LumenProfile
+from medseg.analysis.vessels.tree.branches import VesselBranch, VesselTree
 
 LEAST_DEPTH = 0.17
 """Shallower dips of the diameter are irregularity, not disease: CAD-RADS starts to name a stenosis at 25 %."""
@@ -45,8 +45,9 @@ CLOSED_LENGTH_MM = 1.5
 class Dip:
     """A stretch of a branch (in mm along the lumen) below its healthy level, and how deep it is at its tightest.
 
-    `wall_mm` is the vessel's own radius there, which a clot in it leaves as it is; it is the lumen's for arteries.
-    `before_mm` and `after_mm` are the healthy radii on both sides, None where there is no vessel to take one from.
+    `wall_mm` is the vessel's own radius there, which a clot in it leaves as it is; for arteries it is the lumen's.
+    `before_mm` and `after_mm` are the healthy radii on both sides, None where there is no vessel to take one from, and
+    `beside_misfit` is how badly a round lumen fits there.
     """
 
     branch: int
@@ -63,6 +64,7 @@ class Dip:
     is_calcified: bool
     fork_mm: float | None
     wall_mm: float
+    beside_misfit: float
     dips: int = 1
 
     @property
@@ -191,8 +193,10 @@ def _runs(inside: NDArray[np.bool_]) -> list[tuple[int, int]]:
 def _measured(lumen: _Lumen, start: int, stop: int, dips: int = 1) -> Dip | None:
     """A dip from sample to sample with its reference; None where neither side shows a healthy vessel."""
     arc, radius = lumen.arc_mm, lumen.radius_mm
-    before = _level(radius[(arc < arc[start]) & (arc >= arc[start] - SHOULDER_MM)], SHOULDER_PERCENTILE)
-    after = _level(radius[(arc > arc[stop - 1]) & (arc <= arc[stop - 1] + SHOULDER_MM)], SHOULDER_PERCENTILE)
+    is_before = (arc < arc[start]) & (arc >= arc[start] - SHOULDER_MM)
+    is_after = (arc > arc[stop - 1]) & (arc <= arc[stop - 1] + SHOULDER_MM)
+    before = _level(radius[is_before], SHOULDER_PERCENTILE)
+    after = _level(radius[is_after], SHOULDER_PERCENTILE)
     tightest = start + int(np.argmin(radius[start:stop]))
     reference = _reference(lumen, before, after, arc[start], arc[stop - 1], arc[tightest])
     if reference is None:
@@ -215,6 +219,7 @@ def _measured(lumen: _Lumen, start: int, stop: int, dips: int = 1) -> Dip | None
         is_calcified=bool(lumen.is_calcified[inside].mean() > 0.15),
         fork_mm=min(forks) if forks else None,
         wall_mm=float(lumen.wall_mm[tightest]),
+        beside_misfit=float(np.median(lumen.misfit[is_before | is_after])),
         dips=dips,
     )
 

@@ -1,0 +1,1 @@
+"""What is said: dips that recover, percentages with intervals, grades, confidence, and the painted mask."""

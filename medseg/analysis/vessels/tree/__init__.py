@@ -1,0 +1,1 @@
+"""From a mask to branches: skeleton, bridges over gaps, smooth centrelines."""
