@@ -18,7 +18,16 @@ from medseg.exchange.dicom.files import is_dicom
 from medseg.exchange.read import read_scan
 from medseg.exchange.read_again import may_be_dicom, read_again, unpacked_source
 from medseg.exchange.reports.formats import WRITERS, Result, require_formats, write_formats
-from medseg.workflows.open_study import StudyEntry, in_unit_of_task, list_studies, mask_on, source_of
+from medseg.review.corrections import CorrectionStore
+from medseg.workflows.open_study import (
+    OpenedStudy,
+    StudyEntry,
+    as_reviewed,
+    in_unit_of_task,
+    list_studies,
+    mask_on,
+    source_of,
+)
 
 FORMATS = tuple(WRITERS)
 """Every format, in order."""
@@ -28,13 +37,19 @@ IN_EVERY_RESULT = ("json", "csv", "nifti")
 
 
 def report_study(
-    folder: Path, formats: Sequence[str], output: Path | None = None, *, probability: Path | None = None
+    folder: Path,
+    formats: Sequence[str],
+    output: Path | None = None,
+    *,
+    probability: Path | None = None,
+    reviews: CorrectionStore | None = None,
 ) -> tuple[Path, ...]:
     """The files written for the result in `folder`, into `output` or beside the result itself.
 
     Into `output` they appear together or not at all; it must be new or empty. `probability` is a file with the
-    probability (0 to 1) of each voxel of the scan. Raises InputError where the result or its scan is not what it was,
-    a format cannot be written of it, or what was written does not read back as it should.
+    probability (0 to 1) of each voxel of the scan. With `reviews` the mask is the newest correction in that store,
+    its findings are measured on it, and the report names who made it. Raises InputError where the result or its scan
+    is not what it was, a format cannot be written of it, or what was written does not read back as it should.
     """
     require_formats(formats, is_dicom=True)
     entry, report = _entry(folder)
@@ -43,7 +58,7 @@ def report_study(
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} is no new or empty folder. Choose another.")
     with unpacked_source(source) as place:
-        result = _result(entry, report, place, probability)
+        result = _result(entry, report, place, probability, reviews)
         if output is None:
             return write_formats(result, [name for name in formats if name not in IN_EVERY_RESULT], folder)
         with whole_folder(output) as unfinished:
@@ -65,8 +80,10 @@ def _entry(folder: Path) -> tuple[StudyEntry, Report]:
     return entry, entry.report
 
 
-def _result(entry: StudyEntry, report: Report, place: Path, probability: Path | None) -> Result:
-    """The scan at `place`, the mask and the report as one, checked to belong together."""
+def _result(
+    entry: StudyEntry, report: Report, place: Path, probability: Path | None, reviews: CorrectionStore | None
+) -> Result:
+    """The scan at `place`, the newest mask and the report as one, checked to belong together."""
     scan = read_again(report, place)
     if scan.sha256 != report.source_sha256:
         raise InputError(
@@ -78,6 +95,8 @@ def _result(entry: StudyEntry, report: Report, place: Path, probability: Path | 
     if label_map is None:
         raise InputError(f"{entry.path.name} cannot be reported: {doubt}")
     files = scan.series.files
+    if reviews is not None:
+        report, label_map = _corrected(entry, report, volume, label_map, reviews)
     return Result(
         report=report,
         volume=volume,
@@ -86,6 +105,19 @@ def _result(entry: StudyEntry, report: Report, place: Path, probability: Path | 
         images=files if scan.series.series_uid and all(is_dicom(file) for file in files) else (),
         probability=None if probability is None else _probability(probability, volume),
     )
+
+
+def _corrected(
+    entry: StudyEntry, report: Report, volume: Volume, label_map: LabelMap, reviews: CorrectionStore
+) -> tuple[Report, LabelMap]:
+    """Report and mask as the newest correction has them, as they are where there is none."""
+    opened = OpenedStudy(entry, volume, report.series, report.source_sha256, label_map, report, ())
+    reviewed = as_reviewed(opened, reviews)
+    if reviewed.correction is None or reviewed.report is None or reviewed.label_map is None:
+        return report, label_map
+    by = reviewed.correction
+    note = f"the mask was corrected by {by.reader} on {by.made:%Y-%m-%d %H:%M} UTC ({by.changed_voxels} voxels)"
+    return reviewed.report.model_copy(update={"warnings": (*report.warnings, note)}), reviewed.label_map
 
 
 def finding_numbers(label_map: LabelMap, report: Report) -> NDArray[np.uint16]:
