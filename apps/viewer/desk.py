@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import shutil
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -14,11 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.viewer.work import Work
 from medseg.core.errors import InputError
 from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
 from medseg.core.task import Window
 from medseg.imaging.slices import ScreenVolume, for_screen, mask_for_screen, percentile_window, thinned
+from medseg.review.audit import AuditLog
 from medseg.review.corrections import CorrectionStore
 from medseg.review.drafts import DraftStore
 from medseg.review.marks import MarkStore
@@ -39,6 +42,12 @@ STUDIES_KEPT = 2
 
 REVIEW_FOLDER = ".medseg-review"
 """Where corrections and drafts are kept, beside the results; a leading dot keeps it out of the worklist."""
+
+WORK_FOLDER = ".medseg-requests"
+"""Where the queue of requested segmentations is kept."""
+
+PROBABILITY_FILES = "probabilit*.nii.gz"
+"""Maps of probability that may lie beside a result's mask, on its grid: one, or one for each label."""
 
 MOST_VOXELS = 220_000_000
 """What a browser tab holds with room to spare, two bytes a voxel and one for the mask; a larger scan is thinned."""
@@ -74,16 +83,44 @@ class StudyOnScreen:
 class Desk:
     """The studies under one folder. Safe to use from several threads; a study is opened once, whoever asks."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, models: Path | None = None) -> None:
         self.folder = folder
-        is_collection = folder.is_dir() and not (folder / REPORT_FILE).is_file()
-        review_folder = (folder if is_collection else folder.parent) / REVIEW_FOLDER
+        self.is_collection = folder.is_dir() and not (folder / REPORT_FILE).is_file()
+        home = folder if self.is_collection else folder.parent
+        review_folder = home / REVIEW_FOLDER
         self.reviews = CorrectionStore(review_folder)
         self.drafts = DraftStore(review_folder)
         self.marks = MarkStore(review_folder)
+        self.log = AuditLog(review_folder)
+        self.work = Work(home / WORK_FOLDER, home / "segmented", models)
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._open: OrderedDict[str, StudyOnScreen] = OrderedDict()
+
+    @property
+    def arrivals(self) -> Path:
+        """Where uploads are kept until they are whole. Raises InputError where one result is open, not a folder."""
+        return self._of_collection(".medseg-arrivals")
+
+    @property
+    def uploads(self) -> Path:
+        """Where scans lie that were uploaded. Raises InputError where one result is open, not a folder."""
+        return self._of_collection("uploads")
+
+    def _of_collection(self, name: str) -> Path:
+        if not self.is_collection:
+            raise InputError("the viewer was opened on one result; open it on a folder of studies to add to them")
+        return self.folder / name
+
+    def probability_of(self, entry: StudyEntry) -> Path | None:
+        """The file with the probability of each voxel beside a result, None where there is none."""
+        return next(iter(sorted(entry.path.glob(PROBABILITY_FILES))), None) if entry.path.is_dir() else None
+
+    def begin(self) -> None:
+        """Take up what an earlier server left: requests go on, uploads that never ended are removed."""
+        if self.is_collection:
+            shutil.rmtree(self.arrivals, ignore_errors=True)
+        self.work.wake()
 
     def entries(self) -> tuple[StudyEntry, ...]:
         """The worklist as the folder is now."""
@@ -167,9 +204,9 @@ def thinning(shape: Shape) -> int:
 
 
 @lru_cache(maxsize=4)
-def desk_of(folder: Path) -> Desk:
+def desk_of(folder: Path, models: Path | None = None) -> Desk:
     """The one desk of a folder in this process: pages and routes share what is open."""
-    return Desk(folder)
+    return Desk(folder, models)
 
 
 def _on_screen(

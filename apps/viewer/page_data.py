@@ -196,6 +196,7 @@ def worklist_row(entry: StudyEntry, records: Sequence[Record]) -> dict[str, Any]
     study = report.series.study if report is not None else None
     return {
         "id": entry.id,
+        "kind": entry.kind,
         "name": entry.name,
         "patient": person_name(study.patient_name) if study is not None else "",
         "patient_id": study.patient_id if study is not None else "",

@@ -38,7 +38,7 @@ def take_in_scans(arrived: Path, into: Path, name: str) -> TakenIn:
     Archives are unpacked, as far as a scan goes. Raises InputError where none of the files is a scan that can be shown,
     or an archive is damaged or a bomb; then nothing is kept.
     """
-    target = _unused(into, folder_name(name))
+    target = _unused(into, folder_name(stem_of(Path(name))))
     with whole_folder(target) as unfinished, ExitStack() as archives:
         scans: list[str] = []
         refused: list[str] = []
@@ -53,6 +53,11 @@ def take_in_scans(arrived: Path, into: Path, name: str) -> TakenIn:
 def folder_name(text: str) -> str:
     """The text as a folder's name: no slashes, nothing hidden, not too long."""
     return re.sub(r"[^\w.-]+", "_", text).strip("._-")[:80] or "scan"
+
+
+def stem_of(path: Path) -> str:
+    """The name of a scan's file or folder without what says its format."""
+    return re.sub(r"(\.(nii|nrrd|mha|mhd|zip|tar|tgz|dcm|gz))+$", "", path.name, flags=re.IGNORECASE)
 
 
 def _unused(into: Path, name: str) -> Path:

@@ -81,4 +81,4 @@ def test_what_cannot_be_shown_is_a_sentence_and_leaves_nothing(tmp_path: Path, a
 def test_a_second_upload_of_one_name_stands_beside_the_first(tmp_path: Path, arrived: Path) -> None:
     for expected in ("scan", "scan_2"):
         write_nifti(np.zeros(GRID.shape, np.int16), GRID, arrived / "a.nii.gz")
-        assert take_in_scans(arrived, tmp_path / "studies", "scan").folder.name == expected
+        assert take_in_scans(arrived, tmp_path / "studies", "scan.nii.gz").folder.name == expected

@@ -7,7 +7,6 @@ import streamlit as st
 from apps.viewer.components import reading_room
 from apps.viewer.page_data import study_data
 from apps.viewer.state import ViewerSettings, ViewerState
-from apps.viewer.tokens import Permit, issue
 from medseg.core.errors import MedsegError
 
 
@@ -22,14 +21,16 @@ def read_page() -> None:
     try:
         with st.spinner("Opening the study"):
             on_screen = settings.desk.open(study)
-        marks = settings.desk.marks.find(on_screen.opened.source_sha256, settings.reader)
+        marks = settings.desk.marks.find(on_screen.opened.source_sha256, settings.user.name)
+        if study not in state.logged:
+            settings.desk.log.add(settings.user.name, "view", on_screen.opened.entry.name)
+            state.logged.add(study)
     except MedsegError as error:
         st.error(f"This study cannot be shown: {error}")
         if st.button("Back to the worklist"):
             state.destination = "worklist"
         return
-    token = issue(settings.signing_key, Permit(study, settings.reader, "correct"))
-    answer = reading_room.show(study_data(on_screen, marks), token, key="reading_room")
+    answer = reading_room.show({"study": study_data(on_screen, marks), **settings.told(study)}, key="reading_room")
     if answer.leave:
         state.destination = "worklist"
     elif answer.next:

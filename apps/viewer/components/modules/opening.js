@@ -1,8 +1,6 @@
 // A study on its way in: voxels, mask, and the draft that a reader left.
 
-import { loadMask, loadScan, Refused } from "./source.js";
-
-const TRIES = 2;
+import { loadMask, loadScan } from "./source.js";
 
 export async function load(room) {
   const { signal } = room.loading;
@@ -14,7 +12,7 @@ export async function load(room) {
     room.host.dataset.first = study.id;
   };
   try {
-    const scan = again(room, () => loadScan(study.base, () => room.token, room.volume, room.cursor[2], arrived, signal));
+    const scan = loadScan(study.base, room.server, room.volume, room.cursor[2], arrived, signal);
     if (study.mask) await loadStoredMask(room);
     await scan;
     if (study.mask) await room.review.takeUpDraft();
@@ -28,8 +26,7 @@ export async function load(room) {
 export async function loadStoredMask(room) {
   const { signal } = room.loading;
   const { study } = room;
-  const load = () => loadMask(study.base, () => room.token, room.volume.grid, study.mask.bytes_per_label, signal);
-  const { labels, sha256 } = await again(room, load);
+  const { labels, sha256 } = await loadMask(study.base, room.server, room.volume.grid, study.mask.bytes_per_label, signal);
   room.mask = labels;
   room.maskSha256 = sha256;
   room.edit.reset();
@@ -40,18 +37,5 @@ export async function loadStoredMask(room) {
 // The model's own mask, to lay over a corrected one.
 export async function loadModelMask(room) {
   const { study } = room;
-  const load = () => loadMask(study.base, () => room.token, room.volume.grid, study.mask.bytes_per_label, room.loading.signal, "?of=model");
-  return (await again(room, load)).labels;
-}
-
-// Once more with a fresh permit where the one that was sent is refused.
-async function again(room, run) {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await run();
-    } catch (error) {
-      if (!(error instanceof Refused) || tries === TRIES) throw error;
-      await room.freshToken();
-    }
-  }
+  return (await loadMask(study.base, room.server, room.volume.grid, study.mask.bytes_per_label, room.loading.signal, "?of=model")).labels;
 }

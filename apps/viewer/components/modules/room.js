@@ -1,6 +1,8 @@
 // The reading room: one study, its panes, and everything a reader can do with them. Parts call the room; the room redraws.
 
 import { Cine } from "./cine.js";
+import { exportDialog } from "./dialogs/export.js";
+import { runDialog } from "./dialogs/run.js";
 import { element, replaceChildren } from "./dom.js";
 import { helpDialog } from "./help.js";
 import { buildHeader, buildStatus } from "./frame.js";
@@ -14,6 +16,7 @@ import { MarksPanel } from "./marks_panel.js";
 import { MaskEdit } from "./mask_edit.js";
 import { load, loadModelMask, loadStoredMask } from "./opening.js";
 import { cornerTexts, readOut } from "./read_out.js";
+import { Server } from "./server.js";
 import { Review } from "./review.js";
 import { REVIEW_KEYS, ReviewPanel } from "./review_panel.js";
 import { makeTools } from "./toolbox.js";
@@ -22,11 +25,11 @@ import { presets } from "./windows.js";
 
 const IDLE_MS = 400;
 const SLABS = ["none", "mip", "minip", "mean"];
-const TOKEN_WAIT_MS = 15_000;
 
 export class Room {
   constructor(host, page) {
     this.page = page;
+    this.server = new Server(() => page.trigger("renew", Date.now()));
     this.edit = new MaskEdit(this);
     this.review = new Review(this);
     this.panel = new ReviewPanel(this);
@@ -48,7 +51,6 @@ export class Room {
     this.versions = { volume: 0, mask: 0, tables: 0 };
     this.maximised = null;
     this.presets = [];
-    this.tokenWaiters = [];
     this.panes = Object.keys(PLANES).map((name) => new Pane(this, name));
     this.active = this.panes[0];
     this.side = new SidePanel(this);
@@ -58,6 +60,7 @@ export class Room {
     this.message = element("div", { class: "message", role: "alert", hidden: true });
     this.host = element("div", { class: "room", tabindex: "-1" }, this.header, this.grid, this.side.host, this.status, this.message);
     this.host.room = this;
+    this.host.classList.toggle("light", localStorage.getItem("medseg-theme") === "light");
     host.append(this.host);
     this.panes.forEach(listen);
     this.onkey = (event) => {
@@ -68,8 +71,8 @@ export class Room {
 
   // Take what the page says: a new study is opened; of the one that is open only what was recorded since is taken.
   update(data) {
-    this.token = data.token;
-    for (const resolve of this.tokenWaiters.splice(0)) resolve();
+    this.server.take(data.permits);
+    this.mayCorrect = data.may_correct;
     if (this.study?.id !== data.study.id || this.study?.files !== data.study.files) {
       this.open(data.study);
       return;
@@ -123,16 +126,11 @@ export class Room {
     this.setProgress(this.progress ?? 1);
   }
 
-  // A new permit: the page runs again and makes one.
-  freshToken() {
-    return new Promise((resolve, reject) => {
-      this.tokenWaiters.push(resolve);
-      setTimeout(() => reject(new Error("the server did not answer; is it still running? Reload the page.")), TOKEN_WAIT_MS);
-      this.page.trigger("renew", Date.now());
-    });
-  }
-
   mayEdit() {
+    if (!this.mayCorrect) {
+      this.say("Your role allows reading and export, not correction.");
+      return false;
+    }
     if (this.study.is_thinned) {
       this.say("This scan is shown with fewer pixels than it has, so its mask cannot be corrected here.");
       return false;
@@ -243,7 +241,8 @@ export class Room {
   }
 
   toggleTheme() {
-    this.host.classList.toggle("light");
+    const isLight = this.host.classList.toggle("light");
+    localStorage.setItem("medseg-theme", isLight ? "light" : "dark");
   }
 
   colourOf(label) {
@@ -398,6 +397,23 @@ export class Room {
     if (this.cine.isPlaying) this.cine.stop();
     else if (this.maximised !== null) this.maximise(null);
     else this.setTool("crosshair");
+  }
+
+  async segment() {
+    if (!this.mayCorrect) return;
+    try {
+      await runDialog(this.host, this.server, this.study.id, () => this.say("The job is queued: see it in the worklist. Its result will be a study of its own."));
+    } catch (error) {
+      this.say(error.message);
+    }
+  }
+
+  async export() {
+    try {
+      await exportDialog(this.host, this.server, this.study, this.edit.isDirty);
+    } catch (error) {
+      this.say(error.message);
+    }
   }
 
   leave() {
