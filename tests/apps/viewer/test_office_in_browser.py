@@ -31,6 +31,9 @@ def served(
     report = measured(open_study(entry)).report
     assert report is not None
     (entry.path / "report.json").write_text(report.model_dump_json())
+    # Large enough to be at work for many seconds, so that a job on it can be taken back.
+    noise = np.random.default_rng(0).integers(0, 200, (160, 160, 160)).astype(np.int16)
+    write_volume(Volume(noise, Geometry.from_spacing(noise.shape, (1, 1, 1))), root / "results" / "large.nii")
     with serve(root / "results") as viewer:
         yield viewer
 
@@ -75,13 +78,13 @@ def test_brought_in_segmented_and_read(page: Any, served: Any, tmp_path: Path) -
 
 
 def test_a_job_is_taken_back_from_the_page(page: Any, served: Any) -> None:
-    page.locator("tr", has_text="study_1").first.click()
+    page.locator("tr", has_text="large").first.click()
     page.keyboard.press("s")
     page.locator("[data-action=start]").click()
-    page.locator(".job-line", has_text="study_1").get_by_role("button", name="Cancel").click()
+    page.locator(".job-line", has_text="large").get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Jobs", exact=True).click()
-    page.locator("tr", has_text="study_1").locator(".badge.cancelled").wait_for()
-    assert not (served.folder / "segmented" / "study_1__hippocampus_mr").exists()
+    page.locator("tr", has_text="large").locator(".badge.cancelled").wait_for()
+    assert not (served.folder / "segmented" / "large__hippocampus_mr").exists()
 
 
 def test_what_is_no_scan_is_said_in_the_dialog(page: Any, tmp_path: Path) -> None:

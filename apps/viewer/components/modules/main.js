@@ -15,7 +15,7 @@ export function mount(component, assets) {
     kept = { page, room: new Room(parentElement, page) };
     rooms.set(parentElement, kept);
   }
-  kept.page.stayed((name, value) => component.setTriggerValue(name, value));
+  kept.page.set = (name, value) => component.setTriggerValue(name, value);
   kept.room.update({ ...data, study: withOwnIndex(data.study) });
   return () => {
     // Also called before a new mount on the same element: only what has left the page is taken down.

@@ -1,23 +1,18 @@
 // What the browser asks of the page. Streamlit runs the page once for each; a second request ends the run of the first,
-// and what the first asked is lost. So nothing more is asked once the reader chose to leave.
+// and what the first asked is lost. So for a while nothing more is asked once the reader chose to leave.
 
 const LEAVING = ["go", "open", "leave", "next"];
+const LEAVING_MS = 5000;
 
 export class Triggers {
   constructor() {
     this.set = () => {};
-    this.isLeaving = false;
-  }
-
-  // The page has run, and is still here.
-  stayed(set) {
-    this.set = set;
-    this.isLeaving = false;
+    this.leftAt = -Infinity;
   }
 
   trigger(name, value) {
-    if (this.isLeaving) return;
-    this.isLeaving = LEAVING.includes(name);
+    if (performance.now() - this.leftAt < LEAVING_MS) return;
+    if (LEAVING.includes(name)) this.leftAt = performance.now();
     this.set(name, value);
   }
 }

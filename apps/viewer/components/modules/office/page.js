@@ -94,7 +94,7 @@ export function mounter(PageClass) {
       page.triggers = new Triggers();
       kept.set(parentElement, page);
     }
-    page.triggers.stayed((name, value) => component.setTriggerValue(name, value));
+    page.triggers.set = (name, value) => component.setTriggerValue(name, value);
     page.update(data);
     return () => {
       setTimeout(() => {
