@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from apps.viewer.app_pages.compare_page import compare_page
 from apps.viewer.app_pages.office_pages import dashboard_page, jobs_page, log_page, models_page
 from apps.viewer.app_pages.read_page import read_page
+from apps.viewer.app_pages.vessels_page import vessels_page
 from apps.viewer.app_pages.worklist_page import worklist_page
 from apps.viewer.state import ViewerState
 
@@ -16,6 +18,8 @@ def main() -> None:
     pages = {
         "worklist": st.Page(worklist_page, title="Worklist", url_path="worklist", default=True),
         "read": st.Page(read_page, title="Read", url_path="read"),
+        "compare": st.Page(compare_page, title="Compare", url_path="compare"),
+        "vessels": st.Page(vessels_page, title="Vessels", url_path="vessels"),
         "jobs": st.Page(jobs_page, title="Jobs", url_path="jobs"),
         "models": st.Page(models_page, title="Models", url_path="models"),
         "dashboard": st.Page(dashboard_page, title="Dashboard", url_path="dashboard"),

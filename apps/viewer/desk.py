@@ -29,6 +29,7 @@ from medseg.review.records import Correction, Record, mask_sha256, review_status
 from medseg.workflows.open_study import (
     MASK_FILE,
     REPORT_FILE,
+    VESSEL_REPORT,
     OpenedStudy,
     StudyEntry,
     as_reviewed,
@@ -36,6 +37,7 @@ from medseg.workflows.open_study import (
     measured,
     open_study,
 )
+from medseg.workflows.open_vessels import OpenedVessels, open_vessels
 
 STUDIES_KEPT = 2
 """Opened studies held in memory: the one being read and the one before it. A large CT takes about half a gigabyte."""
@@ -95,6 +97,7 @@ class Desk:
         self.work = Work(home / WORK_FOLDER, home / "segmented", models)
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
+        self._vessels: dict[tuple[str, int], OpenedVessels] = {}
         self._open: OrderedDict[str, StudyOnScreen] = OrderedDict()
 
     @property
@@ -170,6 +173,20 @@ class Desk:
                     return self._keep(study, _with_findings(kept))
             opened = as_reviewed(as_segmented, self.reviews)
             return self._keep(study, _on_screen(opened, as_segmented, screen, window, files))
+
+    def vessels(self, study: str) -> OpenedVessels:
+        """A result of `medseg vessels`, the last one kept. Raises InputError where it cannot be opened."""
+        entry = self.entry(study)
+        if entry.kind != "vessels":
+            raise InputError("this study is no result of `medseg vessels`; open it in the reading room")
+        written_ns = (entry.path / VESSEL_REPORT).stat().st_mtime_ns
+        with self._lock:
+            kept = self._vessels.get((study, written_ns))
+        if kept is None:
+            kept = open_vessels(entry.path)
+            with self._lock:
+                self._vessels = {(study, written_ns): kept}
+        return kept
 
     def corrected(self, study: StudyOnScreen, label_map: LabelMap, correction: Correction, mask_gzip: bytes) -> None:
         """Put a mask that was just saved on the screen; its findings are measured when the study is next opened."""

@@ -206,9 +206,17 @@ def worklist_row(entry: StudyEntry, records: Sequence[Record]) -> dict[str, Any]
         "findings": _counted(report) if report is not None else "",
         "warnings": len(report.warnings) if report is not None else 0,
         "created": report.created.strftime("%Y-%m-%d %H:%M") if report is not None else "",
-        "status": "unreadable" if entry.problem else review_status(records) if report is not None else "not segmented",
+        "status": _status(entry, records),
         "problem": entry.problem or "",
     }
+
+
+def _status(entry: StudyEntry, records: Sequence[Record]) -> str:
+    if entry.problem:
+        return "unreadable"
+    if entry.kind == "vessels":
+        return "vessels"
+    return review_status(records) if entry.report is not None else "not segmented"
 
 
 def _counted(report: Report) -> str:

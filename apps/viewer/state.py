@@ -11,6 +11,7 @@ import streamlit as st
 from apps.viewer.access.roles import User
 from apps.viewer.access.tokens import FOLDER, RIGHTS, Permit, issue
 from apps.viewer.desk import Desk, desk_of
+from medseg.workflows.open_study import StudyEntry
 
 _KEY = "medseg_viewer"
 
@@ -49,6 +50,12 @@ class ViewerSettings:
             "may_correct": "correct" in rights,
             "may_administer": "administer" in rights,
         }
+
+    def note_view(self, entry: StudyEntry, state: ViewerState) -> None:
+        """Write into the log that this user looks at a study, once a session."""
+        if entry.id not in state.logged:
+            self.desk.log.add(self.user.name, "view", entry.name)
+            state.logged.add(entry.id)
 
     def permit(self, study: str = FOLDER) -> str:
         """A signed permit of this user for a study, or for the folder as a whole."""

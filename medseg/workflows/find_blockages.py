@@ -5,6 +5,7 @@ The output folder holds
     vessels.json       branches, and blockages with percentage, interval, grade and confidence
     blockages.csv      one row a blockage
     blockages.nii.gz   each blockage's number over its length, on the scan's own grid
+    scan.json          where the map and the image lie, for looking at them again
     tree.vtk           centrelines with radii for VMTK and 3D Slicer;  tree.swc and tree.csv hold the same
     vessels.pdf        the tree, the table, and each blockage unrolled
 """
@@ -12,6 +13,7 @@ The output folder holds
 from __future__ import annotations
 
 import csv
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,10 +27,12 @@ from medseg.core.errors import InputError
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_scan
 from medseg.exchange.write import write_volume
+from medseg.workflows.open_study import VESSEL_REPORT
+from medseg.workflows.open_vessels import SCAN
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.vessel_pages import write_vessel_pages
 
-REPORT, TABLE, MASK, PAGES = "vessels.json", "blockages.csv", "blockages.nii.gz", "vessels.pdf"
+REPORT, TABLE, MASK, PAGES = VESSEL_REPORT, "blockages.csv", "blockages.nii.gz", "vessels.pdf"
 MOST_VALUES = 12
 """Label values that an error lists."""
 
@@ -60,7 +64,9 @@ def find_blockages(
     progress("Analysing", 0, 1)
     analysis = analyse_vessels(soft, scan, prefer_image=prefer_image)
     progress("Analysing", 1, 1)
-    _write(analysis, scan if scan is not None else soft, f"Vessels of {(image or vessel).name}", output)
+    sources = {"map": str(vessel.resolve()), "image": str(image.resolve()) if image is not None else None}
+    title = f"Vessels of {(image or vessel).name}"
+    _write(analysis, scan if scan is not None else soft, title, output, json.dumps(sources, indent=1))
     return analysis.report
 
 
@@ -85,10 +91,10 @@ def vessel_map(volume: Volume, labels: tuple[int, ...], source: Path) -> Volume:
     return Volume(inside.astype(np.float32), volume.geometry)
 
 
-def _write(analysis: VesselAnalysis, shown: Volume, title: str, output: Path) -> None:
+def _write(analysis: VesselAnalysis, shown: Volume, title: str, output: Path, sources: str) -> None:
     tree, lumens = analysis.tree, analysis.lumens
     texts = {"tree.vtk": tree_as_vtk(tree, lumens), "tree.swc": tree_as_swc(tree, lumens)}
-    texts |= {"tree.csv": tree_as_csv(tree, lumens), REPORT: analysis.report.model_dump_json(indent=1)}
+    texts |= {SCAN: sources, "tree.csv": tree_as_csv(tree, lumens), REPORT: analysis.report.model_dump_json(indent=1)}
     with whole_folder(output) as unfinished:
         for name, text in texts.items():
             (unfinished / name).write_text(text, encoding="utf-8")

@@ -22,9 +22,7 @@ def read_page() -> None:
         with st.spinner("Opening the study"):
             on_screen = settings.desk.open(study)
         marks = settings.desk.marks.find(on_screen.opened.source_sha256, settings.user.name)
-        if study not in state.logged:
-            settings.desk.log.add(settings.user.name, "view", on_screen.opened.entry.name)
-            state.logged.add(study)
+        settings.note_view(on_screen.opened.entry, state)
     except MedsegError as error:
         st.error(f"This study cannot be shown: {error}")
         if st.button("Back to the worklist"):

@@ -1,4 +1,4 @@
-"""The pages around the reading room in a real Chromium: brought in, segmented, exported, looked up; by hand and by key."""
+"""The pages around the reading room in a real Chromium: brought in, segmented, exported, looked up."""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ export class Server {
   }
 
   permitFor(url) {
-    return url.startsWith("/data/studies/") ? this.permits.study : this.permits.folder;
+    const study = /^\/data\/studies\/([^/]+)/.exec(url)?.[1];
+    if (study === undefined) return this.permits.folder;
+    return this.permits.studies?.[study] ?? this.permits.study;
   }
 
   fresh() {
