@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from medseg.core.errors import InputError
 from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
 from medseg.core.task import Window
-from medseg.imaging.slices import ScreenVolume, for_screen, mask_for_screen, percentile_window, thinned
+from medseg.imaging.slices import SCREEN_AXES, ScreenVolume, for_screen, mask_for_screen, percentile_window, thinned
 from medseg.review.audit import AuditLog
 from medseg.review.corrections import CorrectionStore
 from medseg.review.drafts import DraftStore
@@ -37,6 +38,7 @@ from medseg.workflows.open_study import (
     measured,
     open_study,
 )
+from medseg.workflows.open_uncertainty import uncertainty
 from medseg.workflows.open_vessels import OpenedVessels, open_vessels
 
 STUDIES_KEPT = 2
@@ -115,9 +117,23 @@ class Desk:
             raise InputError("the viewer was opened on one result; open it on a folder of studies to add to them")
         return self.folder / name
 
-    def probability_of(self, entry: StudyEntry) -> Path | None:
-        """The file with the probability of each voxel beside a result, None where there is none."""
-        return next(iter(sorted(entry.path.glob(PROBABILITY_FILES))), None) if entry.path.is_dir() else None
+    def probabilities_of(self, entry: StudyEntry) -> tuple[Path, ...]:
+        """The maps of probability beside a result, in order of their names; none where there are none."""
+        return tuple(sorted(entry.path.glob(PROBABILITY_FILES))) if entry.path.is_dir() else ()
+
+    def others_of(self, study: StudyOnScreen) -> tuple[StudyEntry, ...]:
+        """Other results on the same scan with the same labels, such as those of another model."""
+        report = study.opened.report
+        if report is None:
+            return ()
+        return tuple(
+            entry
+            for entry in self.entries()
+            if entry.report is not None
+            and entry.id != study.opened.entry.id
+            and entry.report.source_sha256 == report.source_sha256
+            and entry.report.task.labels == report.task.labels
+        )
 
     def begin(self) -> None:
         """Take up what an earlier server left: requests go on, uploads that never ended are removed."""
@@ -245,6 +261,15 @@ def _on_screen(
 def _shown_labels(label_map: LabelMap) -> NDArray[np.unsignedinteger[Any]]:
     step = thinning(label_map.geometry.shape)
     return np.ascontiguousarray(mask_for_screen(label_map)[:, ::step, ::step])
+
+
+def uncertainty_on_screen(study: StudyOnScreen, maps: Sequence[Path]) -> NDArray[np.uint8]:
+    """How unsure the model was, 0 to 255, (k, j, i) as the scan is shown."""
+    geometry = study.opened.volume.geometry
+    turn = geometry.reorientation_to(SCREEN_AXES)
+    step = thinning(geometry.shape)
+    values = turn.apply(uncertainty(maps, geometry)).transpose(2, 1, 0)
+    return np.ascontiguousarray(values[:, ::step, ::step])
 
 
 def _with_findings(study: StudyOnScreen) -> StudyOnScreen:

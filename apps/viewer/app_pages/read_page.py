@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from apps.viewer.components import reading_room
-from apps.viewer.page_data import study_data
+from apps.viewer.page_data import other_masks, study_data
 from apps.viewer.state import ViewerSettings, ViewerState
 from medseg.core.errors import MedsegError
 
@@ -28,7 +28,10 @@ def read_page() -> None:
         if st.button("Back to the worklist"):
             state.destination = "worklist"
         return
-    answer = reading_room.show({"study": study_data(on_screen, marks), **settings.told(study)}, key="reading_room")
+    told = study_data(on_screen, marks)
+    told["others"] = other_masks(on_screen, settings.desk.others_of(on_screen))
+    told["has_uncertainty"] = bool(settings.desk.probabilities_of(on_screen.opened.entry))
+    answer = reading_room.show({"study": told, **settings.told(study)}, key="reading_room")
     if answer.leave:
         state.destination = "worklist"
     elif answer.next:

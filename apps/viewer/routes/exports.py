@@ -57,7 +57,7 @@ def export(visit: Visit) -> Response:
     if entry.report is None:
         raise InputError("this scan was not segmented, so there is nothing to export; segment it first")
     visit.log("export", ", ".join(wanted))
-    probability = visit.desk.probability_of(entry)
+    probability = next(iter(visit.desk.probabilities_of(entry)), None)
     with tempfile.TemporaryDirectory(prefix="medseg-export-") as place:
         written = report_study(
             entry.path, wanted, Path(place) / "out", probability=probability, reviews=visit.desk.reviews
@@ -71,7 +71,7 @@ def _why_not(visit: Visit, name: str) -> str:
     entry = visit.desk.entry(visit.permit.study)
     if entry.report is None:
         return "the scan was not segmented"
-    if name == NEEDS_PROBABILITY and visit.desk.probability_of(entry) is None:
+    if name == NEEDS_PROBABILITY and not visit.desk.probabilities_of(entry):
         return "the result holds no probabilities"
     try:
         require_writable([name], visit.study.opened.report.source if visit.study.opened.report else entry.path)

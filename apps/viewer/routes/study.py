@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from apps.viewer.assets import MODULES, asset_version
+from apps.viewer.desk import uncertainty_on_screen
 from apps.viewer.page_data import ROUTE_ROOT
 from apps.viewer.routes.answers import PRIVATE, VOXELS, sentence
 from apps.viewer.routes.door import Door, Visit
@@ -23,6 +24,7 @@ def study_routes(door: Door) -> list[Route]:
         Route(f"{ROUTE_ROOT}/assets/{{version}}/{{name:path}}", asset, methods=["GET"]),
         door.study("scan", "GET", "read", scan_part),
         door.study("mask", "GET", "read", mask),
+        door.study("uncertainty", "GET", "read", unsure),
     ]
 
 
@@ -56,13 +58,28 @@ def scan_part(visit: Visit) -> Response:
 def mask(visit: Visit) -> Response:
     """The labels (k, j, i) in display order, one or two little-endian bytes each, gzipped.
 
-    The newest mask, or with `of=model` the one that the model made, to lay the two over each other.
+    The newest mask; to lay two over each other, with `of=model` the one that the model made, with `of` the id of
+    another result on the same scan that one's newest.
     """
     request, study = visit.request, visit.study
     if study.mask_gzip is None:
         return sentence("this study has no mask that can be shown", 404)
-    if request.query_params.get("of") == "model":
+    of = request.query_params.get("of")
+    if of == "model":
         headers = {**PRIVATE, "Content-Encoding": "gzip"}
         return Response(gzip.compress(study.model_labels().tobytes(), 1), media_type=VOXELS, headers=headers)
+    if of is not None:
+        if of not in [entry.id for entry in visit.desk.others_of(study)]:
+            return sentence("there is no such other mask of this scan", 404)
+        study = visit.desk.open(of)
+        if study.mask_gzip is None:
+            return sentence("the other result has no mask that can be shown", 404)
     headers = {**PRIVATE, "Content-Encoding": "gzip", "X-Mask-Sha256": study.mask_sha256 or ""}
     return Response(study.mask_gzip, media_type=VOXELS, headers=headers)
+
+
+def unsure(visit: Visit) -> Response:
+    """How unsure the model was of each voxel, a byte each (k, j, i) in display order, gzipped."""
+    maps = visit.desk.probabilities_of(visit.study.opened.entry)
+    content = gzip.compress(uncertainty_on_screen(visit.study, maps).tobytes(), 1)
+    return Response(content, media_type=VOXELS, headers={**PRIVATE, "Content-Encoding": "gzip"})

@@ -34,8 +34,16 @@ export async function loadStoredMask(room) {
   room.panel.update();
 }
 
-// The model's own mask, to lay over a corrected one.
-export async function loadModelMask(room) {
+// Another mask of the same scan, to lay over this one: the model's own ("model"), or another result's.
+export async function loadOtherMask(room, id) {
   const { study } = room;
-  return (await loadMask(study.base, room.server, room.volume.grid, study.mask.bytes_per_label, room.loading.signal, "?of=model")).labels;
+  return (await loadMask(study.base, room.server, room.volume.grid, study.mask.bytes_per_label, room.loading.signal, `?of=${id}`)).labels;
+}
+
+// How unsure the model was of each voxel, 0 to 255.
+export async function loadUncertainty(room) {
+  const response = await room.server.request(`${room.study.base}/uncertainty`, { signal: room.loading.signal });
+  const values = new Uint8Array(await response.arrayBuffer());
+  if (values.length !== room.volume.grid.count) throw new Error("the uncertainty arrived incomplete; reload the page");
+  return values;
 }

@@ -14,13 +14,15 @@ import { listen } from "./pointer.js";
 import { SidePanel } from "./side_panel.js";
 import { MarksPanel } from "./marks_panel.js";
 import { MaskEdit } from "./mask_edit.js";
-import { load, loadModelMask, loadStoredMask } from "./opening.js";
+import { load, loadStoredMask } from "./opening.js";
+import { OtherMask } from "./other_mask.js";
 import { cornerTexts, readOut } from "./read_out.js";
 import { Server } from "./server.js";
 import { Review } from "./review.js";
 import { REVIEW_KEYS, ReviewPanel } from "./review_panel.js";
 import { makeTools } from "./toolbox.js";
 import { Grid, PLANES, Volume } from "./volume.js";
+import { Uncertainty } from "./uncertainty.js";
 import { presets } from "./windows.js";
 
 const IDLE_MS = 400;
@@ -36,6 +38,8 @@ export class Room {
     this.marks = new MarksPanel(this);
     this.pane3d = new Pane3d(this);
     this.cine = new Cine(this);
+    this.other = new OtherMask(this);
+    this.uncertainty = new Uncertainty(this);
     this.brush = { label: 1, radiusMm: 5, is3d: false, isLimited: false, limits: [0, 0], isOnBackground: false, isOneLabel: false };
     this.tools = makeTools(this);
     this.tool = this.tools.crosshair;
@@ -89,8 +93,8 @@ export class Room {
     this.study = study;
     this.hidden = new Set();
     this.mask = null;
-    this.modelMask = null;
-    this.isModelMaskShown = false;
+    this.other.reset();
+    this.uncertainty.reset();
     this.maskSha256 = study.mask?.sha256 ?? null;
     this.chosenFinding = null;
     this.loading = new AbortController();
@@ -103,7 +107,7 @@ export class Room {
     this.brush.label = (study.labels.find((label) => label.is_counted) ?? study.labels[0])?.index ?? 0;
     this.brush.limits = [study.window.centre - study.window.width / 2, study.window.centre + study.window.width / 2];
     this.cursor = grid.shape.map((n) => Math.floor(n / 2));
-    this.colours = new Map(study.labels.map((label) => [label.index, label]));
+    this.chosenColours = new Map();
     for (const pane of this.panes) pane.prepare(grid);
     this.marks.open(study.marks, grid);
     this.toggle3d(false);
@@ -117,6 +121,8 @@ export class Room {
 
   // Everything around the pictures, from what is known of the study.
   showStudy() {
+    for (const label of this.study.labels) label.colour = this.chosenColours.get(label.index) ?? label.colour;
+    this.colours = new Map(this.study.labels.map((label) => [label.index, label]));
     buildHeader(this);
     buildStatus(this);
     this.side.open(this.study);
@@ -245,6 +251,15 @@ export class Room {
     localStorage.setItem("medseg-theme", isLight ? "light" : "dark");
   }
 
+  // Show a label in another colour, as long as the study is open.
+  setColour(index, colour) {
+    const label = this.study.labels.find((one) => one.index === index);
+    this.chosenColours.set(index, colour);
+    label.colour = colour;
+    this.colours.set(index, label);
+    this.retable();
+  }
+
   colourOf(label) {
     return this.colours.get(label)?.colour ?? [255, 255, 255];
   }
@@ -316,20 +331,6 @@ export class Room {
   space() {
     if (this.tool.space) this.tool.space(this.active);
     else this.cine.toggle();
-  }
-
-  // The outline of the model's own mask, dashed, over what it was corrected to.
-  async toggleModelMask() {
-    if (!this.study.mask) return;
-    this.isModelMaskShown = !this.isModelMaskShown;
-    if (this.isModelMaskShown && this.modelMask === null) {
-      try {
-        this.modelMask = await loadModelMask(this);
-      } catch (error) {
-        this.say(`The model's mask could not be loaded: ${error.message}`);
-      }
-    }
-    this.redraw();
   }
 
   toggle3d(isShown = !this.pane3d.isShown) {

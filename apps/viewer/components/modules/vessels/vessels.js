@@ -20,7 +20,7 @@ export class Vessels extends Page {
     this.sections = new Map();
     this.along = new Along(this);
     this.choice = element("select", { "aria-label": "Branch", onchange: () => this.openBranch(Number(this.choice.value)) });
-    this.turn = element("input", { type: "range", min: "0", max: "345", step: String(TURN_DEG), "aria-label": "Angle about the vessel", oninput: () => this.setAngle(Number(this.turn.value)) });
+    this.turn = element("input", { type: "range", min: "0", max: "345", value: "0", step: String(TURN_DEG), "aria-label": "Angle about the vessel", oninput: () => this.setAngle(Number(this.turn.value)) });
     this.read = element("span", { class: "quiet", role: "status", "data-read": "along" });
     this.keys = button("Keys", "← → along, n next blockage, [ ] turn, a next branch, q worklist", () => this.say("← →: along the vessel; Shift: ten times as far. n, Shift + n: next and previous blockage. [ ]: turn. a: next branch. Right drag on a picture: window. q: worklist."));
     replaceChildren(this.tools, this.choice, element("label", { class: "inline" }, "Turn ", this.turn), this.read, this.keys);
