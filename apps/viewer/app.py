@@ -7,6 +7,7 @@ import streamlit as st
 from apps.viewer.app_pages.compare_page import compare_page
 from apps.viewer.app_pages.office_pages import dashboard_page, jobs_page, log_page, models_page
 from apps.viewer.app_pages.read_page import read_page
+from apps.viewer.app_pages.sign_in import may_come_in
 from apps.viewer.app_pages.vessels_page import vessels_page
 from apps.viewer.app_pages.worklist_page import worklist_page
 from apps.viewer.state import ViewerState
@@ -15,6 +16,8 @@ from apps.viewer.state import ViewerState
 def main() -> None:
     """Run the page of the address, then go where it asked to go."""
     st.set_page_config(page_title="medseg viewer", layout="wide")
+    if not may_come_in():
+        return
     pages = {
         "worklist": st.Page(worklist_page, title="Worklist", url_path="worklist", default=True),
         "read": st.Page(read_page, title="Read", url_path="read"),

@@ -8,9 +8,11 @@ from typing import Any, Literal, Self, get_args
 
 import streamlit as st
 
+from apps.viewer.access.accounts import Access
 from apps.viewer.access.roles import User
 from apps.viewer.access.tokens import FOLDER, RIGHTS, Permit, issue
 from apps.viewer.desk import Desk, desk_of
+from medseg.core.errors import InputError
 from medseg.workflows.open_study import StudyEntry
 
 _KEY = "medseg_viewer"
@@ -33,7 +35,23 @@ class ViewerSettings:
         """The settings of this server; Streamlit keeps them among its secrets, out of reach of the browser."""
         given = st.secrets["medseg"]
         models = Path(given["models"]) if given["models"] else None
-        return cls(Path(given["folder"]), models, str(given["signing_key"]), User(str(given["reader"]), "admin"))
+        return cls(Path(given["folder"]), models, str(given["signing_key"]), cls._user())
+
+    @classmethod
+    def access(cls) -> Access | None:
+        """Who may come in; None where one person alone works on this machine."""
+        text = st.secrets["medseg"]["access"]
+        return Access.model_validate_json(text) if text else None
+
+    @classmethod
+    def _user(cls) -> User:
+        access = cls.access()
+        if access is None:
+            return User(str(st.secrets["medseg"]["reader"]), "admin")
+        user = access.user(st.user.to_dict())
+        if user is None:
+            raise InputError("your account may not open this viewer")
+        return user
 
     @property
     def desk(self) -> Desk:
@@ -68,6 +86,7 @@ class ViewerState:
 
     study: str | None = None
     prior: str | None = None
+    used_s: float | None = None
     logged: set[str] = field(default_factory=set)
     destination: PageName | None = None
 

@@ -15,7 +15,7 @@ export async function load(room) {
     const scan = loadScan(study.base, room.server, room.volume, room.cursor[2], arrived, signal);
     if (study.mask) await loadStoredMask(room);
     await scan;
-    if (study.mask) await room.review.takeUpDraft();
+    if (study.mask && room.mayCorrect) await room.review.takeUpDraft();
     room.host.dataset.loaded = study.id;
   } catch (error) {
     if (!signal.aborted) room.say(`The study could not be loaded: ${error.message}`);
