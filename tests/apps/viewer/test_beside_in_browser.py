@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_label_map, write_volume
-from medseg.workflows.find_blockages import find_blockages
 from medseg.workflows.open_study import list_studies, open_study
 
 pytestmark = pytest.mark.browser
@@ -32,19 +30,11 @@ def redate(folder: Path, date: str, model: str) -> None:
     )
 
 
-def tube() -> Volume:
-    """A straight vessel of 4 mm along k, narrowed to 2 mm half-way, blurred over its rim: shares of each voxel."""
-    i, j, k = np.indices((30, 30, 80))
-    radius = 2.0 - 1.0 * np.exp(-(((k - 40) * 0.5 / 3) ** 2))
-    away = np.hypot((i - 14.5) * 0.5, (j - 14.5) * 0.5)
-    share = np.clip((radius - away) / 0.5 + 0.5, 0, 1)
-    return Volume(share.astype(np.float32), Geometry.from_spacing((30, 30, 80), (0.5, 0.5, 0.5)))
-
-
 @pytest.fixture(scope="module")
 def served(
     tmp_path_factory: pytest.TempPathFactory,
     writer_in: Callable[[Path], Callable[..., Path]],
+    vessels_in: Callable[[Path, Path], None],
     serve: Callable[[Path], AbstractContextManager[Any]],
 ) -> Iterator[Any]:
     root = tmp_path_factory.mktemp("beside")
@@ -62,8 +52,7 @@ def served(
     chance = np.zeros(labels.shape, np.float32)
     chance[3, 4, 5] = 0.5
     write_volume(Volume(chance, prior.volume.geometry), results / "current" / "probability.nii.gz")
-    write_volume(tube(), root / "map.nii.gz")
-    find_blockages(root / "map.nii.gz", results / "vessels")
+    vessels_in(root, results / "vessels")
     with serve(results) as viewer:
         yield viewer
 
