@@ -141,7 +141,7 @@ def measure(url: str, program: str) -> dict[str, Any]:
         results["save_s"] = save(page)
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
-        room.evaluate("(host) => host.room.freshToken()")
+        room.evaluate("(host) => host.room.server.fresh()")
         results["voxel_requests_of_a_rerun"] = sum("/data/studies/" in url for url in asked)
         browser.close()
     return results

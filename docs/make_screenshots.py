@@ -53,11 +53,11 @@ def viewer(folder: Path) -> Iterator[str]:
 
 
 def take(page: Page, url: str, output: Path) -> None:
-    """Write worklist.png, viewer.png, viewer_3d.png and viewer_keys.png."""
+    """Write a picture of each page; of the vessels and of two studies beside each other where RESULTS holds such."""
     page.goto(url, timeout=LONG_MS)
     page.wait_for_selector(".worklist .jump", timeout=LONG_MS)
     page.screenshot(path=output / "worklist.png")
-    page.locator(".worklist .jump").first.click()
+    page.keyboard.press("Enter")
     page.wait_for_selector(".room[data-loaded]", timeout=LONG_MS)
     page.locator(".room").evaluate("(host) => host.room.drawNow()")
     page.mouse.move(2, 2)
@@ -68,6 +68,44 @@ def take(page: Page, url: str, output: Path) -> None:
     page.keyboard.press("?")
     page.wait_for_selector(".help[open]")
     page.screenshot(path=output / "viewer_keys.png", timeout=LONG_MS)
+    page.keyboard.press("Escape")
+    page.keyboard.press("q")
+    for name in ("Jobs", "Models", "Dashboard"):
+        page.get_by_role("button", name=name, exact=True).click()
+        page.locator("[aria-current=page]", has_text=name).wait_for()
+        page.wait_for_selector({"Jobs": "h1", "Models": ".model", "Dashboard": ".tiles"}[name], timeout=LONG_MS)
+        page.screenshot(path=output / f"viewer_{name.lower()}.png")
+    take_compared(page, output)
+    take_vessels(page, output)
+
+
+def take_compared(page: Page, output: Path) -> None:
+    """Write viewer_compare.png of the newest study that has a prior, if one has."""
+    to_worklist(page)
+    page.locator(".worklist th button", has_text="Date").click()
+    page.locator(".worklist th button", has_text="Date").click()
+    page.locator(".worklist tbody tr").first.click()
+    page.keyboard.press("p")
+    if page.locator(".message:visible").count() == 0:
+        page.wait_for_selector("[data-loaded][data-compared]", timeout=LONG_MS)
+        page.locator(".changes .jump").first.click()
+        page.screenshot(path=output / "viewer_compare.png")
+
+
+def take_vessels(page: Page, output: Path) -> None:
+    """Write viewer_vessels.png of the first result of `medseg vessels`, if there is one."""
+    to_worklist(page)
+    found = page.locator(".worklist tr", has=page.locator(".badge.vessels"))
+    if found.count() > 0:
+        found.first.dblclick()
+        page.wait_for_selector("[data-section=behind]", timeout=LONG_MS)
+        page.screenshot(path=output / "viewer_vessels.png")
+
+
+def to_worklist(page: Page) -> None:
+    """Go to the worklist from any of the pages with a bar."""
+    page.get_by_role("button", name="Worklist", exact=True).click()
+    page.wait_for_selector(".worklist .jump", timeout=LONG_MS)
 
 
 def main() -> None:

@@ -18,11 +18,13 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Results of `medseg segment`, or scans.")],
     port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = DEFAULT_PORT,
     address: Annotated[str, typer.Option(help="Address to bind; the default serves this machine only.")] = LOCALHOST,
+    models: Annotated[Path | None, typer.Option(help="A folder below which models lie that the page may run.")] = None,
+    access: Annotated[Path | None, typer.Option(help="A file that says who may log in, and in which role.")] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Look at segmented scans in a browser. Stop with Ctrl+C."""
     try:
-        launch_viewer(folder, port, address, may_open_browser=browser)
+        launch_viewer(folder, port, address, models=models, access=access, may_open_browser=browser)
     except MedsegError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(USER_ERROR) from error

@@ -13,7 +13,7 @@ MODULES = Path(__file__).resolve().parent / "components" / "modules"
 def asset_version() -> str:
     """16 hexadecimal digits that change with any of the files."""
     digest = hashlib.sha256()
-    for file in sorted(MODULES.iterdir()):
-        digest.update(file.name.encode())
+    for file in sorted(path for path in MODULES.rglob("*") if path.is_file()):
+        digest.update(file.relative_to(MODULES).as_posix().encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import shutil
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.viewer.work import Work
 from medseg.core.errors import InputError
 from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
 from medseg.core.task import Window
-from medseg.imaging.slices import ScreenVolume, for_screen, mask_for_screen, percentile_window, thinned
+from medseg.imaging.slices import SCREEN_AXES, ScreenVolume, for_screen, mask_for_screen, percentile_window, thinned
+from medseg.review.audit import AuditLog
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
 from medseg.review.drafts import DraftStore
 from medseg.review.marks import MarkStore
@@ -26,6 +30,7 @@ from medseg.review.records import Correction, Record, mask_sha256, review_status
 from medseg.workflows.open_study import (
     MASK_FILE,
     REPORT_FILE,
+    VESSEL_REPORT,
     OpenedStudy,
     StudyEntry,
     as_reviewed,
@@ -33,9 +38,17 @@ from medseg.workflows.open_study import (
     measured,
     open_study,
 )
+from medseg.workflows.open_uncertainty import uncertainty
+from medseg.workflows.open_vessels import OpenedVessels, open_vessels
 
 STUDIES_KEPT = 2
 """Opened studies held in memory: the one being read and the one before it. A large CT takes about half a gigabyte."""
+
+WORK_FOLDER = ".medseg-requests"
+"""Where the queue of requested segmentations is kept."""
+
+PROBABILITY_FILES = "probabilit*.nii.gz"
+"""Maps of probability that may lie beside a result's mask, on its grid: one, or one for each label."""
 
 MOST_VOXELS = 220_000_000
 """What a browser tab holds with room to spare, two bytes a voxel and one for the mask; a larger scan is thinned."""
@@ -71,16 +84,59 @@ class StudyOnScreen:
 class Desk:
     """The studies under one folder. Safe to use from several threads; a study is opened once, whoever asks."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, models: Path | None = None) -> None:
         self.folder = folder
-        is_collection = folder.is_dir() and not (folder / REPORT_FILE).is_file()
-        review_folder = (folder if is_collection else folder.parent) / REVIEW_FOLDER
+        self.is_collection = folder.is_dir() and not (folder / REPORT_FILE).is_file()
+        home = folder if self.is_collection else folder.parent
+        review_folder = home / REVIEW_FOLDER
         self.reviews = CorrectionStore(review_folder)
         self.drafts = DraftStore(review_folder)
         self.marks = MarkStore(review_folder)
+        self.log = AuditLog(review_folder)
+        self.work = Work(home / WORK_FOLDER, home / "segmented", models)
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
+        self._vessels: dict[tuple[str, int], OpenedVessels] = {}
         self._open: OrderedDict[str, StudyOnScreen] = OrderedDict()
+
+    @property
+    def arrivals(self) -> Path:
+        """Where uploads are kept until they are whole. Raises InputError where one result is open, not a folder."""
+        return self._of_collection(".medseg-arrivals")
+
+    @property
+    def uploads(self) -> Path:
+        """Where scans lie that were uploaded. Raises InputError where one result is open, not a folder."""
+        return self._of_collection("uploads")
+
+    def _of_collection(self, name: str) -> Path:
+        if not self.is_collection:
+            raise InputError("the viewer was opened on one result; open it on a folder of studies to add to them")
+        return self.folder / name
+
+    def probabilities_of(self, entry: StudyEntry) -> tuple[Path, ...]:
+        """The maps of probability beside a result, in order of their names; none where there are none."""
+        return tuple(sorted(entry.path.glob(PROBABILITY_FILES))) if entry.path.is_dir() else ()
+
+    def others_of(self, study: StudyOnScreen) -> tuple[StudyEntry, ...]:
+        """Other results on the same scan with the same labels, such as those of another model."""
+        report = study.opened.report
+        if report is None:
+            return ()
+        return tuple(
+            entry
+            for entry in self.entries()
+            if entry.report is not None
+            and entry.id != study.opened.entry.id
+            and entry.report.source_sha256 == report.source_sha256
+            and entry.report.task.labels == report.task.labels
+        )
+
+    def begin(self) -> None:
+        """Take up what an earlier server left: requests go on, uploads that never ended are removed."""
+        if self.is_collection:
+            shutil.rmtree(self.arrivals, ignore_errors=True)
+        self.work.wake()
 
     def entries(self) -> tuple[StudyEntry, ...]:
         """The worklist as the folder is now."""
@@ -131,6 +187,20 @@ class Desk:
             opened = as_reviewed(as_segmented, self.reviews)
             return self._keep(study, _on_screen(opened, as_segmented, screen, window, files))
 
+    def vessels(self, study: str) -> OpenedVessels:
+        """A result of `medseg vessels`, the last one kept. Raises InputError where it cannot be opened."""
+        entry = self.entry(study)
+        if entry.kind != "vessels":
+            raise InputError("this study is no result of `medseg vessels`; open it in the reading room")
+        written_ns = (entry.path / VESSEL_REPORT).stat().st_mtime_ns
+        with self._lock:
+            kept = self._vessels.get((study, written_ns))
+        if kept is None:
+            kept = open_vessels(entry.path)
+            with self._lock:
+                self._vessels = {(study, written_ns): kept}
+        return kept
+
     def corrected(self, study: StudyOnScreen, label_map: LabelMap, correction: Correction, mask_gzip: bytes) -> None:
         """Put a mask that was just saved on the screen; its findings are measured when the study is next opened."""
         records = (*study.opened.records, correction)
@@ -164,9 +234,9 @@ def thinning(shape: Shape) -> int:
 
 
 @lru_cache(maxsize=4)
-def desk_of(folder: Path) -> Desk:
+def desk_of(folder: Path, models: Path | None = None) -> Desk:
     """The one desk of a folder in this process: pages and routes share what is open."""
-    return Desk(folder)
+    return Desk(folder, models)
 
 
 def _on_screen(
@@ -188,6 +258,15 @@ def _on_screen(
 def _shown_labels(label_map: LabelMap) -> NDArray[np.unsignedinteger[Any]]:
     step = thinning(label_map.geometry.shape)
     return np.ascontiguousarray(mask_for_screen(label_map)[:, ::step, ::step])
+
+
+def uncertainty_on_screen(study: StudyOnScreen, maps: Sequence[Path]) -> NDArray[np.uint8]:
+    """How unsure the model was, 0 to 255, (k, j, i) as the scan is shown."""
+    geometry = study.opened.volume.geometry
+    turn = geometry.reorientation_to(SCREEN_AXES)
+    step = thinning(geometry.shape)
+    values = turn.apply(uncertainty(maps, geometry)).transpose(2, 1, 0)
+    return np.ascontiguousarray(values[:, ::step, ::step])
 
 
 def _with_findings(study: StudyOnScreen) -> StudyOnScreen:

@@ -13,9 +13,10 @@ from typing import Any
 
 import streamlit as st
 
+from apps.viewer.access.accounts import read_access
+from apps.viewer.access.tokens import new_key
 from apps.viewer.desk import desk_of
 from apps.viewer.routes import data_routes
-from apps.viewer.tokens import new_key
 from medseg.core.errors import InputError
 
 LOCALHOST = "127.0.0.1"
@@ -26,22 +27,52 @@ _START_TIMEOUT_S = 60.0
 
 
 def launch_viewer(
-    folder: Path, port: int = DEFAULT_PORT, address: str = LOCALHOST, *, may_open_browser: bool = True
+    folder: Path,
+    port: int = DEFAULT_PORT,
+    address: str = LOCALHOST,
+    *,
+    models: Path | None = None,
+    access: Path | None = None,
+    may_open_browser: bool = True,
 ) -> None:
-    """Serve the studies of a folder until interrupted. Raises InputError where the folder does not exist."""
-    app = viewer_app(folder, new_key(), getpass.getuser())
+    """Serve the studies of a folder until interrupted.
+
+    Raises InputError where a folder does not exist, the access file cannot be used, or others would be served without
+    one.
+    """
+    if address not in (LOCALHOST, "localhost") and access is None:
+        raise InputError(
+            f"at the address {address} others could reach the studies, and nobody would be asked who they are. "
+            "Give an access file with --access, or leave the address out to serve this machine only."
+        )
+    app = viewer_app(folder, new_key(), getpass.getuser(), models, access)
     if may_open_browser:
         threading.Thread(target=_open_browser_when_up, args=(f"http://{address}:{port}",), daemon=True).start()
     app.run(config=server_config(port, address))
 
 
-def viewer_app(folder: Path, signing_key: str, reader: str) -> st.App:
-    """The viewer over one folder as an ASGI application. Raises InputError where the folder does not exist."""
+def viewer_app(
+    folder: Path, signing_key: str, reader: str, models: Path | None = None, access: Path | None = None
+) -> st.App:
+    """The viewer over one folder as an ASGI application.
+
+    Raises InputError where a folder does not exist or the access file cannot be used.
+    """
     folder = folder.expanduser().resolve()
     if not folder.exists():
         raise InputError(f"there is no folder {folder}. Give the folder that `medseg segment --output` wrote.")
-    settings: dict[str, Any] = {"medseg": {"folder": str(folder), "signing_key": signing_key, "reader": reader}}
-    return st.App(_SCRIPT, secrets=settings, routes=data_routes(desk_of(folder), signing_key))
+    if models is not None:
+        models = models.expanduser().resolve()
+        if not models.is_dir():
+            raise InputError(f"there is no folder {models}. Give a folder below which models lie, such as `runs`.")
+    settings: dict[str, Any] = {"folder": str(folder), "signing_key": signing_key, "reader": reader}
+    settings["models"] = str(models) if models else ""
+    allowed = read_access(access) if access is not None else None
+    settings["access"] = allowed.model_copy(update={"auth": {}}).model_dump_json() if allowed else ""
+    secrets: dict[str, Any] = {"medseg": settings, **({"auth": allowed.auth} if allowed else {})}
+    desk = desk_of(folder, models)
+    desk.begin()
+    return st.App(_SCRIPT, secrets=secrets, routes=data_routes(desk, signing_key))
 
 
 def server_config(port: int, address: str) -> dict[str, Any]:

@@ -82,6 +82,14 @@ def study_data(on_screen: StudyOnScreen, marks: Sequence[Mark] = ()) -> dict[str
     }
 
 
+def other_masks(on_screen: StudyOnScreen, others: Sequence[StudyEntry]) -> list[dict[str, str]]:
+    """The masks that can be laid over the one that is shown: the model's own once it was corrected, other results."""
+    own = [] if on_screen.opened.correction is None else [{"id": "model", "name": "before correction"}]
+    return own + [
+        {"id": entry.id, "name": f"{entry.report.model.name} ({entry.name})"} for entry in others if entry.report
+    ]
+
+
 def person_name(dicom_name: str) -> str:
     """A DICOM person name (PS3.5 6.2.1, Family^Given^Middle^Prefix^Suffix) for people: "Family, Given Middle"."""
     family, *others = dicom_name.split("=", maxsplit=1)[0].split("^")
@@ -148,7 +156,7 @@ def _thinning_note(step: int) -> list[str]:
 
 def _unit(ucum: str) -> str:
     """A UCUM unit as people write it."""
-    return {"[hnsf'U]": "HU", "mL": "ml", "{SUVbw}g/ml": "SUV"}.get(ucum, ucum)
+    return {"[hnsf'U]": "HU", "mL": "ml", "{SUVbw}g/ml": "SUV", "[arb'U]": "1"}.get(ucum, ucum)
 
 
 def _about(series: Series, report: Report | None) -> str:
@@ -196,6 +204,7 @@ def worklist_row(entry: StudyEntry, records: Sequence[Record]) -> dict[str, Any]
     study = report.series.study if report is not None else None
     return {
         "id": entry.id,
+        "kind": entry.kind,
         "name": entry.name,
         "patient": person_name(study.patient_name) if study is not None else "",
         "patient_id": study.patient_id if study is not None else "",
@@ -205,9 +214,17 @@ def worklist_row(entry: StudyEntry, records: Sequence[Record]) -> dict[str, Any]
         "findings": _counted(report) if report is not None else "",
         "warnings": len(report.warnings) if report is not None else 0,
         "created": report.created.strftime("%Y-%m-%d %H:%M") if report is not None else "",
-        "status": "unreadable" if entry.problem else review_status(records) if report is not None else "not segmented",
+        "status": _status(entry, records),
         "problem": entry.problem or "",
     }
+
+
+def _status(entry: StudyEntry, records: Sequence[Record]) -> str:
+    if entry.problem:
+        return "unreadable"
+    if entry.kind == "vessels":
+        return "vessels"
+    return review_status(records) if entry.report is not None else "not segmented"
 
 
 def _counted(report: Report) -> str:

@@ -148,11 +148,16 @@ def follow_up(
 def view(
     folder: Annotated[Path, typer.Argument(help="A result folder, or a folder of them.", show_default=False)],
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port on 127.0.0.1.")] = 8501,
+    models: Annotated[
+        Path | None, typer.Option(help="A folder below which models lie that the page may run.", show_default=False)
+    ] = None,
 ) -> None:
     """Open the viewer on results, in the browser, on this machine only."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give a result folder of `medseg segment`, or a folder of them")
     command = [sys.executable, "-m", "apps.viewer", str(folder), "--port", str(port)]
+    if models is not None:
+        command += ["--models", str(models)]
     try:
         raise typer.Exit(subprocess.run(command, check=False).returncode)
     except KeyboardInterrupt:

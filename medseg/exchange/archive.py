@@ -38,8 +38,11 @@ class _Entry:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the file is a zip or a tar (plain or compressed) by its content."""
-    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    """Whether the file is a zip or a tar (plain or compressed) by its content; one that is cut off at once is none."""
+    try:
+        return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    except (EOFError, zlib.error):  # a compressed file that ends too early, which tarfile lets through
+        return False
 
 
 @contextmanager

@@ -186,13 +186,13 @@ class Queue:
             )
             return changed.rowcount == 1
 
-    def retry(self) -> int:
-        """Let the jobs that were set aside or cancelled wait again, as if new; how many there were."""
+    def retry(self, job_id: str | None = None) -> int:
+        """Let the jobs that were set aside or cancelled, or one of them, wait again, as if new; how many there were."""
         with self._change() as database:
             changed = database.execute(
                 "UPDATE jobs SET state = 'waiting', failures = 0, due_s = ?, settled_s = NULL "
-                "WHERE state IN ('quarantined', 'cancelled')",
-                (self._clock(),),
+                "WHERE state IN ('quarantined', 'cancelled') AND id = COALESCE(?, id)",
+                (self._clock(), job_id),
             )
             return changed.rowcount
 
@@ -201,6 +201,19 @@ class Queue:
         with self._change() as database:
             changed = database.execute(
                 "UPDATE jobs SET state = 'cancelled', settled_s = ? WHERE id = ? AND state = 'waiting'",
+                (self._clock(), job_id),
+            )
+            return changed.rowcount == 1
+
+    def withdraw(self, job_id: str) -> bool:
+        """Take back a job that waits or runs; False when it is settled or not there.
+
+        The claim of the worker that runs it is lost, so that it cannot finish; it may look and stop.
+        """
+        with self._change() as database:
+            changed = database.execute(
+                "UPDATE jobs SET state = 'cancelled', settled_s = ?, token = NULL, lease_ends_s = NULL "
+                "WHERE id = ? AND state IN ('waiting', 'running')",
                 (self._clock(), job_id),
             )
             return changed.rowcount == 1

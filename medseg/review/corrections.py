@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
+
 from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import LabelSchema
@@ -87,6 +89,7 @@ class CorrectionStore:
             model_sha256=by.model_sha256,
             changed_voxels=changed,
             duration_s=by.duration_s,
+            dice=_mean_dice(corrected, base),
         )
         with self._writing() as connection:
             newest = _newest(connection, scan_sha256, task)
@@ -215,6 +218,15 @@ class CorrectionStore:
             raise InputError(f"the review store {self.folder} cannot be used: {error}") from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"the review store {self._database} is damaged: {error}. Restore a backup.") from error
+
+
+def _mean_dice(one: LabelMap, other: LabelMap) -> float | None:
+    sizes = [np.bincount(labels.array.ravel(), minlength=2) for labels in (one, other)]
+    common = np.bincount(one.array[one.array == other.array], minlength=2)
+    length = max(len(counts) for counts in (*sizes, common))
+    first, second, both = (np.pad(counts, (0, length - len(counts)))[1:] for counts in (*sizes, common))
+    there = first + second > 0
+    return float((2 * both[there] / (first + second)[there]).mean()) if there.any() else None
 
 
 def _append(connection: sqlite3.Connection, record: Correction | Verdict) -> None:

@@ -36,7 +36,8 @@ class Correction(_Record):
     """A mask that a reader drew over another; both masks by the hash of their labels, the file by that of its bytes.
 
     `model_sha256` is the bundle that made the first mask of the line, `changed_voxels` how many labels differ from the
-    base, `duration_s` the time the reader spent.
+    base, `duration_s` the time the reader spent. `dice` is the mean Dice of the two masks over the labels that either
+    holds; None in records of before it was kept, and where both are empty.
     """
 
     kind: Literal["correction"] = "correction"
@@ -46,6 +47,7 @@ class Correction(_Record):
     model_sha256: str
     changed_voxels: int = Field(ge=0)
     duration_s: float = Field(ge=0)
+    dice: float | None = Field(default=None, ge=0, le=1)
 
 
 class Verdict(_Record):

@@ -64,7 +64,9 @@ def find_blockages(
     analysis = analyse_vessels(soft, scan, prefer_image=prefer_image or is_scan, kind=kind, ostia=ostia)
     progress("Analysing", 1, 1)
     with whole_folder(output) as unfinished:
-        write_vessels(analysis, scan if scan is not None else soft, f"Vessels of {(image or vessel).name}", unfinished)
+        title = f"Vessels of {(image or vessel).name}"
+        shown = scan if scan is not None else soft
+        write_vessels(analysis, shown, title, unfinished, found_in=vessel, image=image)
     return analysis.report
 
 

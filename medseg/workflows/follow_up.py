@@ -59,7 +59,7 @@ def follow_up(
     require_output_folder(output, own=COURSE)
     studies = [_opened(path) for path in results]
     warnings = [warning for study in studies for warning in study.warnings]
-    visits = [_visit(study) for study in studies]
+    visits = [visit_of(study) for study in studies]
     order, doubt = _in_time(visits)
     warnings += doubt
     studies, visits = [studies[n] for n in order], [visits[n] for n in order]
@@ -86,7 +86,8 @@ def _opened(path: Path) -> OpenedStudy:
     return open_study(entries[0])
 
 
-def _visit(study: OpenedStudy) -> Visit:
+def visit_of(study: OpenedStudy) -> Visit:
+    """The study as one scan of a course. Raises InputError where it has no mask."""
     if study.label_map is None or study.report is None:
         raise InputError(f"{study.entry.path} has no mask to follow. {' '.join(study.warnings)}".strip())
     when = study.series.study.date

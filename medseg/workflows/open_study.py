@@ -29,6 +29,7 @@ from medseg.review.records import Correction, Record
 
 REPORT_FILE = "report.json"
 MASK_FILE = "segmentation.nii.gz"
+VESSEL_REPORT = "vessels.json"
 
 SCAN_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".zip")
 
@@ -38,13 +39,14 @@ DEEPEST = 6
 _DICOM_MAGIC_OFFSET = 128
 _FILES_LOOKED_AT_FOR_DICOM = 4
 
-StudyKind = Literal["result", "scan"]
+StudyKind = Literal["result", "scan", "vessels"]
 
 
 @dataclass(frozen=True, slots=True)
 class StudyEntry:
-    """One line of a worklist: a segmented scan or a plain one; `problem` says why it cannot be opened, if it cannot.
+    """One line of a worklist: a segmented scan, a plain one, or a result of `medseg vessels`.
 
+    `problem` says why it cannot be opened, if it cannot.
     `id` is a hash of the place in the folder: it stays the same between runs and tells nothing about the patient.
     """
 
@@ -95,6 +97,8 @@ def open_study(entry: StudyEntry) -> OpenedStudy:
     """
     if entry.problem is not None:
         raise InputError(entry.problem)
+    if entry.kind == "vessels":
+        raise InputError(f"{entry.name} is a result of `medseg vessels`, not a scan with a mask; open it as vessels")
     if entry.report is None:
         scan = read_scan(entry.path)
         return OpenedStudy(entry, scan.volume, scan.series, scan.sha256, None, None, scan.warnings)
@@ -144,6 +148,11 @@ def measured(opened: OpenedStudy) -> OpenedStudy:
 def _entries(folder: Path, root: Path, depth: int) -> Iterator[StudyEntry]:
     if (folder / REPORT_FILE).is_file() or (folder / MASK_FILE).is_file():
         yield _result_entry(folder, root)
+        if (folder / VESSEL_REPORT).is_file():
+            yield _vessel_entry(folder / "vessels", folder, root)
+        return
+    if (folder / VESSEL_REPORT).is_file():
+        yield _vessel_entry(folder, folder, root)
         return
     children = sorted(
         child for child in folder.iterdir() if not (child.name.startswith(".") and not is_unfinished(child))
@@ -176,6 +185,11 @@ def _result_entry(folder: Path, root: Path) -> StudyEntry:
     except OSError as error:
         return _broken(folder, root, f"{file.name} of {folder.name} cannot be read: {error.strerror}")
     return StudyEntry(_id(folder, root), folder, _name(folder, root), "result", report)
+
+
+def _vessel_entry(place: Path, folder: Path, root: Path) -> StudyEntry:
+    """The vessels that lie in `folder`, listed as if they lay at `place`."""
+    return StudyEntry(_id(place, root), folder, _name(place, root), "vessels")
 
 
 def _scan_entry(path: Path, root: Path) -> StudyEntry:

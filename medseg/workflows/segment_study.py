@@ -97,7 +97,8 @@ def segment_scans(
     with whole_folder(output) as unfinished:
         write_label_map(seen.label_map, unfinished / MASK)
         if seen.vessels is not None:
-            write_vessels(seen.vessels, first.volume, f"Vessels of {source.name}", unfinished)
+            title = f"Vessels of {source.name}"
+            write_vessels(seen.vessels, first.volume, title, unfinished, found_in=source, image=source)
         if keeps_probabilities and probabilities is not None:
             write_probabilities(probabilities, task, unfinished)
         report = Report(

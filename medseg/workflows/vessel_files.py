@@ -1,8 +1,9 @@
-"""The files of a vessel analysis:
+"""What a vessel analysis writes. The folder holds
 
 vessels.json       branches, and blockages with percentage, interval, grade and confidence
 blockages.csv      one row a blockage
 blockages.nii.gz   each blockage's number over its length, on the scan's own grid
+scan.json          where the map and the image lie, for looking at them again
 tree.vtk           centrelines with radii for VMTK and 3D Slicer;  tree.swc and tree.csv hold the same
 vessels.pdf        the tree, the table, and each blockage unrolled
 """
@@ -10,6 +11,7 @@ vessels.pdf        the tree, the table, and each blockage unrolled
 from __future__ import annotations
 
 import csv
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,15 +20,25 @@ from medseg.analysis.vessels.findings.report import Blockage, VesselReport
 from medseg.analysis.vessels.tree_text import tree_as_csv, tree_as_swc, tree_as_vtk
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_volume
+from medseg.workflows.open_study import VESSEL_REPORT
+from medseg.workflows.open_vessels import SCAN
 from medseg.workflows.vessel_pages import write_vessel_pages
 
-REPORT, TABLE, MASK, PAGES = "vessels.json", "blockages.csv", "blockages.nii.gz", "vessels.pdf"
+REPORT, TABLE, MASK, PAGES = VESSEL_REPORT, "blockages.csv", "blockages.nii.gz", "vessels.pdf"
 
 
-def write_vessels(analysis: VesselAnalysis, shown: Volume, title: str, folder: Path) -> None:
-    """Write what was found to a folder, which is not yet where it belongs; `shown` is what the pages show."""
+def write_vessels(
+    analysis: VesselAnalysis, shown: Volume, title: str, folder: Path, *, found_in: Path, image: Path | None
+) -> None:
+    """Write what was found to a folder that is not yet where it belongs.
+
+    `shown` is what the pages show, `found_in` the map or scan that the vessels were found in, `image` what calibres may
+    come from.
+    """
     tree, lumens = analysis.tree, analysis.lumens
     texts = {"tree.vtk": tree_as_vtk(tree, lumens), "tree.swc": tree_as_swc(tree, lumens)}
+    sources = {"map": str(found_in.resolve()), "image": None if image is None else str(image.resolve())}
+    texts |= {SCAN: json.dumps(sources, indent=1)}
     texts |= {"tree.csv": tree_as_csv(tree, lumens), REPORT: analysis.report.model_dump_json(indent=1)}
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")

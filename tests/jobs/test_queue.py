@@ -251,6 +251,23 @@ class TestCancel:
         assert not queue.cancel(job(1).id)
         assert not queue.cancel("none")
 
+    def test_a_job_that_runs_is_withdrawn_and_cannot_finish(self, queue: Queue) -> None:
+        queue.submit([job(1), job(2)])
+        claim = claimed(queue)
+        assert queue.withdraw(job(1).id)
+        assert not queue.heartbeat(claim)
+        assert not queue.finish(claim)
+        assert not queue.withdraw(job(1).id)
+        assert states(queue) == {"waiting": 1, "cancelled": 1}
+
+    def test_one_job_is_tried_again_and_no_other(self, queue: Queue) -> None:
+        queue.submit([job(1), job(2)])
+        assert queue.withdraw(job(1).id)
+        assert queue.withdraw(job(2).id)
+        assert queue.retry(job(2).id) == 1
+        assert states(queue) == {"waiting": 1, "cancelled": 1}
+        assert queue.retry("none") == 0
+
 
 class TestDue:
     def test_of_an_empty_queue_is_none(self, queue: Queue) -> None:

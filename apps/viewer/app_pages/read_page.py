@@ -5,9 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from apps.viewer.components import reading_room
-from apps.viewer.page_data import study_data
+from apps.viewer.page_data import other_masks, study_data
 from apps.viewer.state import ViewerSettings, ViewerState
-from apps.viewer.tokens import Permit, issue
 from medseg.core.errors import MedsegError
 
 
@@ -22,14 +21,17 @@ def read_page() -> None:
     try:
         with st.spinner("Opening the study"):
             on_screen = settings.desk.open(study)
-        marks = settings.desk.marks.find(on_screen.opened.source_sha256, settings.reader)
+        marks = settings.desk.marks.find(on_screen.opened.source_sha256, settings.user.name)
+        settings.note_view(on_screen.opened.entry, state)
     except MedsegError as error:
         st.error(f"This study cannot be shown: {error}")
         if st.button("Back to the worklist"):
             state.destination = "worklist"
         return
-    token = issue(settings.signing_key, Permit(study, settings.reader, "correct"))
-    answer = reading_room.show(study_data(on_screen, marks), token, key="reading_room")
+    told = study_data(on_screen, marks)
+    told["others"] = other_masks(on_screen, settings.desk.others_of(on_screen))
+    told["has_uncertainty"] = bool(settings.desk.probabilities_of(on_screen.opened.entry))
+    answer = reading_room.show({"study": told, **settings.told(study)}, key="reading_room")
     if answer.leave:
         state.destination = "worklist"
     elif answer.next:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from apps.viewer.components import worklist
+from apps.viewer.components import office
 from apps.viewer.page_data import worklist_row
 from apps.viewer.state import ViewerSettings, ViewerState
 from medseg.core.errors import MedsegError
 
 
 def worklist_page() -> None:
-    """Show the studies of the folder; the chosen one is opened on the reading page."""
+    """Show the studies of the folder; the chosen one is opened on its page."""
     settings, state = ViewerSettings.current(), ViewerState.current()
     try:
         desk = settings.desk
@@ -19,7 +19,7 @@ def worklist_page() -> None:
     except MedsegError as error:
         st.error(str(error))
         return
-    chosen = worklist.show(rows, last_read=state.study, key="worklist")
-    if chosen is not None:
-        state.study = chosen
-        state.destination = "read"
+    data = {"rows": rows, "last_read": state.study, "may_add": desk.is_collection}
+    opened = office.show("worklist", "office/worklist.js", data)
+    if opened is not None:
+        state.go(*opened)

@@ -45,12 +45,12 @@ def loader(module: str) -> str:
     return _LOADER % (f"{ROUTE_ROOT}/assets/{asset_version()}", module)
 
 
-def show(study: dict[str, Any], token: str, key: str) -> RoomAnswer:
+def show(data: dict[str, Any], key: str) -> RoomAnswer:
     """Mount the reading room on a study and say what the reader asked for."""
     mount = st.components.v2.component(NAME, js=loader("main.js"))
     result = mount(
         key=key,
-        data={"study": study, "token": token},
+        data=data,
         on_leave_change=_noted,
         on_next_change=_noted,
         on_renew_change=_noted,

@@ -29,6 +29,7 @@ from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_scan
 from medseg.exchange.write import write_label_map, write_volume
+from medseg.workflows.find_blockages import find_blockages
 
 TASK = load_task("phantom_ct")
 SHAPE = (24, 20, 16)
@@ -120,6 +121,21 @@ def _findings(geometry: Geometry) -> tuple[Finding, ...]:
             )
         )
     return tuple(found)
+
+
+@pytest.fixture(scope="session")
+def vessels_in() -> Callable[[Path, Path], None]:
+    """A function that writes a vessel map into a folder, and the result of `medseg vessels` on it into another."""
+    return write_vessels
+
+
+def write_vessels(root: Path, output: Path) -> None:
+    """A straight vessel of 4 mm along k, narrowed to 2 mm half-way, as the share of vessel in each voxel."""
+    i, j, k = np.indices((30, 30, 80))
+    radius = 2.0 - 1.0 * np.exp(-(((k - 40) * 0.5 / 3) ** 2))
+    share = np.clip((radius - np.hypot(i - 14.5, j - 14.5) * 0.5) / 0.5 + 0.5, 0, 1).astype(np.float32)
+    write_volume(Volume(share, Geometry.from_spacing(share.shape, (0.5, 0.5, 0.5))), root / "map.nii.gz")
+    find_blockages(root / "map.nii.gz", output)
 
 
 @pytest.fixture

@@ -203,10 +203,10 @@ def test_a_rerun_of_the_page_sends_no_voxels(page: Any, served: Any) -> None:
     room = read(page, served, "lps")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    before = in_room(room, "room.token")
+    before = in_room(room, "room.server.permits.study")
     in_room(room, "room.page.trigger('renew', Date.now())")
     deadline = time.monotonic() + 10
-    while in_room(room, "room.token") == before:
+    while in_room(room, "room.server.permits.study") == before:
         assert time.monotonic() < deadline, "the page did not run again"
     assert [url for url in asked if "/data/studies/" in url] == []
 

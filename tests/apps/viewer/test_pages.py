@@ -11,8 +11,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from apps.viewer import state
+from apps.viewer.access.tokens import check, new_key
 from apps.viewer.state import ViewerState
-from apps.viewer.tokens import check, new_key
 
 SCRIPT = Path(state.__file__).resolve().parent / "app.py"
 KEY = new_key()
@@ -21,7 +21,7 @@ KEY = new_key()
 def run(folder: Path, study: str | None = None) -> AppTest:
     """The app over a folder, on the worklist or on the reading page of a study."""
     page = AppTest.from_file(str(SCRIPT), default_timeout=30)
-    page.secrets["medseg"] = {"folder": str(folder), "signing_key": KEY, "reader": "jane"}
+    page.secrets["medseg"] = {"folder": str(folder), "models": "", "access": "", "signing_key": KEY, "reader": "jane"}
     if study is not None:
         page.session_state["medseg_viewer"] = ViewerState(study=study, destination="read")
     return page.run()
@@ -59,7 +59,7 @@ def test_the_reading_room_is_told_the_study(write_result: Callable[..., Path], t
     assert data["study"]["findings"][0]["index"] == [5, 5, 10]
     assert data["study"]["findings"][0]["measurements"][0]["interval"] == [0.03, 0.2]
     assert data["study"]["notice"] == "Not for diagnostic use"
-    assert check(KEY, data["token"], study, "read").user == "jane"
+    assert check(KEY, data["permits"]["study"], study, "read").user == "jane"
 
 
 def test_a_missing_scan_is_a_sentence_on_the_page(write_result: Callable[..., Path], tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from starlette.applications import Starlette
 
+from apps.viewer.access.tokens import Permit, Right, issue, new_key
 from apps.viewer.desk import Desk
 from apps.viewer.page_data import study_data
 from apps.viewer.routes import data_routes
-from apps.viewer.tokens import Permit, Right, issue, new_key
 from medseg.imaging.slices import mask_for_screen
 from medseg.review.records import Verdict
 from medseg.workflows.open_study import list_studies

@@ -2,7 +2,7 @@
 
 import pytest
 
-from apps.viewer.tokens import Permit, RefusalError, check, issue, new_key
+from apps.viewer.access.tokens import Permit, RefusalError, check, issue, new_key
 
 KEY = new_key()
 READ = Permit("study-a", "local", "read")
@@ -29,7 +29,7 @@ def test_the_right_to_correct_includes_reading() -> None:
         (issue(new_key(), READ), "study-a", "read", "not made by this server"),
         (issue(KEY, READ)[:-1], "study-a", "read", "not made by this server"),
         (issue(KEY, READ), "study-b", "read", "for another study"),
-        (issue(KEY, READ), "study-a", "correct", "reading only"),
+        (issue(KEY, READ), "study-a", "correct", "only the right to read"),
     ],
 )
 def test_what_does_not_fit_is_refused(text: str, study: str, right: str, sentence: str) -> None:

@@ -11,6 +11,8 @@ const SWITCHES = [
 ];
 const BACK = "M10 2L4 8l6 6";
 const CUBE = "M8 1.500l6 3.300v6.400l-6 3.300-6-3.300V4.800zM8 8l6-3.200M8 8L2 4.800M8 8v6.500";
+const PLAY = "M4.500 2.500l8 5.500-8 5.500z";
+const TRAY = "M8 1.500v8.500M4.500 7L8 10.500 11.500 7M2 11v3h12v-3";
 const QUESTION = "M5.500 6a2.500 2.500 0 1 1 3.500 2.300c-.7.3-1 .8-1 1.700M8 12.800v.4";
 const RESET = "M3 8a5 5 0 1 1 1.500 3.500M3 12V8.500h3.500";
 
@@ -38,6 +40,12 @@ export function buildHeader(room) {
       ...room.switchButtons.map(([, made]) => made),
       iconButton(CUBE, "Three-dimensional view (v)", () => room.toggle3d(), { "data-action": "3d" }),
       iconButton(RESET, "Reset zoom and position (r)", () => room.resetViews()),
+    ),
+    element(
+      "div",
+      { class: "tools", role: "toolbar", "aria-label": "Study" },
+      room.mayCorrect ? iconButton(PLAY, "Segment this scan (Shift + s)", () => room.segment(), { "data-action": "segment" }) : null,
+      iconButton(TRAY, "Export (Shift + e)", () => room.export(), { "data-action": "export" }),
     ),
     element("span", { class: "gap" }),
     room.bar,

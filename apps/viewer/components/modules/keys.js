@@ -35,6 +35,8 @@ export const KEYS = [
   { group: "View", ...letter("v", "three-dimensional view on and off", (room) => room.toggle3d()) },
   { group: "View", shown: "?", keys: ["?"], words: "this list", run: (room) => room.toggleHelp() },
   { group: "View", shown: "Escape", keys: ["Escape"], words: "close, or back to the cross-hair", run: (room) => room.escape() },
+  { group: "Studies", shown: "Shift + s", keys: ["S"], words: "segment this scan", run: (room) => room.segment() },
+  { group: "Studies", shown: "Shift + e", keys: ["E"], words: "export", run: (room) => room.export() },
   { group: "Studies", ...letter("q", "back to the worklist", (room) => room.leave()) },
 ];
 

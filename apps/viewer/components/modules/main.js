@@ -2,6 +2,7 @@
 
 import { element } from "./dom.js";
 import { Room } from "./room.js";
+import { Triggers } from "./triggers.js";
 
 const rooms = new WeakMap();
 
@@ -9,12 +10,12 @@ export function mount(component, assets) {
   const { parentElement, data } = component;
   let kept = rooms.get(parentElement);
   if (kept === undefined) {
-    parentElement.append(element("link", { rel: "stylesheet", href: `${assets}/style.css` }));
-    const page = { trigger: (name, value) => kept.component.setTriggerValue(name, value) };
-    kept = { component, room: new Room(parentElement, page) };
+    parentElement.append(element("link", { rel: "stylesheet", href: `${assets}/style.css` }), element("link", { rel: "stylesheet", href: `${assets}/office/office.css` }));
+    const page = new Triggers();
+    kept = { page, room: new Room(parentElement, page) };
     rooms.set(parentElement, kept);
   }
-  kept.component = component;
+  kept.page.set = (name, value) => component.setTriggerValue(name, value);
   kept.room.update({ ...data, study: withOwnIndex(data.study) });
   return () => {
     // Also called before a new mount on the same element: only what has left the page is taken down.

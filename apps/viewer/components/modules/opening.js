@@ -1,8 +1,6 @@
 // A study on its way in: voxels, mask, and the draft that a reader left.
 
-import { loadMask, loadScan, Refused } from "./source.js";
-
-const TRIES = 2;
+import { loadMask, loadScan } from "./source.js";
 
 export async function load(room) {
   const { signal } = room.loading;
@@ -14,10 +12,10 @@ export async function load(room) {
     room.host.dataset.first = study.id;
   };
   try {
-    const scan = again(room, () => loadScan(study.base, () => room.token, room.volume, room.cursor[2], arrived, signal));
+    const scan = loadScan(study.base, room.server, room.volume, room.cursor[2], arrived, signal);
     if (study.mask) await loadStoredMask(room);
     await scan;
-    if (study.mask) await room.review.takeUpDraft();
+    if (study.mask && room.mayCorrect) await room.review.takeUpDraft();
     room.host.dataset.loaded = study.id;
   } catch (error) {
     if (!signal.aborted) room.say(`The study could not be loaded: ${error.message}`);
@@ -28,8 +26,7 @@ export async function load(room) {
 export async function loadStoredMask(room) {
   const { signal } = room.loading;
   const { study } = room;
-  const load = () => loadMask(study.base, () => room.token, room.volume.grid, study.mask.bytes_per_label, signal);
-  const { labels, sha256 } = await again(room, load);
+  const { labels, sha256 } = await loadMask(study.base, room.server, room.volume.grid, study.mask.bytes_per_label, signal);
   room.mask = labels;
   room.maskSha256 = sha256;
   room.edit.reset();
@@ -37,21 +34,16 @@ export async function loadStoredMask(room) {
   room.panel.update();
 }
 
-// The model's own mask, to lay over a corrected one.
-export async function loadModelMask(room) {
+// Another mask of the same scan, to lay over this one: the model's own ("model"), or another result's.
+export async function loadOtherMask(room, id) {
   const { study } = room;
-  const load = () => loadMask(study.base, () => room.token, room.volume.grid, study.mask.bytes_per_label, room.loading.signal, "?of=model");
-  return (await again(room, load)).labels;
+  return (await loadMask(study.base, room.server, room.volume.grid, study.mask.bytes_per_label, room.loading.signal, `?of=${id}`)).labels;
 }
 
-// Once more with a fresh permit where the one that was sent is refused.
-async function again(room, run) {
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await run();
-    } catch (error) {
-      if (!(error instanceof Refused) || tries === TRIES) throw error;
-      await room.freshToken();
-    }
-  }
+// How unsure the model was of each voxel, 0 to 255.
+export async function loadUncertainty(room) {
+  const response = await room.server.request(`${room.study.base}/uncertainty`, { signal: room.loading.signal });
+  const values = new Uint8Array(await response.arrayBuffer());
+  if (values.length !== room.volume.grid.count) throw new Error("the uncertainty arrived incomplete; reload the page");
+  return values;
 }

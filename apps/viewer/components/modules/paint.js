@@ -24,6 +24,18 @@ export function colourTables(labels, opacity, hidden) {
   return Array.from({ length: highest + 1 }, (_, index) => tables.get(index) ?? bare);
 }
 
+// As `colourTables`, for what `difference` tells apart: 1 here only, 2 there only, 3 another label.
+export function differenceTables(opacity, colours) {
+  const share = Math.floor(Math.max(opacity, 0.5) * 255 + 0.5);
+  return [wordsOver([0, 0, 0], 0), wordsOver(colours.here, share), wordsOver(colours.there, share), wordsOver(colours.label, share)];
+}
+
+// Where two pictures of labels differ, written into `out`.
+export function difference(here, there, out) {
+  for (let p = 0; p < out.length; p += 1) out[p] = here[p] === there[p] ? 0 : there[p] === 0 ? 1 : here[p] === 0 ? 2 : 3;
+  return out;
+}
+
 function wordsOver(colour, share) {
   const words = new Uint32Array(256);
   const bytes = new Uint8Array(words.buffer);

@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 import { drawFurniture } from "./furniture.js";
-import { outlines, paint } from "./paint.js";
+import { difference, outlines, paint } from "./paint.js";
 import { sliceSlider } from "./slice_slider.js";
 import { ViewTransform } from "./view_transform.js";
 import { cut, cutSlab, PLANES } from "./volume.js";
@@ -39,7 +39,7 @@ export class Pane {
     this.words = new Uint32Array(this.image.data.buffer);
     this.sheet = new OffscreenCanvas(this.picture.columns, this.picture.rows);
     this.rendered = {};
-    this.modelEdgesOf = null;
+    this.otherEdgesOf = null;
   }
 
   resized() {
@@ -60,7 +60,8 @@ export class Pane {
     const cutOf = `${this.slice}|${room.versions.volume}|${room.slab.mode}|${room.slab.thicknessMm}`;
     const maskOf = mask === null ? "none" : `${this.slice}|${room.versions.mask}`;
     const edgesOf = `${maskOf}|${room.hasOutline}|${[...room.hidden]}`;
-    const paintedOf = `${cutOf}|${maskOf}|${room.versions.tables}`;
+    const over = `${room.other?.version}|${room.uncertainty?.isShown}`;
+    const paintedOf = `${cutOf}|${maskOf}|${room.versions.tables}|${over}`;
     if (paintedOf === this.rendered.painted && edgesOf === this.rendered.edges) return;
     if (cutOf !== this.rendered.cut) cutSlab(this.grid, room.volume.data, this.planeName, this.slice, room.slab, this.stored, this.buffer);
     if (maskOf !== this.rendered.mask && mask !== null) {
@@ -72,11 +73,23 @@ export class Pane {
       this.edges = mask !== null && room.hasOutline ? outlines(this.labels, rows, columns, room.hidden) : new Map();
     }
     if (paintedOf !== this.rendered.painted) {
-      paint(this.words, this.stored, mask === null ? null : this.labels, room.greys, room.tables);
+      this.paintPicture(mask);
       this.sheet.getContext("2d").putImageData(this.image, 0, 0);
     }
     this.rendered = { cut: cutOf, mask: maskOf, edges: edgesOf, painted: paintedOf };
     this.renderMs = performance.now() - started;
+  }
+
+  paintPicture(mask) {
+    const { room } = this;
+    const { other, uncertainty } = room;
+    if (mask !== null && other?.isShown && other.isDifference) {
+      const there = cut(this.grid, other.labels, this.planeName, this.slice, new other.labels.constructor(this.stored.length));
+      paint(this.words, this.stored, difference(this.labels, there, new Uint8Array(this.stored.length)), room.greys, other.tables());
+    } else {
+      paint(this.words, this.stored, mask === null ? null : this.labels, room.greys, room.tables);
+    }
+    if (uncertainty?.isShown) uncertainty.glow(this.words, cut(this.grid, uncertainty.values, this.planeName, this.slice, new Uint8Array(this.stored.length)));
   }
 
   draw() {
@@ -92,24 +105,25 @@ export class Pane {
     const { left, top, columnPixels, rowPixels } = this.view;
     context.drawImage(this.sheet, left, top, this.picture.columns * columnPixels, this.picture.rows * rowPixels);
     this.strokeEdges(context, this.edges, (label) => this.room.colourOf(label));
-    this.drawModelOutlines(context);
+    this.drawOtherOutlines(context);
     this.room.drawOver(context, this);
     drawFurniture(context, this);
     this.slider.show();
     this.host.setAttribute("aria-label", `${this.planeName} plane, slice ${this.slice + 1} of ${this.picture.slices}`);
   }
 
-  // Where the model drew its borders, white and dashed.
-  drawModelOutlines(context) {
-    const { room } = this;
-    if (!room.isModelMaskShown || room.modelMask === null) return;
-    if (this.modelEdgesOf !== this.slice) {
-      const labels = cut(this.grid, room.modelMask, this.planeName, this.slice, new room.modelMask.constructor(this.stored.length));
-      this.modelEdges = outlines(labels, this.picture.rows, this.picture.columns, room.hidden);
-      this.modelEdgesOf = this.slice;
+  // Where the other mask has its borders, white and dashed.
+  drawOtherOutlines(context) {
+    const { other, hidden } = this.room;
+    if (!other?.isShown) return;
+    const of = `${this.slice}|${other.version}|${[...hidden]}`;
+    if (this.otherEdgesOf !== of) {
+      const labels = cut(this.grid, other.labels, this.planeName, this.slice, new other.labels.constructor(this.stored.length));
+      this.otherEdges = outlines(labels, this.picture.rows, this.picture.columns, hidden);
+      this.otherEdgesOf = of;
     }
     context.setLineDash([5, 4]);
-    this.strokeEdges(context, this.modelEdges, () => [255, 255, 255]);
+    this.strokeEdges(context, this.otherEdges, () => [255, 255, 255]);
     context.setLineDash([]);
   }
 

@@ -1,7 +1,6 @@
 // Corrections on their way to the server: drafts as the reader draws, a correction when it is saved, verdicts.
 
 import { loadStoredMask } from "./opening.js";
-import { Refused, sentence } from "./source.js";
 
 const DRAFT_AFTER_MS = 1500;
 
@@ -35,22 +34,8 @@ export class Review {
     this.room.panel?.update();
   }
 
-  async send(path, method, body, headers = {}) {
-    const { room } = this;
-    const url = `${room.study.base}/${path}`;
-    const request = () => fetch(url, { method, body, headers: { Authorization: `Bearer ${room.token}`, ...headers } });
-    let response = await request();
-    if (response.status === 403) {
-      await room.freshToken();
-      response = await request();
-    }
-    if (response.status === 403) throw new Refused(await sentence(response));
-    if (!response.ok) {
-      const error = new Error(await sentence(response));
-      error.isConflict = response.status === 409;
-      throw error;
-    }
-    return response;
+  send(path, method, body, headers = {}) {
+    return this.room.server.request(`${this.room.study.base}/${path}`, { method, body, headers });
   }
 
   async packed() {

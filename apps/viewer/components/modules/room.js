@@ -1,6 +1,8 @@
 // The reading room: one study, its panes, and everything a reader can do with them. Parts call the room; the room redraws.
 
 import { Cine } from "./cine.js";
+import { exportDialog } from "./dialogs/export.js";
+import { runDialog } from "./dialogs/run.js";
 import { element, replaceChildren } from "./dom.js";
 import { helpDialog } from "./help.js";
 import { buildHeader, buildStatus } from "./frame.js";
@@ -12,27 +14,32 @@ import { listen } from "./pointer.js";
 import { SidePanel } from "./side_panel.js";
 import { MarksPanel } from "./marks_panel.js";
 import { MaskEdit } from "./mask_edit.js";
-import { load, loadModelMask, loadStoredMask } from "./opening.js";
+import { load, loadStoredMask } from "./opening.js";
+import { OtherMask } from "./other_mask.js";
 import { cornerTexts, readOut } from "./read_out.js";
+import { Server } from "./server.js";
 import { Review } from "./review.js";
 import { REVIEW_KEYS, ReviewPanel } from "./review_panel.js";
 import { makeTools } from "./toolbox.js";
 import { Grid, PLANES, Volume } from "./volume.js";
+import { Uncertainty } from "./uncertainty.js";
 import { presets } from "./windows.js";
 
 const IDLE_MS = 400;
 const SLABS = ["none", "mip", "minip", "mean"];
-const TOKEN_WAIT_MS = 15_000;
 
 export class Room {
   constructor(host, page) {
     this.page = page;
+    this.server = new Server(() => page.trigger("renew", Date.now()));
     this.edit = new MaskEdit(this);
     this.review = new Review(this);
     this.panel = new ReviewPanel(this);
     this.marks = new MarksPanel(this);
     this.pane3d = new Pane3d(this);
     this.cine = new Cine(this);
+    this.other = new OtherMask(this);
+    this.uncertainty = new Uncertainty(this);
     this.brush = { label: 1, radiusMm: 5, is3d: false, isLimited: false, limits: [0, 0], isOnBackground: false, isOneLabel: false };
     this.tools = makeTools(this);
     this.tool = this.tools.crosshair;
@@ -48,7 +55,6 @@ export class Room {
     this.versions = { volume: 0, mask: 0, tables: 0 };
     this.maximised = null;
     this.presets = [];
-    this.tokenWaiters = [];
     this.panes = Object.keys(PLANES).map((name) => new Pane(this, name));
     this.active = this.panes[0];
     this.side = new SidePanel(this);
@@ -58,6 +64,7 @@ export class Room {
     this.message = element("div", { class: "message", role: "alert", hidden: true });
     this.host = element("div", { class: "room", tabindex: "-1" }, this.header, this.grid, this.side.host, this.status, this.message);
     this.host.room = this;
+    this.host.classList.toggle("light", localStorage.getItem("medseg-theme") === "light");
     host.append(this.host);
     this.panes.forEach(listen);
     this.onkey = (event) => {
@@ -68,8 +75,8 @@ export class Room {
 
   // Take what the page says: a new study is opened; of the one that is open only what was recorded since is taken.
   update(data) {
-    this.token = data.token;
-    for (const resolve of this.tokenWaiters.splice(0)) resolve();
+    this.server.take(data.permits);
+    this.mayCorrect = data.may_correct;
     if (this.study?.id !== data.study.id || this.study?.files !== data.study.files) {
       this.open(data.study);
       return;
@@ -86,8 +93,8 @@ export class Room {
     this.study = study;
     this.hidden = new Set();
     this.mask = null;
-    this.modelMask = null;
-    this.isModelMaskShown = false;
+    this.other.reset();
+    this.uncertainty.reset();
     this.maskSha256 = study.mask?.sha256 ?? null;
     this.chosenFinding = null;
     this.loading = new AbortController();
@@ -100,7 +107,7 @@ export class Room {
     this.brush.label = (study.labels.find((label) => label.is_counted) ?? study.labels[0])?.index ?? 0;
     this.brush.limits = [study.window.centre - study.window.width / 2, study.window.centre + study.window.width / 2];
     this.cursor = grid.shape.map((n) => Math.floor(n / 2));
-    this.colours = new Map(study.labels.map((label) => [label.index, label]));
+    this.chosenColours = new Map();
     for (const pane of this.panes) pane.prepare(grid);
     this.marks.open(study.marks, grid);
     this.toggle3d(false);
@@ -114,6 +121,8 @@ export class Room {
 
   // Everything around the pictures, from what is known of the study.
   showStudy() {
+    for (const label of this.study.labels) label.colour = this.chosenColours.get(label.index) ?? label.colour;
+    this.colours = new Map(this.study.labels.map((label) => [label.index, label]));
     buildHeader(this);
     buildStatus(this);
     this.side.open(this.study);
@@ -123,16 +132,11 @@ export class Room {
     this.setProgress(this.progress ?? 1);
   }
 
-  // A new permit: the page runs again and makes one.
-  freshToken() {
-    return new Promise((resolve, reject) => {
-      this.tokenWaiters.push(resolve);
-      setTimeout(() => reject(new Error("the server did not answer; is it still running? Reload the page.")), TOKEN_WAIT_MS);
-      this.page.trigger("renew", Date.now());
-    });
-  }
-
   mayEdit() {
+    if (!this.mayCorrect) {
+      this.say("Your role allows reading and export, not correction.");
+      return false;
+    }
     if (this.study.is_thinned) {
       this.say("This scan is shown with fewer pixels than it has, so its mask cannot be corrected here.");
       return false;
@@ -243,7 +247,17 @@ export class Room {
   }
 
   toggleTheme() {
-    this.host.classList.toggle("light");
+    const isLight = this.host.classList.toggle("light");
+    localStorage.setItem("medseg-theme", isLight ? "light" : "dark");
+  }
+
+  // Show a label in another colour, as long as the study is open.
+  setColour(index, colour) {
+    const label = this.study.labels.find((one) => one.index === index);
+    this.chosenColours.set(index, colour);
+    label.colour = colour;
+    this.colours.set(index, label);
+    this.retable();
   }
 
   colourOf(label) {
@@ -319,20 +333,6 @@ export class Room {
     else this.cine.toggle();
   }
 
-  // The outline of the model's own mask, dashed, over what it was corrected to.
-  async toggleModelMask() {
-    if (!this.study.mask) return;
-    this.isModelMaskShown = !this.isModelMaskShown;
-    if (this.isModelMaskShown && this.modelMask === null) {
-      try {
-        this.modelMask = await loadModelMask(this);
-      } catch (error) {
-        this.say(`The model's mask could not be loaded: ${error.message}`);
-      }
-    }
-    this.redraw();
-  }
-
   toggle3d(isShown = !this.pane3d.isShown) {
     this.grid.classList.toggle("with-3d", isShown);
     this.pane3d.show(isShown && this.isOpen);
@@ -398,6 +398,23 @@ export class Room {
     if (this.cine.isPlaying) this.cine.stop();
     else if (this.maximised !== null) this.maximise(null);
     else this.setTool("crosshair");
+  }
+
+  async segment() {
+    if (!this.mayCorrect) return;
+    try {
+      await runDialog(this.host, this.server, this.study.id, () => this.say("The job is queued: see it in the worklist. Its result will be a study of its own."));
+    } catch (error) {
+      this.say(error.message);
+    }
+  }
+
+  async export() {
+    try {
+      await exportDialog(this.host, this.server, this.study, this.edit.isDirty);
+    } catch (error) {
+      this.say(error.message);
+    }
   }
 
   leave() {

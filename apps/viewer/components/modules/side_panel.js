@@ -1,6 +1,7 @@
 // The panel beside the pictures: warnings, findings, labels of the mask, grey windows.
 
 import { button, element, iconButton, replaceChildren } from "./dom.js";
+import { DIFFERENCE } from "./other_mask.js";
 
 const EYE = "M1 8s2.5-4.5 7-4.5S15 8 15 8s-2.5 4.5-7 4.5S1 8 1 8zM8 6a2 2 0 1 0 0 4 2 2 0 0 0 0-4z";
 
@@ -61,7 +62,8 @@ export class SidePanel {
     for (const label of study.labels) {
       const eye = iconButton(EYE, `Show or hide ${label.name}`, () => room.toggleLabel(label.index), { class: "icon eye" });
       this.eyes.set(label.index, eye);
-      section.append(element("div", { class: "label-row" }, swatch(label.colour), element("span", { class: "name", text: label.name }), eye));
+      const colour = element("input", { type: "color", class: "colour", value: hex(label.colour), "aria-label": `Colour of ${label.name}`, oninput: (event) => room.setColour(label.index, rgb(event.target.value)) });
+      section.append(element("div", { class: "label-row" }, colour, element("span", { class: "name", text: label.name }), eye));
     }
     this.opacity = element("input", { type: "range", min: "0", max: "100", step: "5", "aria-label": "Opacity of the mask", oninput: (event) => room.setOpacity(Number(event.target.value) / 100) });
     this.opacityText = element("span", { class: "number" });
@@ -69,9 +71,43 @@ export class SidePanel {
     this.shownBox = element("input", { type: "checkbox", onchange: () => room.toggle("isMaskShown") });
     section.append(
       element("label", { class: "slider" }, element("span", { text: "Opacity" }), this.opacity, this.opacityText),
-      element("div", { class: "boxes" }, element("label", {}, this.shownBox, " Mask"), element("label", {}, this.outlineBox, " Outline")),
+      element("div", { class: "boxes" }, element("label", {}, this.shownBox, " Mask"), element("label", {}, this.outlineBox, " Outline"), this.unsure(study)),
+      this.others(study),
     );
     return section;
+  }
+
+  unsure(study) {
+    this.unsureBox = null;
+    if (!study.has_uncertainty) return null;
+    this.unsureBox = element("input", { type: "checkbox", onchange: () => this.room.uncertainty.toggle() });
+    return element("label", { title: "Uncertainty of the model (Shift + m)" }, this.unsureBox, " Uncertainty");
+  }
+
+  // The choice of another mask of the same scan to lay over this one, and how far the two agree.
+  others(study) {
+    this.otherChoice = null;
+    if (study.others.length === 0) return null;
+    const { other } = this.room;
+    this.otherChoice = element("select", { "aria-label": "Another mask", onchange: (event) => other.choose(event.target.value) });
+    this.otherChoice.append(element("option", { value: "", text: "No other mask" }), ...study.others.map(({ id, name }) => element("option", { value: id, text: name })));
+    this.differenceBox = element("input", { type: "checkbox", onchange: () => other.toggleDifference() });
+    this.agreement = element("div", { class: "detail", "data-read": "agreement" });
+    return element("div", { class: "others" }, this.otherChoice, element("label", { title: "Where the two differ (Shift + d)" }, this.differenceBox, " Difference"), this.agreement);
+  }
+
+  updateOthers() {
+    const { other, uncertainty } = this.room;
+    if (this.unsureBox) this.unsureBox.checked = uncertainty.isShown;
+    if (!this.otherChoice) return;
+    this.otherChoice.value = other.id ?? "";
+    this.differenceBox.checked = other.isDifference;
+    const of = `${other.version}|${this.room.versions.mask}`;
+    if (of === this.agreementOf) return;
+    this.agreementOf = of;
+    const key = other.isShown && other.isDifference ? [legend(DIFFERENCE.here, "here only"), legend(DIFFERENCE.there, "there only"), legend(DIFFERENCE.label, "another label")] : [];
+    const lines = other.dice().map(([name, dice]) => element("div", {}, element("span", { text: `Dice, ${name}` }), element("span", { class: "number", text: dice.toFixed(3) })));
+    replaceChildren(this.agreement, ...key, ...lines);
   }
 
   windows() {
@@ -101,6 +137,7 @@ export class SidePanel {
       this.shownBox.checked = room.isMaskShown;
       for (const [index, eye] of this.eyes) eye.setAttribute("aria-pressed", String(!room.hidden.has(index)));
     }
+    this.updateOthers();
     room.presets.forEach((preset, n) => {
       const isOn = preset.centre === room.window.centre && preset.width === room.window.width;
       this.presets[n].setAttribute("aria-pressed", String(isOn));
@@ -120,6 +157,18 @@ export class SidePanel {
     const finding = this.room.study.findings[n];
     this.detail.replaceChildren(...(finding ? finding.measurements.map((m) => measurementLine(m)) : []));
   }
+}
+
+function legend(colour, text) {
+  return element("div", { class: "legend" }, swatch(colour), element("span", { text }));
+}
+
+function hex(colour) {
+  return `#${colour.map((part) => part.toString(16).padStart(2, "0")).join("")}`;
+}
+
+function rgb(text) {
+  return [1, 3, 5].map((at) => Number.parseInt(text.slice(at, at + 2), 16));
 }
 
 export function swatch([r, g, b]) {

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from itsdangerous import BadData, SignatureExpired, URLSafeTimedSerializer
 
-Right = Literal["read", "correct"]
+Right = Literal["read", "correct", "administer"]
+RIGHTS: tuple[Right, ...] = get_args(Right)
+"""In order: each includes those before it."""
+
+FOLDER = "*"
+"""What a permit names in place of a study that is for the folder as a whole: its jobs, models, uploads, its log."""
 
 MAX_AGE_S = 15 * 60
 """How long a permit is good for; the page renews it while its session lives."""
@@ -25,7 +30,7 @@ class RefusalError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Who may do what with which study."""
+    """Who may do what with which study, or with the folder."""
 
     study: str
     user: str
@@ -48,7 +53,7 @@ def issue(key: str, permit: Permit) -> str:
 def check(key: str, text: str, study: str, right: Right, max_age_s: int = MAX_AGE_S) -> Permit:
     """The permit a text stands for, if it opens this study with this right. Raises RefusalError where it does not.
 
-    The right to correct includes the right to read.
+    A right includes those before it.
     """
     try:
         content = _serializer(key).loads(text, max_age=max_age_s)
@@ -59,8 +64,8 @@ def check(key: str, text: str, study: str, right: Right, max_age_s: int = MAX_AG
     permit = Permit(*content[:3])
     if permit.study != study:
         raise RefusalError("the permit is for another study; reload the page")
-    if right == "correct" and permit.right != "correct":
-        raise RefusalError("the permit allows reading only")
+    if RIGHTS.index(permit.right) < RIGHTS.index(right):
+        raise RefusalError(f"this needs the right to {right}, and your role has only the right to {permit.right}")
     return permit
 
 

@@ -1,0 +1,32 @@
+// Have a study segmented: choose a model, queue the job. It goes on when the page is closed.
+
+import { button, element } from "../dom.js";
+import { openDialog } from "./dialog.js";
+
+export async function runDialog(host, server, study, onqueued) {
+  const models = await server.json("/data/models");
+  const words = element("p", { class: "quiet", role: "status", text: "The job goes on when this page is closed. Its result appears in the worklist." });
+  const choice = element("select", { "aria-label": "Model", onchange: () => describe() });
+  for (const model of models) choice.append(element("option", { value: model.name, text: model.problem ? `${model.name} (cannot be run)` : `${model.name}: ${model.task}`, disabled: model.problem !== "" }));
+  const about = element("div", { class: "quiet" });
+  const describe = () => {
+    const model = models.find((one) => one.name === choice.value);
+    about.textContent = model ? `For ${model.modality}. Finds ${model.labels.join(", ")}. ${model.sha256.slice(0, 8)}` : "There is no model here. Start the viewer with --models FOLDER.";
+  };
+  describe();
+  const start = button("Segment", "Queue the job", async () => {
+    start.disabled = true;
+    try {
+      await server.post("/data/jobs", { study, model: choice.value });
+      dialog.close();
+      onqueued();
+    } catch (error) {
+      words.textContent = error.message;
+      start.disabled = false;
+    }
+  }, { class: "button main", "data-action": "start" });
+  start.disabled = models.length === 0;
+  const dialog = openDialog(host, "Segment this scan", [choice, about, words], [start]);
+  choice.focus();
+  return dialog;
+}

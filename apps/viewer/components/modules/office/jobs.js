@@ -1,0 +1,59 @@
+// The jobs: what waits, runs, is done, failed or was taken back, with the reason; tried again or taken back here.
+
+import { button, element, replaceChildren } from "../dom.js";
+import { jobLine } from "./job_strip.js";
+import { mounter, Page } from "./page.js";
+import { ago, table } from "./table.js";
+
+const LOOK_MS = 1000;
+const COLUMNS = (page) => [
+  ["source", "Scan"],
+  ["model", "Model"],
+  ["state", "State", { make: (job) => element("span", { class: `badge ${job.state}`, text: job.state }) }],
+  ["submitted", "Asked", { make: (job) => element("span", { text: ago(job.submitted_s) }) }],
+  ["took", "Ended", { make: (job) => element("span", { text: ago(job.settled_s) }) }],
+  ["result", "Result", { make: (job) => element("span", { text: job.state === "done" ? `${job.result?.findings ?? 0} findings, ${job.result?.seconds ?? 0} s, in ${job.output}` : (job.reason ?? "") }) }],
+  ["act", "", { make: (job) => page.action(job) }],
+];
+
+export class Jobs extends Page {
+  constructor(parent) {
+    super(parent, "jobs");
+    this.open = element("section", { class: "job-strip", "aria-label": "Jobs at work" });
+    this.list = element("div", {});
+    this.empty = element("p", { class: "quiet", text: "Nothing was asked for yet. Choose a study in the worklist and press s." });
+    replaceChildren(this.main, element("h1", { text: "Jobs" }), this.open, this.empty, this.list);
+  }
+
+  take() {
+    this.look();
+  }
+
+  async look() {
+    clearTimeout(this.timer);
+    const jobs = await this.attempt(() => this.server.json("/data/jobs"));
+    if (jobs === null) return;
+    const open = jobs.filter((job) => job.state === "running");
+    this.open.hidden = open.length === 0;
+    this.empty.hidden = jobs.length > 0;
+    replaceChildren(this.open, ...open.map((job) => jobLine(job, this, () => this.look())));
+    replaceChildren(this.list, jobs.length > 0 ? table(COLUMNS(this), jobs) : null);
+    if (jobs.some((job) => job.state === "running" || job.state === "waiting")) this.timer = setTimeout(() => this.look(), LOOK_MS);
+  }
+
+  action(job) {
+    if (!this.mayCorrect || job.state === "done") return null;
+    const act = job.state === "waiting" || job.state === "running" ? "cancel" : "retry";
+    return button(act === "cancel" ? "Cancel" : "Try again", "", async () => {
+      await this.attempt(() => this.server.post(`/data/jobs/${job.id}/${act}`));
+      this.look();
+    }, { "data-action": act });
+  }
+
+  destroy() {
+    clearTimeout(this.timer);
+    super.destroy();
+  }
+}
+
+export const mount = mounter(Jobs);

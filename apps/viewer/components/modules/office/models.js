@@ -1,0 +1,49 @@
+// The models that can be run here: what each is for, where it comes from, what it reached, its card.
+
+import { element, replaceChildren } from "../dom.js";
+import { mounter, Page } from "./page.js";
+import { table } from "./table.js";
+
+const SCORES = [
+  ["metric", "Metric"],
+  ["label", "Label"],
+  ["mean", "Mean", { isNumber: true, make: (score) => element("span", { text: score.mean.toFixed(3) }) }],
+  ["interval", "95 % interval", { isNumber: true, make: (score) => element("span", { text: `${score.interval[0].toFixed(3)} to ${score.interval[1].toFixed(3)}` }) }],
+  ["cases", "Cases", { isNumber: true }],
+];
+
+export class Models extends Page {
+  constructor(parent) {
+    super(parent, "models");
+    replaceChildren(this.main, element("h1", { text: "Models" }), element("p", { class: "quiet", text: "Loading the models …" }));
+  }
+
+  async take() {
+    const models = await this.attempt(() => this.server.json("/data/models"));
+    if (models !== null) replaceChildren(this.main, element("h1", { text: "Models" }), ...models.map(card));
+  }
+}
+
+function card(model) {
+  if (model.problem) return element("article", { class: "model" }, element("h2", { text: model.name }), element("p", { class: "problem", text: model.problem }));
+  const facts = [
+    ["For", `${model.task} (${model.modality})`],
+    ["Finds", model.labels.join(", ")],
+    ["Network", model.network],
+    ["Trained", `${model.created} on ${model.training_cases} cases of ${model.dataset}${model.licence ? ` (${model.licence})` : ""}`],
+    ["From", model.parent_sha256 ? `fine-tuned from ${model.parent_sha256.slice(0, 12)}` : "scratch"],
+    ["Identity", model.sha256.slice(0, 16)],
+    ["Comes with medseg", model.is_shipped ? "yes" : "no"],
+  ];
+  return element(
+    "article",
+    { class: "model", "data-model": model.name },
+    element("h2", { text: model.name }),
+    element("dl", {}, ...facts.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })])),
+    model.scores.length > 0 ? element("h3", { text: `Scores on ${model.scored_on}` }) : element("p", { class: "quiet", text: "No scores are kept with it." }),
+    model.scores.length > 0 ? table(SCORES, model.scores, { class: "worklist scores" }) : null,
+    model.card ? element("details", {}, element("summary", { text: "Card" }), element("pre", { class: "card", tabindex: "0", text: model.card })) : null,
+  );
+}
+
+export const mount = mounter(Models);

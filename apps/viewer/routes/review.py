@@ -1,0 +1,180 @@
+"""What a reader sends back: a corrected mask, a draft of one, a verdict. Bodies are bounded before they are read."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Literal
+from urllib.parse import unquote
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from apps.viewer.desk import StudyOnScreen
+from apps.viewer.routes.answers import PRIVATE, VOXELS
+from apps.viewer.routes.door import Door, Visit
+from medseg.core.errors import InputError
+from medseg.core.label_map import LabelMap
+from medseg.core.report import Report
+from medseg.core.task import first_problem
+from medseg.imaging.slices import mask_from_screen
+from medseg.review.corrections import ConflictError, Signature
+from medseg.review.drafts import Draft
+from medseg.review.marks import MarkList
+
+BODY_SLACK_BYTES = 64 * 1024
+"""What a compressed body may be larger than the labels it holds: gzip's own bookkeeping for noise."""
+
+_GZIP_WINDOW = 31
+
+
+class VerdictRequest(BaseModel):
+    """What the page sends when a reader accepts or rejects a study, or one of its findings."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: Literal["accepted", "rejected"]
+    mask_sha256: str
+    finding: tuple[str, int] | None = None
+    reason: str = Field(default="", max_length=2000)
+
+
+def review_routes(door: Door) -> list[Route]:
+    """The routes that write."""
+    return [
+        door.study("mask", "PUT", "correct", save_mask, mask_body_bytes),
+        door.study("draft", "PUT", "correct", keep_draft, mask_body_bytes),
+        door.study("draft", "GET", "correct", find_draft),
+        door.study("draft", "DELETE", "correct", drop_draft),
+        door.study("verdict", "POST", "correct", decide),
+        door.study("marks", "PUT", "read", keep_marks),
+    ]
+
+
+def save_mask(visit: Visit) -> Response:
+    """Record a correction; its hash, and how many voxels changed. 409 where another was saved since it was begun."""
+    corrected = _labels(visit)
+    if visit.request.headers.get("If-Match") != visit.study.mask_sha256:
+        raise ConflictError(
+            "another correction of this study was saved since you began. Yours is kept as a draft: "
+            "load the newest mask and draw your change on it."
+        )
+    reason = unquote(visit.request.headers.get("X-Reason", ""))[:2000]
+    signature = _signature(visit, reason, _seconds(visit.request))
+    saved = visit.desk.reviews.correct(corrected, _mask(visit), *_subject(visit), by=signature)
+    visit.log("edit", f"{saved.changed_voxels} voxels")
+    visit.desk.drafts.drop(*_subject(visit), visit.permit.user)
+    visit.desk.corrected(visit.study, corrected, saved, visit.body)
+    return JSONResponse({"mask_sha256": saved.mask_sha256, "changed_voxels": saved.changed_voxels}, headers=PRIVATE)
+
+
+def keep_draft(visit: Visit) -> Response:
+    """Keep a draft in place of the reader's last one."""
+    _labels(visit)
+    base = visit.request.headers.get("If-Match", "")
+    visit.desk.drafts.keep(Draft(base, _seconds(visit.request), visit.body), *_subject(visit), visit.permit.user)
+    return Response(status_code=204, headers=PRIVATE)
+
+
+def find_draft(visit: Visit) -> Response:
+    """The reader's draft as it was sent, and the mask it was drawn over; 204 where there is none."""
+    draft = visit.desk.drafts.find(*_subject(visit), visit.permit.user)
+    if draft is None:
+        return Response(status_code=204, headers=PRIVATE)
+    headers = {
+        **PRIVATE,
+        "Content-Encoding": "gzip",
+        "X-Mask-Sha256": draft.base_mask_sha256,
+        "X-Seconds": f"{draft.duration_s:.0f}",
+    }
+    return Response(draft.labels_gzip, media_type=VOXELS, headers=headers)
+
+
+def drop_draft(visit: Visit) -> Response:
+    """Forget the reader's draft."""
+    visit.desk.drafts.drop(*_subject(visit), visit.permit.user)
+    return Response(status_code=204, headers=PRIVATE)
+
+
+def decide(visit: Visit) -> Response:
+    """Record a verdict on the mask that is shown, or on one of its findings."""
+    try:
+        wanted = VerdictRequest.model_validate_json(visit.body)
+    except ValidationError as error:
+        raise InputError(f"this is not a verdict: {first_problem(error)}") from error
+    if wanted.mask_sha256 != visit.study.mask_sha256:
+        raise ConflictError("the mask was corrected since you looked at it; look at the newest before deciding on it")
+    signature = _signature(visit, wanted.reason)
+    visit.desk.reviews.decide(wanted.mask_sha256, wanted.decision, wanted.finding, *_subject(visit), by=signature)
+    what = "study" if wanted.finding is None else " ".join(map(str, wanted.finding))
+    visit.log("verdict", f"{what} {wanted.decision}")
+    return Response(status_code=204, headers=PRIVATE)
+
+
+def keep_marks(visit: Visit) -> Response:
+    """Keep the reader's measurements on the scan."""
+    try:
+        marks = MarkList.model_validate_json(visit.body)
+    except ValidationError as error:
+        raise InputError(f"these are not measurements: {first_problem(error)}") from error
+    visit.desk.marks.keep(marks, visit.study.opened.source_sha256, visit.permit.user)
+    visit.log("measure", f"{len(marks.marks)} measurements")
+    return Response(status_code=204, headers=PRIVATE)
+
+
+def mask_body_bytes(visit: Visit) -> int:
+    """What a gzipped mask of this study may come to."""
+    return _label_bytes(visit.study) + BODY_SLACK_BYTES
+
+
+def _report(visit: Visit) -> Report:
+    """The report of the study. Raises InputError where it was not segmented."""
+    if visit.study.opened.report is None:
+        raise InputError("this scan was not segmented, so there is no mask to review")
+    return visit.study.opened.report
+
+
+def _mask(visit: Visit) -> LabelMap:
+    """The mask that is shown. Raises InputError where there is none."""
+    if visit.study.opened.label_map is None:
+        raise InputError("this study has no mask to review; segment the scan first")
+    return visit.study.opened.label_map
+
+
+def _subject(visit: Visit) -> tuple[str, str]:
+    """Which scan and task the visit is about."""
+    return visit.study.opened.source_sha256, _report(visit).task.name
+
+
+def _signature(visit: Visit, reason: str, duration_s: float = 0.0) -> Signature:
+    """Who does this and why."""
+    return Signature(visit.permit.user, reason, duration_s, _report(visit).model.sha256)
+
+
+def _label_bytes(study: StudyOnScreen) -> int:
+    return int(study.screen.array.size) * study.bytes_per_label
+
+
+def _labels(visit: Visit) -> LabelMap:
+    """The mask in a gzipped body, on the scan's own grid; unpacked no further than a mask of this scan goes."""
+    expected = _label_bytes(visit.study)
+    unpacker = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        content = unpacker.decompress(visit.body, expected + 1)
+    except zlib.error as error:
+        raise InputError("the mask arrived damaged: it is not gzip. Save again.") from error
+    if len(content) != expected or not unpacker.eof:
+        raise InputError(f"the mask arrived with another size than the {expected} bytes of this scan. Save again.")
+    dtype = "<u1" if visit.study.bytes_per_label == 1 else "<u2"
+    labels = np.frombuffer(content, dtype=dtype).reshape(visit.study.screen.array.shape)
+    native = labels.astype(labels.dtype.newbyteorder("="), copy=False)
+    return mask_from_screen(native, _mask(visit).geometry, _mask(visit).schema)
+
+
+def _seconds(request: Request) -> float:
+    try:
+        return max(0.0, min(float(request.headers.get("X-Seconds", "0")), 86_400.0))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,50 @@
+"""What the vessel page is told: branches with their diameters, and blockages; pictures go over the routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from apps.viewer.page_data import ROUTE_ROOT
+from medseg.imaging.slices import percentile_window
+from medseg.workflows.open_study import StudyEntry
+from medseg.workflows.open_vessels import OpenedVessels
+
+
+def vessel_data(entry: StudyEntry, vessels: OpenedVessels) -> dict[str, Any]:
+    """The vessels as JSON-ready values: lengths in mm, places along a branch from its start."""
+    report = vessels.report
+    window = percentile_window(vessels.volume, 1.0, 99.9)
+    return {
+        "id": entry.id,
+        "name": entry.name,
+        "base": f"{ROUTE_ROOT}/studies/{entry.id}",
+        "window": {"centre": window.centre, "width": window.width},
+        "unit": vessels.volume.unit,
+        "cad_rads": report.cad_rads,
+        "warnings": [*([report.not_assessable] if report.not_assessable else []), *report.warnings],
+        "branches": [
+            {
+                **branch.model_dump(mode="json"),
+                "along_mm": _rounded(vessels.lumens[branch.index].arc_mm),
+                "diameters_mm": _rounded(2 * vessels.lumens[branch.index].radius_mm),
+            }
+            for branch in report.branches
+            if branch.index in vessels.lumens
+        ],
+        "blockages": [
+            {
+                **blockage.model_dump(mode="json"),
+                "length_mm": blockage.length_mm,
+                "area_percent": blockage.area_percent,
+                "cad_rads": blockage.cad_rads,
+                "nascet": blockage.nascet,
+            }
+            for blockage in report.blockages
+        ],
+    }
+
+
+def _rounded(values: np.ndarray[Any, Any]) -> list[float]:
+    return [round(float(value), 3) for value in values]

@@ -1,0 +1,82 @@
+"""Work that the viewer gives to processes of its own: scans to segment, through a durable queue."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from medseg.core.errors import InputError, MedsegError
+from medseg.workflows.open_study import StudyEntry, source_of
+from medseg.workflows.segment_on_request import Requests, result_name
+from medseg.workflows.take_in_scans import stem_of
+
+
+class Work:
+    """The requests of one folder of studies, worked off while there are any. Safe to use from several threads."""
+
+    def __init__(self, folder: Path, results: Path, models: Path | None) -> None:
+        self.requests = Requests(folder)
+        self.models = models
+        self._results = results
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def segment(self, entry: StudyEntry, model: str) -> str:
+        """Ask for a study's scan to be segmented with a model by its name; the id of the request.
+
+        Raises StoreError where there is no such model, InputError where it takes more than one scan.
+        """
+        from medseg.workflows.list_models import model_named
+
+        chosen = model_named(model, self.models)
+        if len(chosen.channels) > 1:
+            raise InputError(
+                f"{model} takes the {len(chosen.channels)} channels {', '.join(chosen.channels)}, and a study here "
+                "is one scan. Run it with `medseg segment` and name each channel."
+            )
+        source = entry.path if entry.report is None else source_of(entry, entry.report)
+        output = self._results / result_name(stem_of(source), model)
+        job_id = self.requests.submit(source, chosen.path, chosen.sha256, output)
+        self.wake()
+        return job_id
+
+    def wake(self) -> None:
+        """See to it that somebody works, if there is work."""
+        with self._lock:
+            if (self._thread is None or not self._thread.is_alive()) and self.requests.are_open():
+                self._thread = threading.Thread(target=self._run, name="segmentation requests", daemon=True)
+                self._thread.start()
+
+    def told(self) -> list[dict[str, Any]]:
+        """Every request as JSON-ready values, the newest first."""
+        self.wake()
+        return [
+            {
+                "id": record.job.id,
+                "source": Path(str(record.job.arguments["source"])).name,
+                "model": Path(str(record.job.arguments["model"])).name,
+                "output": Path(str(record.job.arguments["output"])).name,
+                "state": "failed" if record.state == "quarantined" else record.state,
+                "reason": record.reason,
+                "result": record.result,
+                "submitted_s": record.submitted_s,
+                "settled_s": record.settled_s,
+                "progress": progress.model_dump()
+                if record.state == "running" and (progress := self.requests.progress(record.job.id))
+                else None,
+            }
+            for record in self.requests.records()
+        ]
+
+    def _run(self) -> None:
+        try:
+            engine = self.requests.engine()
+            try:
+                while self.requests.are_open():
+                    engine.run()
+            finally:
+                engine.close()
+        except MedsegError as error:
+            sys.stderr.write(f"segmentation requests stopped: {error}\n")

@@ -1,0 +1,76 @@
+"""The log of who looked at, changed, exported or ran what: lines that are added and never changed or removed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+from medseg.core.errors import InputError
+
+Act = Literal["view", "edit", "verdict", "measure", "export", "upload", "run", "cancel", "retry", "refused"]
+ACTS: tuple[Act, ...] = get_args(Act)
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS acts (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  made TEXT NOT NULL, user TEXT NOT NULL, act TEXT NOT NULL, study TEXT NOT NULL, detail TEXT NOT NULL
+);
+CREATE TRIGGER IF NOT EXISTS no_change BEFORE UPDATE ON acts
+  BEGIN SELECT RAISE(ABORT, 'the log is immutable'); END;
+CREATE TRIGGER IF NOT EXISTS no_removal BEFORE DELETE ON acts
+  BEGIN SELECT RAISE(ABORT, 'the log is immutable'); END;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedAct:
+    """One line: when (UTC), who, what, of which study of the folder, and a word more."""
+
+    made: datetime
+    user: str
+    act: Act
+    study: str
+    detail: str
+
+
+class AuditLog:
+    """The log in one folder, made when first written to. Safe between threads and processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._database = folder / "audit.sqlite"
+
+    def add(self, user: str, act: Act, study: str = "", detail: str = "") -> None:
+        """Write a line. Raises InputError where the folder cannot be written: then the act must not be done."""
+        try:
+            self._database.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"the log {self._database} cannot be written: {error.strerror}") from error
+        with self._connected() as connection:
+            connection.executescript(_TABLES)
+            row = (datetime.now(UTC).isoformat(), user, act, study, detail)
+            connection.execute("INSERT INTO acts (made, user, act, study, detail) VALUES (?, ?, ?, ?, ?)", row)
+
+    def newest(self, most: int = 500) -> tuple[LoggedAct, ...]:
+        """The last lines, the newest first."""
+        if not self._database.is_file():
+            return ()
+        query = "SELECT made, user, act, study, detail FROM acts ORDER BY number DESC LIMIT ?"
+        with self._connected() as connection:
+            rows = connection.execute(query, (most,)).fetchall()
+        return tuple(LoggedAct(datetime.fromisoformat(made), *others) for made, *others in rows)
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = sqlite3.connect(self._database, timeout=30, isolation_level=None)
+            try:
+                yield connection
+            finally:
+                connection.close()
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"the log {self._database} cannot be used: {error}") from error

@@ -1,0 +1,119 @@
+"""Which models can be run here: those that come with medseg and those below a folder, with what is known of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+from medseg.core.errors import StoreError
+from medseg.models.bundle import LISTING, Score
+from medseg.models.ensemble import ENSEMBLE, Ensemble, Model, members_of
+from medseg.models.store import find_model, load_model, shipped_models
+
+DEEPEST = 4
+"""Folders below the chosen one in which models are looked for; a run's model lies two deep."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """One model: its place, its identity, what it is for, and what it reached; `problem` says why it cannot be run."""
+
+    name: str
+    path: Path
+    sha256: str = ""
+    task: str = ""
+    channels: tuple[str, ...] = ()
+    modality: str = ""
+    labels: tuple[str, ...] = ()
+    network: str = ""
+    created: datetime | None = None
+    dataset: str = ""
+    licence: str = ""
+    training_cases: int = 0
+    parent_sha256: str = ""
+    scores: tuple[Score, ...] = ()
+    scored_on: str = ""
+    card: str = ""
+    is_shipped: bool = False
+    problem: str = ""
+
+
+def list_models(folder: Path | None = None) -> tuple[ModelEntry, ...]:
+    """The shipped models, then those below the folder in order of their places; each once, by its identity."""
+    found = [_entry(find_model(name), name, is_shipped=True) for name in shipped_models()]
+    if folder is not None:
+        for path in sorted(_places(folder, DEEPEST)):
+            found.append(_entry(path, _name(path, folder), is_shipped=False))
+    by_identity = {entry.sha256 or str(entry.path): entry for entry in reversed(found)}
+    return tuple(reversed(by_identity.values()))
+
+
+def model_named(name: str, folder: Path | None = None) -> ModelEntry:
+    """The model of that name. Raises StoreError where there is none, or it cannot be run."""
+    for entry in list_models(folder):
+        if entry.name == name:
+            if entry.problem:
+                raise StoreError(entry.problem)
+            return entry
+    raise StoreError(f"there is no model {name!r} here; reload the page to see those that there are")
+
+
+def _places(folder: Path, depth: int) -> list[Path]:
+    if (folder / LISTING).is_file() or (folder / ENSEMBLE).is_file():
+        return [folder]
+    if depth == 0 or not folder.is_dir():
+        return []
+    children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    return [place for child in children for place in _places(child, depth - 1)]
+
+
+def _name(path: Path, folder: Path) -> str:
+    """A run's model is called after the run."""
+    relative = path.relative_to(folder) if path != folder else Path(path.name)
+    return (relative.parent if relative.name == "model" and len(relative.parts) > 1 else relative).as_posix()
+
+
+def _entry(path: Path, name: str, *, is_shipped: bool) -> ModelEntry:
+    listing = path / ENSEMBLE if (path / ENSEMBLE).is_file() else path / LISTING
+    return _read(path, name, is_shipped, listing.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, name: str, is_shipped: bool, _written_ns: int) -> ModelEntry:
+    try:
+        model = load_model(path)
+    except StoreError as error:
+        return ModelEntry(name, path, is_shipped=is_shipped, problem=str(error))
+    return _described(model, path, name, is_shipped=is_shipped)
+
+
+def _described(model: Model, path: Path, name: str, *, is_shipped: bool) -> ModelEntry:
+    task, members = model.spec.task, members_of(model)
+    origin = members[0].provenance
+    networks = ", ".join(sorted({member.spec.network.kind for member in members}))
+    return ModelEntry(
+        name=name,
+        path=path,
+        sha256=model.sha256,
+        task=task.title,
+        channels=tuple(channel.name for channel in task.channels),
+        modality=", ".join(channel.modality for channel in task.channels),
+        labels=tuple(label.name for label in task.labels),
+        network=f"{len(members)} x {networks}" if isinstance(model, Ensemble) else networks,
+        created=origin.created,
+        dataset=origin.dataset,
+        licence=origin.dataset_licence,
+        training_cases=len(origin.case_sha256),
+        parent_sha256=origin.parent_sha256 or "",
+        scores=model.scores.scores if model.scores else (),
+        scored_on=f"{model.scores.dataset}, {model.scores.split}" if model.scores else "",
+        card=_card(path),
+        is_shipped=is_shipped,
+    )
+
+
+def _card(path: Path) -> str:
+    file = path / "card.md"
+    return file.read_text(encoding="utf-8") if file.is_file() else ""

@@ -1,0 +1,119 @@
+"""Take in scans that someone handed over: files, or an archive of them, sorted into what can be opened and what cannot.
+
+INTO/NAME/
+  1_axial/ 2_thin/   the images of a DICOM series each
+  scan.nii.gz        any other image, as it came
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from medseg.core.atomic import whole_folder
+from medseg.core.errors import InputError, MedsegError
+from medseg.exchange import archive
+from medseg.exchange.dicom.contents import SeriesFiles, contents_of
+from medseg.exchange.read import read_scan
+
+MOST_REASONS = 5
+"""Reasons that an error lists when nothing could be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """The folder of what can be opened, relative names of it, and why the rest cannot be."""
+
+    folder: Path
+    scans: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
+def take_in_scans(arrived: Path, into: Path, name: str) -> TakenIn:
+    """The scans among the files in `arrived`, each read whole once, moved into a new folder below `into`.
+
+    Archives are unpacked, as far as a scan goes. Raises InputError where none of the files is a scan that can be shown,
+    or an archive is damaged or a bomb; then nothing is kept.
+    """
+    target = _unused(into, folder_name(stem_of(Path(name))))
+    with whole_folder(target) as unfinished, ExitStack() as archives:
+        scans: list[str] = []
+        refused: list[str] = []
+        for source in (arrived, *_unpacked(arrived, archives)):
+            _sort(source, unfinished, scans, refused)
+        if not scans:
+            reasons = " ".join(refused[:MOST_REASONS]) or "No file arrived."
+            raise InputError(f"nothing that was sent can be shown. {reasons}")
+    return TakenIn(target, tuple(scans), tuple(refused))
+
+
+def folder_name(text: str) -> str:
+    """The text as a folder's name: no slashes, nothing hidden, not too long."""
+    return re.sub(r"[^\w.-]+", "_", text).strip("._-")[:80] or "scan"
+
+
+def stem_of(path: Path) -> str:
+    """The name of a scan's file or folder without what says its format."""
+    return re.sub(r"(\.(nii|nrrd|mha|mhd|zip|tar|tgz|dcm|gz))+$", "", path.name, flags=re.IGNORECASE)
+
+
+def _unused(into: Path, name: str) -> Path:
+    number = 1
+    while (into / (name if number == 1 else f"{name}_{number}")).exists():
+        number += 1
+    return into / (name if number == 1 else f"{name}_{number}")
+
+
+def _unpacked(arrived: Path, archives: ExitStack) -> list[Path]:
+    """Folders with the contents of the archives that arrived; the archives themselves are removed."""
+    folders = []
+    for path in sorted(arrived.rglob("*")):
+        if path.is_file() and archive.is_archive(path):
+            folders.append(archives.enter_context(archive.unpacked(path)))
+            path.unlink()
+    return folders
+
+
+def _sort(source: Path, target: Path, scans: list[str], refused: list[str]) -> None:
+    contents = contents_of(source)
+    refused += [f"{path.name}: {reason}." for path, reason in contents.damaged]
+    for series in contents.series:
+        _take_series(series, target, scans, refused)
+    for path, reason in contents.passed_over:
+        if reason == "it is not DICOM":
+            _take_file(path, target, scans, refused)
+        else:
+            refused.append(f"{path.name}: {reason}.")
+
+
+def _take_series(series: SeriesFiles, target: Path, scans: list[str], refused: list[str]) -> None:
+    name = _unused(target, folder_name(f"{series.number}_{series.description or series.modality}")).name
+    folder = target / name
+    folder.mkdir()
+    for number, image in enumerate(series.images):
+        shutil.copyfile(image.path, folder / f"{number:05}.dcm")
+    if _is_readable(folder, series.label, refused):
+        scans.append(name)
+    else:
+        shutil.rmtree(folder)
+
+
+def _take_file(path: Path, target: Path, scans: list[str], refused: list[str]) -> None:
+    copy = _unused(target, folder_name(path.name))
+    shutil.copyfile(path, copy)
+    if _is_readable(copy, path.name, refused):
+        scans.append(copy.name)
+    else:
+        copy.unlink()
+
+
+def _is_readable(path: Path, called: str, refused: list[str]) -> bool:
+    try:
+        read_scan(path)
+    except MedsegError as error:
+        refused.append(f"{called}: {error}".replace(str(path), called))
+        return False
+    return True

@@ -1,0 +1,123 @@
+"""The pages around the reading room in a real Chromium: brought in, segmented, exported, looked up."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medseg.core.geometry import Geometry
+from medseg.core.volume import Volume
+from medseg.exchange.write import write_volume
+from medseg.workflows.open_study import list_studies, measured, open_study
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def served(
+    tmp_path_factory: pytest.TempPathFactory,
+    writer_in: Callable[[Path], Callable[..., Path]],
+    serve: Callable[[Path], AbstractContextManager[Any]],
+) -> Iterator[Any]:
+    root = tmp_path_factory.mktemp("office")
+    writer_in(root)("study_1")
+    (entry,) = list_studies(root / "results")
+    report = measured(open_study(entry)).report
+    assert report is not None
+    (entry.path / "report.json").write_text(report.model_dump_json())
+    # Large enough to be at work for many seconds, so that a job on it can be taken back.
+    noise = np.random.default_rng(0).integers(0, 200, (160, 160, 160)).astype(np.int16)
+    write_volume(Volume(noise, Geometry.from_spacing(noise.shape, (1, 1, 1))), root / "results" / "large.nii")
+    with serve(root / "results") as viewer:
+        yield viewer
+
+
+@pytest.fixture
+def page(chromium: Any, served: Any) -> Iterator[Any]:
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    problems: list[str] = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.goto(served.url)
+    opened.wait_for_selector(".worklist tbody tr")
+    yield opened
+    context.close()
+    assert problems == []
+
+
+def test_brought_in_segmented_and_read(page: Any, served: Any, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(100, 20, (40, 44, 40)).astype(np.int16)
+    write_volume(Volume(values, Geometry.from_spacing((40, 44, 40), (1, 1, 1))), tmp_path / "head.nii.gz")
+    page.keyboard.press("u")
+    page.get_by_label("Files or a zip").first.set_input_files(tmp_path / "head.nii.gz")
+    page.get_by_text("One scan was taken in.").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("tr", has_text="uploads/head").wait_for()
+    page.locator("tr", has_text="uploads/head").click()
+    page.keyboard.press("s")
+    page.locator("[data-action=start]").click()
+    page.locator(".job-line", has_text="head").wait_for()
+    # The job goes on while another page is looked at.
+    page.get_by_role("button", name="Models", exact=True).click()
+    page.locator("[data-model=hippocampus_mr]").wait_for()
+    page.get_by_role("button", name="Jobs", exact=True).click()
+    page.locator(".badge.done").wait_for()
+    page.get_by_role("button", name="Worklist", exact=True).click()
+    page.locator("tr", has_text="segmented/head__hippocampus_mr").dblclick()
+    page.wait_for_selector(".room[data-loaded]")
+    (entry,) = [entry for entry in list_studies(served.folder) if entry.kind == "result" and "head" in entry.name]
+    assert entry.report is not None
+    assert entry.report.model.name == "hippocampus_mr"
+
+
+def test_a_job_is_taken_back_from_the_page(page: Any, served: Any) -> None:
+    page.locator("tr", has_text="large").first.click()
+    page.keyboard.press("s")
+    page.locator("[data-action=start]").click()
+    page.locator(".job-line", has_text="large").get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Jobs", exact=True).click()
+    page.locator("tr", has_text="large").locator(".badge.cancelled").wait_for()
+    assert not (served.folder / "segmented" / "large__hippocampus_mr").exists()
+
+
+def test_what_is_no_scan_is_said_in_the_dialog(page: Any, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros.nii", b"\0" * 100_000_000)
+    page.get_by_role("button", name="Bring in").click()
+    page.get_by_label("Files or a zip").first.set_input_files(tmp_path / "bomb.zip")
+    page.locator("dialog", has_text="times its size").wait_for()
+
+
+def test_exported_from_the_reading_room(page: Any, tmp_path: Path) -> None:
+    page.locator("tr", has_text="study_1").first.dblclick()
+    page.wait_for_selector(".room[data-loaded]")
+    page.keyboard.press("Shift+E")
+    page.get_by_label("Findings (CSV)").check()
+    page.get_by_label("Report with pictures (PDF)").check()
+    assert page.get_by_label("DICOM SEG").is_disabled()
+    with page.expect_download() as download:
+        page.locator("[data-action=take]").click()
+    download.value.save_as(tmp_path / "export.zip")
+    with zipfile.ZipFile(tmp_path / "export.zip") as archive:
+        assert archive.namelist() == ["findings.csv", "report.pdf"]
+
+
+def test_what_was_done_is_in_the_log_and_counted(page: Any) -> None:
+    page.locator("tr", has_text="study_1").first.dblclick()
+    page.wait_for_selector(".room[data-loaded]")
+    page.keyboard.press("Shift+Y")
+    page.wait_for_selector(".badge.accepted")
+    page.keyboard.press("q")
+    page.get_by_role("button", name="Log", exact=True).click()
+    page.locator("tr", has_text="study accepted").wait_for()
+    assert page.locator("tr", has_text="view").count() > 0
+    page.get_by_role("button", name="Dashboard", exact=True).click()
+    page.locator("svg .bar.accepted").wait_for()
+    assert "1 of " in page.locator(".tiles").inner_text()
