@@ -22,9 +22,21 @@ from medseg.core.label_map import LabelMap
 from medseg.core.labels import LabelSchema
 from medseg.exchange.read import read_label_map
 from medseg.exchange.write import write_label_map
-from medseg.review.records import FIRST_LINK, RECORD, Correction, Decision, Record, Verdict, link, mask_sha256
+from medseg.review.head import Head, read_head, write_head
+from medseg.review.records import (
+    FIRST_LINK,
+    RECORD,
+    AnyRecord,
+    Correction,
+    Decision,
+    Record,
+    Verdict,
+    link,
+    mask_sha256,
+)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1 had no head file and no adjudications; a store of 1 is read, and becomes one of 2 when it is written to."""
 
 REVIEW_FOLDER = ".medseg-review"
 """Where corrections and drafts are kept, beside the results; a leading dot keeps it out of the worklist."""
@@ -64,9 +76,19 @@ class CorrectionStore:
         self.folder = folder
         self._database = folder / "reviews.sqlite"
 
-    def correct(self, corrected: LabelMap, base: LabelMap, scan_sha256: str, task: str, *, by: Signature) -> Correction:
+    def correct(
+        self,
+        corrected: LabelMap,
+        base: LabelMap,
+        scan_sha256: str,
+        task: str,
+        *,
+        by: Signature,
+        is_second_reading: bool = False,
+    ) -> Correction:
         """The record of a corrected mask, saved for good.
 
+        A second reading is drawn without a look at the first, over the same base, and kept beside it.
         Raises ConflictError when `base` is not the newest mask of the scan any more, InputError when nothing was
         changed or the store cannot be written.
         """
@@ -92,7 +114,7 @@ class CorrectionStore:
             dice=_mean_dice(corrected, base),
         )
         with self._writing() as connection:
-            newest = _newest(connection, scan_sha256, task)
+            newest = None if is_second_reading else _newest(connection, scan_sha256, task)
             if newest is not None and newest.mask_sha256 != correction.base_mask_sha256:
                 when = newest.made.strftime("%H:%M on %Y-%m-%d")
                 raise ConflictError(
@@ -123,9 +145,22 @@ class CorrectionStore:
             decision=decision,
             finding=finding,
         )
-        with self._writing() as connection:
-            _append(connection, verdict)
+        self.add(verdict)
         return verdict
+
+    def add(self, *records: AnyRecord) -> None:
+        """Append records, all of them or none."""
+        with self._writing() as connection:
+            for record in records:
+                _append(connection, record)
+
+    def scans(self) -> tuple[tuple[str, str], ...]:
+        """The scan and the task of everything that is recorded, each pair once, in the order in which they came."""
+        if not self._database.exists():
+            return ()
+        query = "SELECT scan_sha256, task FROM records GROUP BY scan_sha256, task ORDER BY MIN(number)"
+        with self._connected() as connection:
+            return tuple(connection.execute(query))
 
     def history(self, scan_sha256: str, task: str) -> tuple[Record, ...]:
         """Everything recorded of a scan under a task, oldest first; empty where there is nothing."""
@@ -148,25 +183,50 @@ class CorrectionStore:
             raise StoreError(f"the corrected mask {path} was altered after it was saved. Restore it from a backup.")
         return read_label_map(path, schema)
 
-    def verify(self) -> int:
-        """How many records the store holds, they and their files found untouched. Raises StoreError otherwise."""
+    def verify(self, noted: str | None = None) -> Head | None:
+        """The head of the store, its records and their files found untouched; None where nothing was ever recorded.
+
+        `noted` is a link that someone wrote down earlier: it must still be in the chain. Raises StoreError otherwise.
+        """
+        head = read_head(self.folder)
+        links = self._links()
+        if head is None and len(links) > 1 and self._version() > 1:
+            raise StoreError(f"{self.folder} has lost the file that names its last record. Restore it from a backup.")
+        if head is not None and (len(links) < head.count or links[head.count - 1] != head.link):
+            raise StoreError(
+                f"{self._database} holds {len(links)} records and its head names record {head.count}, which is not "
+                "there as it was: records were removed from the end or replaced. Restore the store from a backup."
+            )
+        if noted is not None and noted not in links:
+            raise StoreError(
+                f"no record of {self._database} has the link {noted} that was noted: the store was written anew, or is "
+                "another one. Compare it with a backup."
+            )
+        return Head(count=len(links), link=links[-1]) if links else None
+
+    def _links(self) -> list[str]:
+        """The links of all records, each found to follow from the one before, their masks found whole."""
         if not self._database.exists():
-            return 0
-        before, count = FIRST_LINK, 0
+            return []
+        links = [FIRST_LINK]
         with self._connected() as connection:
             rows = connection.execute("SELECT number, text, link FROM records ORDER BY number").fetchall()
-        for number, text, written in rows:
-            count += 1
-            if number != count or link(before, text) != written:
+        for count, (number, text, written) in enumerate(rows, start=1):
+            if number != count or link(links[-1], text) != written:
                 raise StoreError(
                     f"record {count} of {self._database} does not continue the chain: it, or one before it, was "
                     "changed or removed. Restore the store from a backup."
                 )
-            before = written
+            links.append(written)
             record = RECORD.validate_json(text)
             if isinstance(record, Correction) and not self._is_kept(record.file_sha256):
                 raise StoreError(f"the mask of record {count} is missing or altered: {self._file(record.file_sha256)}")
-        return count
+        return links[1:]
+
+    def _version(self) -> int:
+        with self._connected() as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        return int(version)
 
     def _keep(self, label_map: LabelMap) -> str:
         """Write a mask under the hash of its bytes; the hash."""
@@ -199,6 +259,17 @@ class CorrectionStore:
             except BaseException:
                 connection.execute("ROLLBACK")
                 raise
+            self._note_head(connection)
+
+    def _note_head(self, connection: sqlite3.Connection) -> None:
+        """Write the head of what is committed; others wait, so that an older head never replaces a newer one."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            last = connection.execute("SELECT number, link FROM records ORDER BY number DESC LIMIT 1").fetchone()
+            if last is not None:
+                write_head(self.folder, Head(count=last[0], link=last[1]))
+        finally:
+            connection.execute("ROLLBACK")
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
@@ -229,7 +300,7 @@ def _mean_dice(one: LabelMap, other: LabelMap) -> float | None:
     return float((2 * both[there] / (first + second)[there]).mean()) if there.any() else None
 
 
-def _append(connection: sqlite3.Connection, record: Correction | Verdict) -> None:
+def _append(connection: sqlite3.Connection, record: AnyRecord) -> None:
     last = connection.execute("SELECT link FROM records ORDER BY number DESC LIMIT 1").fetchone()
     text = RECORD.dump_json(record).decode()
     values = (record.scan_sha256, record.task, text, link(last[0] if last else FIRST_LINK, text))

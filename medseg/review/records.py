@@ -59,8 +59,23 @@ class Verdict(_Record):
     finding: tuple[str, int] | None = None
 
 
-Record = Annotated[Correction | Verdict, Field(discriminator="kind")]
-RECORD: TypeAdapter[Correction | Verdict] = TypeAdapter(Record)
+class Adjudication(_Record):
+    """A third person's word on a case that several read: whose mask stands, of those in `between` (reader to mask).
+
+    `dice` and `kappa` are of the mask that stands and the one that is farthest from it; None where neither says
+    anything. The acceptance of the mask follows as a Verdict.
+    """
+
+    kind: Literal["adjudication"] = "adjudication"
+    mask_sha256: Sha256
+    between: dict[str, Sha256] = Field(min_length=2)
+    dice: float | None = Field(default=None, ge=0, le=1)
+    kappa: float | None = Field(default=None, ge=-1, le=1)
+
+
+AnyRecord = Correction | Verdict | Adjudication
+Record = Annotated[AnyRecord, Field(discriminator="kind")]
+RECORD: TypeAdapter[AnyRecord] = TypeAdapter(Record)
 
 
 def link(before: str, text: str) -> str:

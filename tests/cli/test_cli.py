@@ -25,7 +25,7 @@ from medseg.models.weights import weights_of
 Run = Callable[..., tuple[int, str, str]]
 COMMANDS = ["", "data", "data check", "data list", "data fetch", "data phantoms", "plan", "train"]
 COMMANDS += ["cross-validate", "segment", "evaluate", "view", "demo", "report", "deidentify", "vessels", "follow-up"]
-COMMANDS += ["inspect", "batch", "export", "data export"]
+COMMANDS += ["inspect", "batch", "export", "data export", "review verify", "review agreement", "review adjudicate"]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from medseg.core.label_map import LabelMap
 from medseg.core.task import load_task
 from medseg.review.corrections import ConflictError, CorrectionStore, Signature
 from medseg.review.drafts import Draft, DraftStore
+from medseg.review.head import HEAD_FILE
 from medseg.review.records import Correction, Verdict, mask_sha256
 
 TASK = load_task("phantom_ct")
@@ -41,7 +42,9 @@ def test_a_correction_comes_back_voxel_for_voxel(store: CorrectionStore) -> None
     again = store.mask(saved, TASK.label_schema)
     assert np.argwhere(again.array).tolist() == [[1, 1, 1], [2, 1, 1]]
     assert again.geometry.difference(GRID) is None
-    assert store.verify() == 1
+    head = store.verify()
+    assert head is not None
+    assert head.count == 1
 
 
 def test_the_second_of_two_who_started_from_the_same_mask_is_told(store: CorrectionStore) -> None:
@@ -64,7 +67,7 @@ def test_corrections_follow_one_another(store: CorrectionStore) -> None:
 def test_no_change_is_no_correction(store: CorrectionStore) -> None:
     with pytest.raises(InputError, match="nothing was changed"):
         store.correct(mask((1, 1, 1)), mask((1, 1, 1)), SCAN, TASK.name, by=JANE)
-    assert store.verify() == 0
+    assert store.verify() is None
 
 
 def test_a_verdict_is_kept_with_the_mask_it_is_on(store: CorrectionStore) -> None:
@@ -94,11 +97,60 @@ def test_records_cannot_be_changed_or_removed(store: CorrectionStore) -> None:
 def test_tampering_past_the_triggers_is_found(store: CorrectionStore, statement: str) -> None:
     for _ in range(2):
         store.decide("a" * 64, "accepted", None, SCAN, TASK.name, by=JANE)
+    tamper(store, statement)
+    with pytest.raises(StoreError, match="does not continue the chain"):
+        store.verify()
+
+
+def tamper(store: CorrectionStore, statement: str) -> None:
     connection = sqlite3.connect(store.folder / "reviews.sqlite")
     connection.executescript(f"DROP TRIGGER no_change; DROP TRIGGER no_removal; {statement};")
     connection.close()
-    with pytest.raises(StoreError, match="does not continue the chain"):
+
+
+def test_a_removed_last_record_is_found(store: CorrectionStore) -> None:
+    for _ in range(3):
+        store.decide("a" * 64, "accepted", None, SCAN, TASK.name, by=JANE)
+    tamper(store, "DELETE FROM records WHERE number = 3")
+    with pytest.raises(StoreError, match="removed from the end"):
         store.verify()
+    (store.folder / HEAD_FILE).unlink()
+    with pytest.raises(StoreError, match="has lost the file"):
+        store.verify()
+
+
+def test_a_kill_between_record_and_head_is_no_tampering(store: CorrectionStore) -> None:
+    store.decide("a" * 64, "accepted", None, SCAN, TASK.name, by=JANE)
+    before = (store.folder / HEAD_FILE).read_bytes()
+    store.decide("a" * 64, "rejected", None, SCAN, TASK.name, by=JANE)
+    (store.folder / HEAD_FILE).write_bytes(before)
+    head = store.verify()
+    assert head is not None
+    assert head.count == 2
+
+
+def test_a_chain_written_anew_does_not_hold_a_link_that_was_noted(store: CorrectionStore, tmp_path: Path) -> None:
+    store.decide("a" * 64, "accepted", None, SCAN, TASK.name, by=JANE)
+    head = store.verify()
+    assert head is not None
+    store.decide("b" * 64, "accepted", None, SCAN, TASK.name, by=JANE)
+    assert store.verify(head.link) is not None
+    forged = CorrectionStore(tmp_path / "forged")
+    forged.decide("a" * 64, "rejected", None, SCAN, TASK.name, by=JANE)
+    with pytest.raises(StoreError, match="that was noted"):
+        forged.verify(head.link)
+
+
+def test_a_store_of_before_there_were_heads_is_whole(store: CorrectionStore) -> None:
+    for _ in range(2):
+        store.decide("a" * 64, "accepted", None, SCAN, TASK.name, by=JANE)
+    (store.folder / HEAD_FILE).unlink()
+    connection = sqlite3.connect(store.folder / "reviews.sqlite")
+    connection.execute("PRAGMA user_version=1")
+    connection.close()
+    head = store.verify()
+    assert head is not None
+    assert head.count == 2
 
 
 def test_an_altered_mask_is_found(store: CorrectionStore) -> None:
