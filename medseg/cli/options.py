@@ -70,7 +70,9 @@ TrackingUriOption = Annotated[
 ModelOption = Annotated[
     Path,
     typer.Option(
-        "--model", help="A model: the folder of a bundle or an ensemble, or a shipped name.", show_default=False
+        "--model",
+        help="A model: the folder of a bundle or an ensemble, a shipped name, or champion@REGISTRY.",
+        show_default=False,
     ),
 ]
 LabelOption = Annotated[

@@ -119,6 +119,11 @@ def load_ensemble(folder: Path) -> Ensemble:
     return Ensemble(folder.resolve().name, _identity(listing), tuple(members.values()), scores)
 
 
+def load_folder(folder: Path) -> Model:
+    """The bundle or ensemble in a folder. Raises StoreError where it is neither, or altered."""
+    return load_ensemble(folder) if (folder / ENSEMBLE).is_file() else load_bundle(folder)
+
+
 class MeanNetwork(nn.Module):
     """Networks as one, whose softmax is the mean of theirs: one window's sum is kept, however many they are."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from medseg.core.errors import StoreError
 from medseg.models.bundle import LISTING, Score
 from medseg.models.ensemble import ENSEMBLE, Ensemble, Model, members_of
+from medseg.models.registry.registry import Registry, is_registry
 from medseg.models.store import find_model, load_model, shipped_models
 
 DEEPEST = 4
@@ -45,9 +46,14 @@ def list_models(folder: Path | None = None) -> tuple[ModelEntry, ...]:
     found = [_entry(find_model(name), name, is_shipped=True) for name in shipped_models()]
     if folder is not None:
         for path in sorted(_places(folder, DEEPEST)):
-            found.append(_entry(path, _name(path, folder), is_shipped=False))
-    by_identity = {entry.sha256 or str(entry.path): entry for entry in reversed(found)}
-    return tuple(reversed(by_identity.values()))
+            if is_registry(path):
+                found += [_entry(place, name, is_shipped=False) for name, place in _registered(path, folder)]
+            else:
+                found.append(_entry(path, _name(path, folder), is_shipped=False))
+    by_identity: dict[str, ModelEntry] = {}
+    for entry in found:
+        by_identity.setdefault(entry.sha256 or str(entry.path), entry)
+    return tuple(by_identity.values())
 
 
 def model_named(name: str, folder: Path | None = None) -> ModelEntry:
@@ -61,12 +67,27 @@ def model_named(name: str, folder: Path | None = None) -> ModelEntry:
 
 
 def _places(folder: Path, depth: int) -> list[Path]:
-    if (folder / LISTING).is_file() or (folder / ENSEMBLE).is_file():
+    if (folder / LISTING).is_file() or (folder / ENSEMBLE).is_file() or is_registry(folder):
         return [folder]
     if depth == 0 or not folder.is_dir():
         return []
     children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
     return [place for child in children for place in _places(child, depth - 1)]
+
+
+def _registered(registry: Path, folder: Path) -> list[tuple[str, Path]]:
+    """The models of a registry by their aliases, then by their numbers: champion@REGISTRY, 3@REGISTRY."""
+    models = Registry(registry)
+    at = "" if registry == folder else f"@{registry.relative_to(folder).as_posix()}"
+    names = [*models.aliases(), *(str(version.number) for version in reversed(models.versions()))]
+    return [(f"{name}{at}", place) for name in names if (place := _place_in(models, name)) is not None]
+
+
+def _place_in(registry: Registry, name: str) -> Path | None:
+    try:
+        return registry.folder_of(registry.version(name))
+    except StoreError:  # it cannot be run, and others can
+        return None
 
 
 def _name(path: Path, folder: Path) -> str:
