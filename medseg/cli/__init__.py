@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from medseg import __version__
-from medseg.cli import batch, cross_validate, data, export, models, registry, reports, review, studies, vessels
+from medseg.cli import batch, cross_validate, data, export, models, registry, reports, retrain, review, studies, vessels
 from medseg.core.errors import MedsegError
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(review.app, name="review")
 app.add_typer(registry.app, name="models")
-for module in (models, cross_validate, studies, vessels, batch, reports, export):
+for module in (models, cross_validate, retrain, studies, vessels, batch, reports, export):
     for command in module.COMMANDS:
         app.command()(command)
 

@@ -1,0 +1,1 @@
+"""Retraining as a program: for a schedule or another program to start."""

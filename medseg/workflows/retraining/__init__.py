@@ -1,0 +1,1 @@
+"""From corrections to the next champion: what is learned from, the training, the gate."""
