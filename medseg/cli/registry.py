@@ -8,9 +8,13 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli.console import print_table
+from medseg.cli.console import print_table, shown_progress
+from medseg.cli.options import DeviceOption, RootOption
 
 app = typer.Typer(help="Keep models: versions, champion and challenger, import and export.", no_args_is_help=True)
+
+REFUSED = 3
+"""Exit code where the gate refused a challenger."""
 
 RegistryArgument = Annotated[
     Path, typer.Argument(metavar="REGISTRY", help="The registry's folder.", show_default=False)
@@ -19,7 +23,6 @@ VersionArgument = Annotated[
     str,
     typer.Argument(metavar="VERSION", help="An alias, a number, or the first digits of a hash.", show_default=False),
 ]
-AliasOption = Annotated[str, typer.Option("--alias", help="Which alias to move.")]
 PersonOption = Annotated[str | None, typer.Option("--by", help="Who decides.  [default: you]", show_default=False)]
 
 
@@ -82,29 +85,69 @@ def export(
 
 
 @app.command()
+def judge(
+    registry: RegistryArgument,
+    data: Annotated[Path, typer.Option("--data", help="The data set of the beginning.", show_default=False)],
+    version: Annotated[str, typer.Argument(metavar="[VERSION]", help="Who is judged.")] = "challenger",
+    root: RootOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Judge a challenger against the champion on the frozen test cases; exit code 3 where it is refused."""
+    from medseg.workflows.data_sets import open_data_set
+    from medseg.workflows.retraining.judge import judge_challenger, verdict_path
+
+    with shown_progress() as progress:
+        manifest = open_data_set(data, root)
+        verdict = judge_challenger(registry, manifest, challenger=version, device=device, progress=progress)
+    rows = [
+        (
+            check.name,
+            f"{check.champion:.4f}",
+            f"{check.challenger:.4f}",
+            f"{check.difference:+.4f}",
+            "" if check.interval is None else f"{check.interval[0]:+.4f} to {check.interval[1]:+.4f}",
+            "yes" if check.is_passed else "NO",
+        )
+        for check in verdict.checks
+    ]
+    title = f"{verdict.cases} test cases: the challenger {'may be promoted' if verdict.is_passed else 'is refused'}"
+    print_table(("asked", "champion", "challenger", "difference", "95 % interval", "passed"), rows, title)
+    path = verdict_path(registry, verdict.challenger_sha256, verdict.champion_sha256)
+    typer.echo(f"{path.with_suffix('.md')}: the verdict")
+    if not verdict.is_passed:
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
 def promote(
     registry: RegistryArgument,
     version: VersionArgument,
-    reason: Annotated[str, typer.Option("--because", help="Why.", show_default=False)],
-    alias: AliasOption = "champion",
+    because: Annotated[
+        str | None,
+        typer.Option("--without-verdict", metavar="REASON", help="Promote unjudged; why.", show_default=False),
+    ] = None,
     person: PersonOption = None,
 ) -> None:
-    """Make a version the champion, in one step."""
-    from medseg.models.registry.registry import Registry
+    """Make a version the champion, in one step; the gate must have let it through (`medseg models judge`)."""
+    from medseg.models.registry.registry import CHAMPION, Registry
+    from medseg.workflows.retraining.judge import promote as promote_by_verdict
 
-    moved = Registry(registry).point(alias, version, person=person or getpass.getuser(), reason=reason)
-    typer.echo(f"{registry}: the {alias} is version {moved.number} ({moved.sha256[:12]})")
+    who = person or getpass.getuser()
+    if because is None:
+        moved = promote_by_verdict(registry, version, person=who)
+    else:
+        moved = Registry(registry).point(CHAMPION, version, person=who, reason=f"without a verdict: {because}")
+    typer.echo(f"{registry}: the champion is version {moved.number} ({moved.sha256[:12]})")
 
 
 @app.command()
 def rollback(
     registry: RegistryArgument,
     reason: Annotated[str, typer.Option("--because", help="Why.", show_default=False)],
-    alias: AliasOption = "champion",
     person: PersonOption = None,
 ) -> None:
     """Go back to the champion of before, in one step."""
-    from medseg.models.registry.registry import Registry
+    from medseg.models.registry.registry import CHAMPION, Registry
 
-    moved = Registry(registry).roll_back(alias, person=person or getpass.getuser(), reason=reason)
-    typer.echo(f"{registry}: the {alias} is version {moved.number} again ({moved.sha256[:12]})")
+    moved = Registry(registry).roll_back(CHAMPION, person=person or getpass.getuser(), reason=reason)
+    typer.echo(f"{registry}: the champion is version {moved.number} again ({moved.sha256[:12]})")

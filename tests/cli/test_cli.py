@@ -26,7 +26,15 @@ Run = Callable[..., tuple[int, str, str]]
 COMMANDS = ["", "data", "data check", "data list", "data fetch", "data phantoms", "plan", "train"]
 COMMANDS += ["cross-validate", "segment", "evaluate", "view", "demo", "report", "deidentify", "vessels", "follow-up"]
 COMMANDS += ["inspect", "batch", "export", "data export", "review verify", "review agreement", "review adjudicate"]
-COMMANDS += ["models list", "models promote", "models rollback", "models import", "models export", "retrain"]
+COMMANDS += [
+    "models list",
+    "models promote",
+    "models rollback",
+    "models import",
+    "models export",
+    "models judge",
+    "retrain",
+]
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_why_a_correction_is_left_out(site: Site, ball_image: BallImage) -> None
     site.correct("disputed", *ball_image(site.grid, 21))
     site.correct("fine", *ball_image(site.grid, 22))
     (record, *_) = site.store.history(_scan(site, "disputed"), site.original.task.name)
-    site.store.decide(record.mask_sha256, "rejected", None, _scan(site, "disputed"), record.task, by=Signature("john"))  # type: ignore[union-attr]
+    site.store.decide(record.mask_sha256, "rejected", None, _scan(site, "disputed"), record.task, by=Signature("john"))
     write_nifti(image + 1, site.grid, site.folder / "scans" / "changed.nii.gz")
     found = list(accepted_corrections([site.results], site.original.task))
     left = {one.study: one.reason for one in found if isinstance(one, LeftOut)}

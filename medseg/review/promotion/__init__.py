@@ -1,0 +1,1 @@
+"""The gate: no model replaces a better one."""

@@ -1,0 +1,203 @@
+"""Champion against challenger on the same frozen cases: is the challenger better, and nowhere worse?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.analysis.evaluation.scores import CaseScores
+from medseg.analysis.evaluation.summary import (
+    RESAMPLES,
+    draw_cases,
+    interval_of,
+    require_comparable,
+    score_table,
+    weighted_means,
+)
+from medseg.core.errors import InputError
+from medseg.review.promotion.verdict import Check, GateRules, GateVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A model on the test cases: its scores in their order, the median seconds a case takes, and its calibration error.
+
+    `calibration_error` is None where probabilities were not looked at.
+    """
+
+    sha256: str
+    cases: tuple[CaseScores, ...]
+    seconds: float
+    calibration_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Paired:
+    """Dice of both models (case, label), the reference volumes, and the bootstrap's draws."""
+
+    champion: NDArray[np.float64]
+    challenger: NDArray[np.float64]
+    reference_ml: NDArray[np.float64]
+    draws: NDArray[np.int64]
+
+
+def judge(
+    champion: Measured,
+    challenger: Measured,
+    subjects: Sequence[str],
+    dataset: str,
+    rules: GateRules | None = None,
+    *,
+    seed: int = 0,
+) -> GateVerdict:
+    """The verdict on a challenger. Subjects are drawn, with all their cases; the same seed gives the same verdict.
+
+    Raises InputError where the two were not scored on the same cases, or on fewer than the rules ask for.
+    """
+    rules = rules or GateRules()
+    _require_same(champion, challenger, subjects, rules)
+    labels = [score.label for score in champion.cases[0].labels]
+    volumes = [[score.reference_ml for score in case.labels] for case in champion.cases]
+    paired = _Paired(
+        _dice(champion.cases, labels),
+        _dice(challenger.cases, labels),
+        np.array(volumes, dtype=np.float64),
+        draw_cases(list(subjects), len(subjects), RESAMPLES, seed),
+    )
+    checks = [_mean(paired, rules)]
+    checks += [_no_worse(f"Dice, {label}", paired, _only(n), rules.margin) for n, label in enumerate(labels)]
+    checks += [_small(paired, rules), _worst(paired, rules), _found(paired, rules)]
+    checks += _calibration(champion, challenger, rules)
+    checks.append(_run_time(champion, challenger, rules))
+    return GateVerdict(
+        created=datetime.now(UTC),
+        champion_sha256=champion.sha256,
+        challenger_sha256=challenger.sha256,
+        dataset=dataset,
+        cases=len(champion.cases),
+        subjects=len(set(subjects)),
+        rules=rules,
+        checks=tuple(checks),
+    )
+
+
+def _require_same(champion: Measured, challenger: Measured, subjects: Sequence[str], rules: GateRules) -> None:
+    require_comparable([*champion.cases, *challenger.cases])
+    names = [[case.case for case in one.cases] for one in (champion, challenger)]
+    if names[0] != names[1] or len(names[0]) != len(subjects):
+        raise InputError("champion and challenger were not scored on the same cases in one order; score both anew")
+    if len(subjects) < rules.fewest_cases:
+        raise InputError(
+            f"{len(subjects)} test cases show too little: the gate asks for {rules.fewest_cases}. Name a data set with "
+            "more cases that no model has learned from."
+        )
+
+
+def _dice(cases: Sequence[CaseScores], labels: Sequence[str]) -> NDArray[np.float64]:
+    """(case, label); 1 where the structure is absent and none was found, which is right."""
+    table = score_table(cases, labels, "dice")
+    return np.where(np.isnan(table), 1.0, table)
+
+
+def _only(column: int) -> NDArray[np.int64]:
+    return np.array([column])
+
+
+def _mean(paired: _Paired, rules: GateRules) -> Check:
+    columns = np.arange(paired.champion.shape[1])
+    check = _no_worse("Dice, mean", paired, columns, rules.margin)
+    has_gained = check.difference > 0 or not rules.must_gain
+    return check.model_copy(update={"is_passed": check.is_passed and has_gained})
+
+
+def _no_worse(
+    name: str,
+    paired: _Paired,
+    columns: NDArray[np.int64],
+    margin: float,
+    counted: NDArray[np.bool_] | None = None,
+) -> Check:
+    """Whether the lower limit of the difference lies above minus the margin, over labels and the counted structures."""
+    tables = [np.where(True if counted is None else counted, table, np.nan)[:, columns] for table in _tables(paired)]
+    once = np.ones((1, len(paired.champion)), dtype=np.int64)
+    means = [float(weighted_means(table, once)[0]) for table in tables]
+    interval = interval_of(weighted_means(tables[1], paired.draws) - weighted_means(tables[0], paired.draws))
+    return Check(
+        name=name,
+        is_passed=bool(interval[0] >= -margin),
+        champion=means[0],
+        challenger=means[1],
+        difference=means[1] - means[0],
+        interval=interval,
+        limit=-margin,
+    )
+
+
+def _tables(paired: _Paired) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return paired.champion, paired.challenger
+
+
+def _small(paired: _Paired, rules: GateRules) -> Check:
+    """Dice on the smallest structures of each label, among those that are there."""
+    there = np.where(paired.reference_ml > 0, paired.reference_ml, np.nan)
+    limits = [np.nanquantile(column, rules.small_share) if np.isfinite(column).any() else -1.0 for column in there.T]
+    small = np.nan_to_num(there, nan=np.inf) <= np.array(limits)
+    columns = np.arange(there.shape[1])
+    return _no_worse("Dice, small structures", paired, columns, rules.small_margin, small)
+
+
+def _worst(paired: _Paired, rules: GateRules) -> Check:
+    """The mean Dice of the cases on which each model is worst."""
+    count = max(1, round(rules.worst_share * len(paired.champion)))
+    worst = [float(np.sort(table.mean(axis=1))[:count].mean()) for table in _tables(paired)]
+    return _plain("Dice, worst cases", worst, rules.worst_margin)
+
+
+def _found(paired: _Paired, rules: GateRules) -> Check:
+    """The share of the structures that are there of which a model touches at least a voxel."""
+    there = paired.reference_ml > 0
+    shares = [float((table[there] > 0).mean()) if there.any() else 1.0 for table in _tables(paired)]
+    return _plain("structures found", shares, rules.found_margin)
+
+
+def _plain(name: str, values: Sequence[float], margin: float) -> Check:
+    champion, challenger = values
+    return Check(
+        name=name,
+        is_passed=challenger - champion >= -margin,
+        champion=champion,
+        challenger=challenger,
+        difference=challenger - champion,
+        limit=-margin,
+    )
+
+
+def _calibration(champion: Measured, challenger: Measured, rules: GateRules) -> list[Check]:
+    if champion.calibration_error is None or challenger.calibration_error is None:
+        return []
+    apart = challenger.calibration_error - champion.calibration_error
+    return [
+        Check(
+            name="calibration error",
+            is_passed=apart <= rules.calibration_margin,
+            champion=champion.calibration_error,
+            challenger=challenger.calibration_error,
+            difference=apart,
+            limit=rules.calibration_margin,
+        )
+    ]
+
+
+def _run_time(champion: Measured, challenger: Measured, rules: GateRules) -> Check:
+    return Check(
+        name="seconds a case",
+        is_passed=challenger.seconds <= rules.most_times_as_slow * champion.seconds,
+        champion=champion.seconds,
+        challenger=challenger.seconds,
+        difference=challenger.seconds - champion.seconds,
+        limit=(rules.most_times_as_slow - 1) * champion.seconds,
+    )

@@ -1,0 +1,133 @@
+"""The gate at work: champion and challenger on the frozen test cases, a written verdict, and the promotion by it.
+
+A registry's verdicts lie in REGISTRY/verdicts/CHALLENGER-CHAMPION.json, with a .md for people beside each.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from medseg.analysis.evaluation.calibration import Reliability, reliability
+from medseg.core.errors import InputError, StoreError
+from medseg.core.label_map import LabelMap
+from medseg.core.study import Case
+from medseg.datasets.manifest import Manifest
+from medseg.datasets.register.register import Register, read_register
+from medseg.exchange.read import read_label_map
+from medseg.models.device import DeviceName, choose_device
+from medseg.models.ensemble import Model, members_of
+from medseg.models.kept_maps import Keep
+from medseg.models.registry.index import Version
+from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
+from medseg.models.segmenter import NetworkSegmenter, Segmentation
+from medseg.review.promotion.gate import Measured, judge
+from medseg.review.promotion.verdict import GateRules, GateVerdict, read_verdict, write_verdict
+from medseg.workflows.evaluate_model import score_turned
+from medseg.workflows.progress import Progress, silent
+from medseg.workflows.retraining.selection import REGISTER, case_prints
+from medseg.workflows.segment_study import read_channels
+
+
+def judge_challenger(
+    registry_folder: Path,
+    original: Manifest,
+    *,
+    challenger: str = CHALLENGER,
+    rules: GateRules | None = None,
+    device: DeviceName = "auto",
+    progress: Progress = silent,
+) -> GateVerdict:
+    """The verdict on a challenger, after it was written into the registry.
+
+    `original` is the data set with which the register of cases was begun. Raises InputError where a frozen test case is
+    missing or changed, or the challenger has learned from one; StoreError where a model or the register is missing.
+    """
+    registry = Registry(registry_folder)
+    models = [registry.load(CHAMPION), registry.load(challenger)]
+    if models[0].sha256 == models[1].sha256:
+        raise InputError(f"the {challenger} is the champion itself; there is nothing to judge")
+    register = read_register(registry_folder / REGISTER)
+    cases = frozen_cases(register, original)
+    _require_unseen(models[1], cases, original.facts.name)
+    measured = [measure(model, cases, device, progress) for model in models]
+    subjects = [case.subject for case in cases]
+    verdict = judge(measured[0], measured[1], subjects, f"{original.facts.name}, frozen test", rules)
+    write_verdict(verdict, verdict_path(registry_folder, verdict.challenger_sha256, verdict.champion_sha256))
+    return verdict
+
+
+def frozen_cases(register: Register, original: Manifest) -> tuple[Case, ...]:
+    """The test cases of a register. Raises InputError where one is missing, or not the scan that was frozen."""
+    by_name = {case.name: case for case in original.cases if case.label is not None}
+    for name, prints in register.test_prints.items():
+        if name not in by_name:
+            raise InputError(f"the frozen test case {name} is not in {original.facts.name}; name the data set of old")
+        if case_prints(by_name[name], original.task) != prints:
+            raise InputError(f"the test case {name} is not the scan that was frozen. Restore it from a backup.")
+    return tuple(by_name[name] for name in register.test_prints)
+
+
+def measure(model: Model, cases: Sequence[Case], device: DeviceName, progress: Progress = silent) -> Measured:
+    """A model's scores on the cases, its seconds a case, and how true its probabilities are."""
+    segmenter, task = NetworkSegmenter(model, choose_device(device)), model.spec.task
+    scored, seconds, truth = [], [], Reliability()
+    with tempfile.TemporaryDirectory() as place:
+        keep = Keep(tuple(label.name for label in task.labels), Path(place))
+        for done, case in enumerate(cases, start=1):
+            if case.label is None:
+                raise InputError(f"case {case.name} has no reference mask to judge by")
+            scans = read_channels(case.channels, task)
+            made = segmenter.segment({name: scan.volume for name, scan in scans.items()}, None, keep)
+            reference = read_label_map(case.label, task.label_schema)
+            scored.append(score_turned(made.label_map, reference, task, case.name))
+            seconds.append(made.duration_s)
+            truth += _reliability(made, reference)
+            progress(f"Measuring {model.sha256[:8]}", done, len(cases))
+    return Measured(model.sha256, tuple(scored), median(seconds), truth.expected_error)
+
+
+def promote(registry_folder: Path, name: str, *, person: str) -> Version:
+    """The version that is champion now, by a verdict that it may be.
+
+    Raises StoreError where nobody has judged it against the champion of now, or the gate refused it.
+    """
+    registry = Registry(registry_folder)
+    wanted, champion = registry.version(name), registry.version(CHAMPION)
+    path = verdict_path(registry_folder, wanted.sha256, champion.sha256)
+    verdict = read_verdict(path)
+    if (verdict.challenger_sha256, verdict.champion_sha256) != (wanted.sha256, champion.sha256):
+        raise StoreError(f"{path} is a verdict on other models. Judge version {wanted.number} again.")
+    if not verdict.is_passed:
+        raise StoreError(
+            f"the gate refused version {wanted.number}: {', '.join(verdict.failed)} (see {path.with_suffix('.md')}). "
+            "The champion stays."
+        )
+    return registry.point(CHAMPION, str(wanted.number), person=person, reason=f"passed the gate: {path.name}")
+
+
+def verdict_path(registry_folder: Path, challenger_sha256: str, champion_sha256: str) -> Path:
+    """Where the verdict on one model against another lies."""
+    return registry_folder / "verdicts" / f"{challenger_sha256[:12]}-{champion_sha256[:12]}.json"
+
+
+def _reliability(made: Segmentation, reference: LabelMap) -> Reliability:
+    """Over all labels, voxel by voxel on the scan's grid."""
+    total = Reliability()
+    if made.probabilities is None:
+        return total
+    turned = reference.reoriented("RAS")
+    for name, kept in made.probabilities.of_label.items():
+        array = kept.geometry.reorientation_to("RAS").apply(kept.array)
+        total += reliability(array, turned.mask(reference.schema.named(name).index))
+    return total
+
+
+def _require_unseen(model: Model, cases: Sequence[Case], dataset: str) -> None:
+    origins = [member.provenance for member in members_of(model)]
+    learned = {name for origin in origins if origin.dataset == dataset for name in origin.case_sha256}
+    seen = sorted(case.name for case in cases if case.name in learned)
+    if seen:
+        raise InputError(f"the challenger has learned from {len(seen)} of the test cases, the first {seen[0]}: refused")
