@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from medseg.cli.console import print_table, shown_progress
-from medseg.cli.options import DeviceOption, RootOption
+from medseg.cli.options import DeviceOption, FoldOption, RootOption
 
 app = typer.Typer(help="Keep models: versions, champion and challenger, import and export.", no_args_is_help=True)
 
@@ -82,6 +82,33 @@ def export(
 
     written = export_version(Registry(registry), version, output)
     typer.echo(f"{output}: version {written.number} ({written.sha256[:12]})")
+
+
+@app.command()
+def qualify(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle, or champion@REGISTRY.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle to write.", show_default=False)],
+    data: Annotated[Path, typer.Option("--data", help="The data set it was trained on.", show_default=False)],
+    root: RootOption = None,
+    fold: FoldOption = 0,
+    coverage: Annotated[
+        float, typer.Option(min=0.5, max=0.99, help="How often an interval holds the true Dice.")
+    ] = 0.9,
+    device: DeviceOption = "auto",
+) -> None:
+    """Write a model with quality control: calibrated probabilities, predicted Dice, an input gate."""
+    from medseg.workflows.data_sets import open_data_set
+    from medseg.workflows.qualify_model import qualify_model
+
+    with shown_progress() as progress:
+        manifest = open_data_set(data, root)
+        made = qualify_model(model, manifest, fold, output, coverage=coverage, device=device, progress=progress)
+    if made.quality is not None:
+        known = made.quality
+        typer.echo(
+            f"{output}: temperature {known.temperature:.2f}; predicted Dice within {known.predictor.half_width:.3f} in "
+            f"{known.predictor.coverage:.0%} of cases; the gate knows {known.gate.scans} scans"
+        )
 
 
 @app.command()

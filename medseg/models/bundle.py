@@ -5,7 +5,8 @@
       weights.safetensors   the network's parameters
       spec.toml             ModelSpec
       provenance.json       where it comes from
-      scores.json           what it reached, on which cases
+      scores.json           what it reached, on which cases; may be missing
+      quality.json          how far its results can be trusted; may be missing
 
 The bundle's identity is the hash of bundle.json's list of hashes: change a byte anywhere and it is another model.
 """
@@ -27,9 +28,11 @@ from torch import Tensor
 from medseg.core.atomic import whole_folder
 from medseg.core.errors import PlanError, StoreError
 from medseg.core.task import first_problem
+from medseg.models.quality.control import QualityControl
 from medseg.models.spec import ModelSpec, from_toml, to_toml
 
 WEIGHTS, SPEC, PROVENANCE, SCORES = "weights.safetensors", "spec.toml", "provenance.json", "scores.json"
+QUALITY = "quality.json"
 LISTING = "bundle.json"
 LARGEST_TEXT_BYTES = 64 * 2**20
 
@@ -100,6 +103,7 @@ class ModelBundle:
     weights: dict[str, Tensor]
     provenance: Provenance
     scores: Scores | None
+    quality: QualityControl | None = None
 
 
 def save_bundle(
@@ -108,6 +112,7 @@ def save_bundle(
     weights: dict[str, Tensor],
     provenance: Provenance,
     scores: Scores | None,
+    quality: QualityControl | None = None,
 ) -> ModelBundle:
     """The bundle written to the folder, whole or not at all; an older bundle there is replaced."""
     contents = {
@@ -117,12 +122,14 @@ def save_bundle(
     }
     if scores is not None:
         contents[SCORES] = scores.model_dump_json(indent=1).encode()
+    if quality is not None:
+        contents[QUALITY] = quality.model_dump_json(indent=1).encode()
     listing = _Listing(name=folder.name, sha256={name: _sha256(data) for name, data in sorted(contents.items())})
     with whole_folder(folder) as unfinished:
         for name, data in contents.items():
             (unfinished / name).write_bytes(data)
         (unfinished / LISTING).write_text(listing.model_dump_json(indent=1))
-    return ModelBundle(folder.name, _identity(listing), spec, weights, provenance, scores)
+    return ModelBundle(folder.name, _identity(listing), spec, weights, provenance, scores, quality)
 
 
 def load_bundle(folder: Path) -> ModelBundle:
@@ -130,7 +137,7 @@ def load_bundle(folder: Path) -> ModelBundle:
     listing = _read_listing(folder)
     contents: dict[str, bytes] = {}
     for name, expected in listing.sha256.items():
-        if name not in (WEIGHTS, SPEC, PROVENANCE, SCORES):
+        if name not in (WEIGHTS, SPEC, PROVENANCE, SCORES, QUALITY):
             raise StoreError(f"the bundle {folder} lists an unknown file {name!r}; it may be from a newer medseg")
         path = folder / name
         if path.is_symlink() or not path.is_file():
@@ -151,6 +158,7 @@ def load_bundle(folder: Path) -> ModelBundle:
             weights=safetensors.torch.load(contents[WEIGHTS]),
             provenance=Provenance.model_validate_json(contents[PROVENANCE]),
             scores=Scores.model_validate_json(contents[SCORES]) if SCORES in contents else None,
+            quality=QualityControl.model_validate_json(contents[QUALITY]) if QUALITY in contents else None,
         )
     except KeyError as error:
         raise StoreError(f"the bundle {folder} does not list its file {error.args[0]}") from error

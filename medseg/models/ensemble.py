@@ -90,7 +90,9 @@ def save_ensemble(folder: Path, members: Mapping[str, ModelBundle], scores: Scor
     listing = _listing_of(members, scores)  # checks the names before folders are made of them
     with whole_folder(folder) as unfinished:
         saved = {
-            name: save_bundle(unfinished / name, member.spec, member.weights, member.provenance, member.scores)
+            name: save_bundle(
+                unfinished / name, member.spec, member.weights, member.provenance, member.scores, member.quality
+            )
             for name, member in ((name, members[name]) for name in listing.members)
         }
         ensemble = make_ensemble(folder.name, saved, scores)

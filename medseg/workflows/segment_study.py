@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,16 +28,19 @@ from medseg.exchange.read_channel import read_channel
 from medseg.exchange.reports.findings_csv import write_findings_csv
 from medseg.exchange.scan import Mends, Scan
 from medseg.exchange.write import write_label_map
+from medseg.models.bundle import ModelBundle
 from medseg.models.device import InferenceDevice
 from medseg.models.ensemble import Model
 from medseg.models.kept_maps import Keep
+from medseg.models.quality.control import QualityControl, ResultQuality, control
+from medseg.models.quality.temperature import calibrated
 from medseg.models.segmenter import NetworkSegmenter, Segmentation
 from medseg.models.store import load_model
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.vessel_files import write_vessels
 
-REPORT, MASK, FINDINGS = "report.json", "segmentation.nii.gz", "findings.csv"
+REPORT, MASK, FINDINGS, QUALITY = "report.json", "segmentation.nii.gz", "findings.csv", "quality.json"
 
 
 def segment_study(
@@ -54,9 +57,10 @@ def segment_study(
 
     `sources` maps the task's channels to files or folders; a task of one channel takes any single name. `mends` are
     choices for a scan that cannot be read without one. With `keeps_probabilities` the probability of each label at each
-    voxel lies beside the mask, and how far the model's answers agree where it has several. The folder appears whole or
-    not at all; an older result there is replaced, anything else is left alone. Raises InputError when a scan cannot be
-    used or is not what the model's channels take.
+    voxel lies beside the mask, and how far the model's answers agree where it has several. A model with quality control
+    has its probabilities calibrated, and says in quality.json and in warnings how far the result can be trusted.
+    The folder appears whole or not at all; an older result there is replaced, anything else is left alone. Raises
+    InputError when a scan cannot be used or is not what the model's channels take.
     """
     require_output_folder(output, own=REPORT)
     reset_peak_memory()
@@ -90,9 +94,11 @@ def segment_scans(
         segmentation = segmenter.segment(
             {name: scan.volume for name, scan in scans.items()},
             lambda done, total: progress("Segmenting", done, total),
-            _kept(task, output, keeps_all=keeps_probabilities),
+            _kept(task, output, keeps_all=keeps_probabilities or _quality_of(bundle) is not None),
         )
-    first, probabilities = scans[task.channels[0].name], segmentation.probabilities
+    first = scans[task.channels[0].name]
+    segmentation, quality = _checked(segmentation, first, bundle, output)
+    probabilities = segmentation.probabilities
     seen = _look(segmentation, task, first, progress)
     with whole_folder(output) as unfinished:
         write_label_map(seen.label_map, unfinished / MASK)
@@ -108,11 +114,17 @@ def segment_scans(
             task=seen.task,
             model=ModelIdentity(name=bundle.name, sha256=bundle.sha256, medseg_version=__version__),
             findings=seen.findings,
-            warnings=(*(warning for scan in scans.values() for warning in scan.warnings), *seen.warnings),
+            warnings=(
+                *(warning for scan in scans.values() for warning in scan.warnings),
+                *seen.warnings,
+                *(quality.warnings if quality else ()),
+            ),
             created=datetime.now(UTC),
             duration_s=segmentation.duration_s,
             peak_memory_mb=peak_memory_mb(),
         )
+        if quality is not None:
+            (unfinished / QUALITY).write_text(quality.model_dump_json(indent=1), encoding="utf-8")
         write_findings_csv(report, unfinished / FINDINGS)
         (unfinished / REPORT).write_text(report.model_dump_json(indent=1), encoding="utf-8")
     return report
@@ -144,6 +156,23 @@ def _look(segmentation: Segmentation, task: Task, scan: Scan, progress: Progress
     why_not = vessels.report.not_assessable
     warnings = (*vessels.report.warnings, *([f"Blockages were not assessable: {why_not}"] if why_not else []))
     return _Seen(reported, painted(segmentation.label_map, vessels, reported), findings, warnings, vessels)
+
+
+def _quality_of(model: Model) -> QualityControl | None:
+    return model.quality if isinstance(model, ModelBundle) else None
+
+
+def _checked(
+    segmentation: Segmentation, scan: Scan, model: Model, output: Path
+) -> tuple[Segmentation, ResultQuality | None]:
+    """The segmentation with calibrated probabilities, and how far it can be trusted, where the model knows."""
+    known, probabilities = _quality_of(model), segmentation.probabilities
+    if known is None or probabilities is None:
+        return segmentation, None
+    quality = control(known, scan.volume, segmentation.label_map, probabilities)
+    with clear_disk_errors(output):
+        right = calibrated(probabilities, known.temperature, output.parent)
+    return replace(segmentation, probabilities=right), quality
 
 
 def _kept(task: Task, output: Path, *, keeps_all: bool) -> Keep | None:

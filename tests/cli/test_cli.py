@@ -26,15 +26,8 @@ Run = Callable[..., tuple[int, str, str]]
 COMMANDS = ["", "data", "data check", "data list", "data fetch", "data phantoms", "plan", "train"]
 COMMANDS += ["cross-validate", "segment", "evaluate", "view", "demo", "report", "deidentify", "vessels", "follow-up"]
 COMMANDS += ["inspect", "batch", "export", "data export", "review verify", "review agreement", "review adjudicate"]
-COMMANDS += [
-    "models list",
-    "models promote",
-    "models rollback",
-    "models import",
-    "models export",
-    "models judge",
-    "retrain",
-]
+COMMANDS += ["models list", "models promote", "models rollback", "models import", "models export", "models judge"]
+COMMANDS += ["models qualify", "retrain"]
 
 
 @pytest.fixture
