@@ -12,6 +12,7 @@ from typing import Any
 from apps.viewer.desk import Desk
 from medseg.core.report import Report
 from medseg.review.records import Correction, Record, Verdict, review_status
+from medseg.workflows.watch_drift import drift_of
 
 
 @dataclass(slots=True)
@@ -23,7 +24,10 @@ class _Week:
 
 
 def dashboard_numbers(desk: Desk) -> dict[str, Any]:
-    """Totals, and the weeks (ISO year and week) in their order, as JSON-ready values; None where nothing is known."""
+    """Totals, and the weeks (ISO year and week) in their order, as JSON-ready values; None where nothing is known.
+
+    `alerts` are sentences on what has drifted.
+    """
     entries = desk.entries()
     segmented = [(entry.report, desk.records(entry)) for entry in entries if entry.report is not None]
     states = [review_status(records) for _, records in segmented]
@@ -52,7 +56,11 @@ def dashboard_numbers(desk: Desk) -> dict[str, Any]:
         }
         for name, week in sorted(weeks.items())
     ]
-    return {"totals": totals, "weeks": listed}
+    return {
+        "totals": totals,
+        "weeks": listed,
+        "alerts": list(drift_of(desk.folder, entries).alerts) if segmented else [],
+    }
 
 
 def _count(report: Report, records: Sequence[Record], weeks: defaultdict[str, _Week]) -> None:

@@ -1,4 +1,4 @@
-"""`medseg review`: whether reviews are untouched, how far readers agree, whose word stands."""
+"""`medseg review`: whether records are untouched, how readers agree, what to read next, what has drifted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import typer
 
 from medseg.cli.console import print_table
 
-app = typer.Typer(help="Verify what readers recorded, and compare the readers.", no_args_is_help=True)
+DRIFTED = 3
+"""Exit code where a series is outside its limits."""
+
+app = typer.Typer(
+    help="Verify what readers recorded, compare readers, plan what to read, watch for drift.", no_args_is_help=True
+)
 
 ResultsArgument = Annotated[
     Path, typer.Argument(metavar="RESULTS", help="The folder that the viewer was opened on.", show_default=False)
@@ -68,3 +73,55 @@ def adjudicate(
     record = adjudicate_study(results, study, winner, by=Signature(judge, reason=reason))
     dice = "" if record.dice is None else f"; lowest Dice to another reader {record.dice:.3f}"
     typer.echo(f"{study}: the mask of {winner} stands{dice}")
+
+
+@app.command()
+def worklist(
+    results: ResultsArgument,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many to name.")] = 20,
+    random_share: Annotated[
+        float, typer.Option("--random", min=0, max=1, help="The share that is read at random.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random share.")] = 0,
+) -> None:
+    """Which studies to read next: those the model most likely failed on, and a share at random."""
+    from medseg.workflows.plan_reading import plan_reading
+
+    rows = [
+        (
+            one.study,
+            *("" if value is None else f"{value:.3f}" for value in (one.doubt, one.disagreement, one.strangeness)),
+        )
+        for one in plan_reading(results, random_share=random_share, seed=seed)[:count]
+    ]
+    print_table(("study", "doubt", "disagreement", "strangeness"), rows)
+
+
+@app.command()
+def drift(
+    results: ResultsArgument,
+    baseline: Annotated[int, typer.Option("--baseline", min=2, help="How many of the first values are normal.")] = 30,
+) -> None:
+    """Whether scans, findings and verdicts are still what they were; exit code 3 where something has drifted."""
+    from medseg.workflows.watch_drift import watch_drift
+
+    report = watch_drift(results, baseline)
+    print_table(
+        ("series", "values", "at first", "now", "limits"),
+        [
+            (
+                one.name,
+                str(one.values),
+                f"{one.baseline:.3g}",
+                f"{one.now:.3g}",
+                f"{one.limits[0]:.3g} to {one.limits[1]:.3g}",
+            )
+            for one in report.watched
+        ],
+    )
+    for sentence in report.alerts:
+        typer.echo(sentence)
+    if not report.watched:
+        typer.echo(f"nothing to say yet: a series takes {baseline} values and some more")
+    if report.alerts:
+        raise typer.Exit(DRIFTED)

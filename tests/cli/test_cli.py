@@ -27,7 +27,7 @@ COMMANDS = ["", "data", "data check", "data list", "data fetch", "data phantoms"
 COMMANDS += ["cross-validate", "segment", "evaluate", "view", "demo", "report", "deidentify", "vessels", "follow-up"]
 COMMANDS += ["inspect", "batch", "export", "data export", "review verify", "review agreement", "review adjudicate"]
 COMMANDS += ["models list", "models promote", "models rollback", "models import", "models export", "models judge"]
-COMMANDS += ["models qualify", "retrain"]
+COMMANDS += ["models qualify", "retrain", "review worklist", "review drift"]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ export class Dashboard extends Page {
   }
 
   take({ numbers }) {
-    const { totals, weeks } = numbers;
+    const { totals, weeks, alerts } = numbers;
     const tiles = [
       ["Studies", String(totals.studies)],
       ["Decided", `${totals.decided} of ${totals.segmented}`],
@@ -30,6 +30,7 @@ export class Dashboard extends Page {
       this.main,
       element("h1", { text: "Dashboard" }),
       element("dl", { class: "tiles" }, ...tiles.map(([name, value]) => element("div", {}, element("dt", { text: name }), element("dd", { text: value })))),
+      ...alerts.map((sentence) => element("p", { class: "problem", role: "alert", text: sentence })),
       weeks.length === 0 ? element("p", { class: "quiet", text: "Nothing was decided yet." }) : element("div", { class: "charts" }, ...charts),
     );
   }
