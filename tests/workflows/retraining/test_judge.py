@@ -16,10 +16,12 @@ from medseg.datasets.manifest import Manifest
 from medseg.exchange.nifti import write_nifti
 from medseg.models.bundle import ModelBundle, load_bundle, save_bundle
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
+from medseg.models.store import load_model
 from medseg.review.promotion.verdict import GateRules
 from medseg.workflows.progress import silent
 from medseg.workflows.retraining.judge import judge_challenger, promote
 from medseg.workflows.retraining.selection import open_register
+from medseg.workflows.segment_study import segment_study
 
 RULES = GateRules(most_times_as_slow=20.0)
 """Seconds say nothing on a busy machine."""
@@ -101,6 +103,9 @@ def test_a_better_challenger_is_promoted_and_can_be_taken_back(site_with_tests: 
     verdict = judge_challenger(registry.folder, site.original, rules=rules)
     assert verdict.failed == ()
     assert promote(registry.folder, CHALLENGER, person="ann").number == 1
+    champion = load_model(f"champion@{registry.folder}")
+    report = segment_study(site.original.cases[0].channels, champion, tmp_path / "next study")
+    assert report.model.sha256 == site.trained.bundle.sha256
     assert registry.aliases() == {CHAMPION: 1, CHALLENGER: 1}
     assert registry.roll_back(CHAMPION, person="ann", reason="a test").number == 2
 
