@@ -71,17 +71,24 @@ class NetworkSegmenter:
     def segment(self, images: Mapping[str, Volume], progress: Progress | None = None) -> Segmentation:
         """The mask of the scan. `images` maps the task's channel names to volumes on one grid.
 
-        Raises InputError when a channel is missing or unknown, GeometryError when channels lie on different grids.
+        Raises InputError when a channel is missing or unknown, or the GPU's memory does not suffice, GeometryError
+        when channels lie on different grids.
         """
         begin = time.perf_counter()
         wanted = [channel.name for channel in self._spec.task.channels]
         if sorted(wanted) != sorted(images):
             raise InputError(f"the model takes the channels {', '.join(wanted)}; got {', '.join(images)}")
         ordered = {name: images[name] for name in wanted}
-        if self._spec.refinement:
-            label_map = self._whole(ordered, progress)
-        else:
-            label_map = self._streamed(self._spec.preparation.planes(ordered), progress)
+        try:
+            if self._spec.refinement:
+                label_map = self._whole(ordered, progress)
+            else:
+                label_map = self._streamed(self._spec.preparation.planes(ordered), progress)
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"the memory of the GPU did not suffice for a window of {self._spec.window.patch}: "
+                f"{str(error).split('. ')[0]}. End what else uses it, or choose the device cpu."
+            ) from error
         return Segmentation(label_map, time.perf_counter() - begin)
 
     def segment_one_window(self) -> float:
