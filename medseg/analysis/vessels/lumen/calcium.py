@@ -36,6 +36,9 @@ MOST_DENIED_ML = 0.15
 BESIDE_SIGMAS = 2.0
 """How many blurs beside calcium the image still shows the calcium."""
 
+BLOCK = 4
+"""Points of the walls that lie in one cube of so many voxels are looked around together."""
+
 
 @dataclass(frozen=True)
 class Walls:
@@ -137,12 +140,11 @@ def _voxels_near(
     shape: tuple[int, ...], geometry: Geometry, walls: Walls
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The voxels (n, 3) that lie within the walls' reach, and which of the walls' points is the nearest to each."""
-    spacing = np.asarray(geometry.spacing_mm)
-    points = walls.points_mm[:: max(1, int(np.min(spacing) // 0.2))]
-    steps = np.ceil((float(walls.reach_mm.max()) + 0.5) / spacing).astype(int)
+    reach = np.ceil(float(walls.reach_mm.max()) / np.asarray(geometry.spacing_mm)).astype(int) + 1
+    blocks = np.unique(np.round(geometry.index(walls.points_mm)).astype(np.int64) // BLOCK, axis=0)
     touched = np.zeros(shape, dtype=bool)
-    for middle in np.unique(np.round(geometry.index(points)).astype(np.int64) // 4, axis=0) * 4 + 2:
-        low, high = np.maximum(middle - steps - 2, 0), np.maximum(middle + steps + 3, 0)
+    for first in blocks * BLOCK:
+        low, high = np.maximum(first - reach, 0), np.maximum(first + BLOCK + reach, 0)
         touched[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))] = True
     voxels = np.argwhere(touched)
     distance, at = cKDTree(walls.points_mm).query(
