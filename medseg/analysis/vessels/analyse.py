@@ -122,7 +122,7 @@ def analyse_vessels(
         outer = measure_lumens(tree, SoftMap(whole, vessel.geometry), point_spread_mm)
         return _reported(source, kind, vessel, tree, *open_lumens(tree, outer, measured))
     is_soft = measured.is_image and _is_soft(soft)
-    lumens = measure_lumens(tree, measured, point_spread_mm, soft if is_soft else None)
+    lumens = measure_lumens(tree, measured, point_spread_mm, soft if is_soft else None, mask)
     analysis = _reported(source, kind, vessel, tree, lumens, lumens)
     return analysis if ostia is None else _with_segments(analysis, coronary_segments(tree, ostia))
 

@@ -103,10 +103,12 @@ def measure_lumens(
     soft: SoftMap,
     point_spread_mm: float | None,
     probability: NDArray[np.float32] | None = None,
+    mask: NDArray[np.bool_] | None = None,
 ) -> Lumens:
     """The lumen of every branch; where no point spread is given, the one that fits the wide vessels best is taken.
 
-    For an image, a map's `probability` (i, j, k) tells lumen from calcium; without one, brightness has to.
+    For an image, a map's `probability` (i, j, k) tells lumen from calcium; without one, brightness has to, with a hard
+    `mask`.
     """
     levels = all_levels(tree, soft)
     profiles = _profiles(tree, soft, levels)
@@ -115,7 +117,7 @@ def measure_lumens(
     if soft.is_image and levels:
         walls = _walls(tree, levels)
         if probability is None:
-            calcium = without_calcium(soft.array, soft.geometry, walls, blur_mm)
+            calcium = without_calcium(soft.array, soft.geometry, walls, blur_mm, mask)
         else:
             calcium = calcium_by_map(soft.array, probability, soft.geometry, walls, blur_mm)
         soft = replace(soft, array=calcium.image)
