@@ -36,6 +36,9 @@ def batch(
         int | None, typer.Option(min=1, help="Threads of each.  [default: cores / workers]", show_default=False)
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first scans.", show_default=False)] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Keep the probability of each voxel, a NIfTI file a label.")
+    ] = False,
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Try again what was set aside.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
@@ -49,7 +52,7 @@ def batch(
             found = plan_batch(source, open_bundle(model), output, data_root=root, progress=progress)
         else:
             engine = LocalEngineConfig(workers=workers, threads=threads)
-            options = BatchOptions(engine=engine, device=device, limit=limit, only_failed=only_failed)
+            options = BatchOptions(engine, device, limit, only_failed, probabilities)
             summary = process_batch(source, model, output, options, data_root=root, progress=progress)
     if dry_run:
         print_plan(found, limit)
