@@ -28,7 +28,7 @@ def probabilities_and_agreement(network: nn.Module, patch: Tensor, mirror_axes: 
     for member in members_in(network):
         for answer in mirrored_answers(member, patch, mirror_axes):
             if not total.numel():
-                total, votes = torch.zeros_like(answer), torch.zeros_like(answer, dtype=torch.uint8)
+                total, votes = torch.zeros_like(answer), torch.zeros_like(answer, dtype=torch.int16)
             total += answer
             winner = answer.argmax(dim=1, keepdim=True)
             votes.scatter_(1, winner, votes.gather(1, winner) + 1)
