@@ -63,7 +63,16 @@ def test_a_known_narrowing_is_found_graded_and_painted(files: Path, tmp_path: Pa
     assert blockage.diameter_percent == pytest.approx(PERCENT, abs=3)
     assert blockage.cad_rads == report.cad_rads == "3"
     out = tmp_path / "out"
-    names = ["blockages.csv", "blockages.nii.gz", "tree.csv", "tree.swc", "tree.vtk", "vessels.json", "vessels.pdf"]
+    names = [
+        "blockages.csv",
+        "blockages.nii.gz",
+        "scan.json",
+        "tree.csv",
+        "tree.swc",
+        "tree.vtk",
+        "vessels.json",
+        "vessels.pdf",
+    ]
     assert sorted(path.name for path in out.iterdir()) == names
     assert VesselReport.model_validate_json((out / "vessels.json").read_text()) == report
     with (out / "blockages.csv").open() as file:
