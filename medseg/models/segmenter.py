@@ -35,11 +35,15 @@ from medseg.models.trained_network import biased, trained_network
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
-    """A mask on the scan's own grid, how long it took to make, and what was kept of the probabilities behind it."""
+    """A mask on the scan's own grid, how long it took to make, and what was kept of the probabilities behind it.
+
+    `notes` are sentences on how it was made that a reader must know.
+    """
 
     label_map: LabelMap
     duration_s: float
     probabilities: Probabilities | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Segmenter(Protocol):
