@@ -52,6 +52,9 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/kill_training.py
 	$(BIN)/python benchmarks/forecast.py $(if $(DATA),--root $(DATA))
 	$(BIN)/python benchmarks/inference_memory.py --output docs/images/inference_memory.png
+	$(BIN)/python benchmarks/batch.py
+	$(BIN)/python benchmarks/batch_chaos.py --light
+	$(BIN)/python benchmarks/batch_chaos.py --runs 10
 	$(BIN)/python benchmarks/vessels.py --first 10000 --studies 32 --healthy 12
 	$(BIN)/python benchmarks/viewer.py
 	$(if $(DATA),$(MAKE) bench-data)

@@ -105,7 +105,7 @@ def take_vessels(page: Page, output: Path) -> None:
 def to_worklist(page: Page) -> None:
     """Go to the worklist from any of the pages with a bar."""
     page.get_by_role("button", name="Worklist", exact=True).click()
-    page.wait_for_selector(".worklist .jump", timeout=LONG_MS)
+    page.wait_for_selector("[data-study] .jump", timeout=LONG_MS)
 
 
 def main() -> None:

@@ -45,6 +45,9 @@ def batch(
         typer.Option(help="HOST:PORT of the Ray cluster.  [default: one begun here]", show_default=False),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first scans.", show_default=False)] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Keep the probability of each voxel, a NIfTI file a label.")
+    ] = False,
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Try again what was set aside.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
@@ -56,8 +59,13 @@ def batch(
         if dry_run:
             found = plan_batch(source, open_bundle(model), output, data_root=root, progress=progress)
         else:
-            chosen = _engine(engine, address, workers, threads, device)
-            options = BatchOptions(engine=chosen, device=device, limit=limit, only_failed=only_failed)
+            options = BatchOptions(
+                engine=_engine(engine, address, workers, threads, device),
+                device=device,
+                limit=limit,
+                only_failed=only_failed,
+                keeps_probabilities=probabilities,
+            )
             summary = process_batch(source, model, output, options, data_root=root, progress=progress)
     if dry_run:
         print_plan(found, limit)

@@ -16,10 +16,10 @@ class Format(StrEnum):
 
     JSON = "json"
     CSV = "csv"
-    RADIOMICS = "radiomics"
     NIFTI = "nifti"
     NRRD = "nrrd"
     PDF = "pdf"
+    RADIOMICS = "radiomics"
     DICOM_SEG = "dicom-seg"
     DICOM_SR = "dicom-sr"
     RTSTRUCT = "rtstruct"

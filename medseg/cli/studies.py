@@ -68,6 +68,11 @@ def segment(
         bool, typer.Option("--probabilities", help="Keep the probability of each voxel, a NIfTI file a label.")
     ] = False,
     label: LabelOption = None,
+    within: Annotated[
+        Path | None,
+        typer.Option("--within", help="Look only around what this model finds: a folder, or a shipped name."),
+    ] = None,
+    margin_mm: Annotated[float, typer.Option("--margin", min=0, help="Margin around it in mm.")] = 20.0,
     device: InferenceDeviceOption = "auto",
     forecast: Annotated[
         bool, typer.Option("--forecast", help="Say how long it would take and how much memory, then stop.")
@@ -92,7 +97,15 @@ def segment(
     require_map(wanted, bundle.spec.task, label)
     with shown_progress() as progress:
         report = segment_study(
-            sources, bundle, output, mends=mends, device=device, keeps_probabilities=keeps, progress=progress
+            sources,
+            bundle,
+            output,
+            mends=mends,
+            device=device,
+            keeps_probabilities=keeps,
+            within=None if within is None else open_bundle(within),
+            margin_mm=margin_mm,
+            progress=progress,
         )
     if wanted:
         report_study(output, wanted, options=ReportOptions(label=label))

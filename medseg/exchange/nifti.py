@@ -126,8 +126,10 @@ def _scaled(stored: NDArray[Any], header: CheckedHeader) -> NDArray[Any]:
     if header.slope == 1.0 and header.intercept == 0.0:
         return stored.astype(native, copy=False)
     is_small = native.itemsize <= 2 or native == np.float32
-    scaled = stored * np.float64(header.slope) + np.float64(header.intercept)
-    return np.asarray(scaled.astype(np.float32 if is_small else np.float64), order="F")
+    scaled = np.empty(stored.shape, dtype=np.float32 if is_small else np.float64, order="F")
+    for k in range(stored.shape[2]):  # slice by slice: the product is float64, four times an int16 image
+        scaled[:, :, k] = stored[:, :, k] * np.float64(header.slope) + np.float64(header.intercept)
+    return scaled
 
 
 def _require_finite(array: NDArray[Any], path: Path) -> None:

@@ -240,10 +240,11 @@ class RayEngine:
         from ray.exceptions import ActorUnavailableError, RayError
 
         is_over = time.monotonic() - (worker.lost_s or 0) > _PATIENCE_S
-        if not ray.wait([worker.awaits], timeout=0)[0] and not is_over:
+        answered, _ = ray.wait([worker.awaits], timeout=0)
+        if not answered and not is_over:
             return
         try:
-            ray.get(worker.awaits, timeout=0)
+            ray.get(answered)
         except ActorUnavailableError:
             if not is_over:
                 worker.awaits = worker.actor.ping.remote()

@@ -29,10 +29,10 @@ def scores_and_agreement(network: nn.Module, patch: Tensor, window: SlidingWindo
     for member in members_in(network):
         for answer in mirrored_scores(member, patch, window):
             if not total.numel():
-                total, votes = torch.zeros_like(answer), torch.zeros(answer.shape, dtype=torch.uint8).to(answer.device)
+                total, votes = torch.zeros_like(answer), torch.zeros_like(answer, dtype=torch.int16)
             total += answer
             winner = answer.argmax(dim=1, keepdim=True)
-            votes.scatter_add_(1, winner, torch.ones_like(winner, dtype=torch.uint8))
+            votes.scatter_(1, winner, votes.gather(1, winner) + 1)
     count = answer_count(network, window.mirror_axes)
     agreement = votes.gather(1, total.argmax(dim=1, keepdim=True)).float()
     return torch.cat((total, agreement), dim=1).div_(count)

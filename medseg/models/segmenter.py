@@ -35,11 +35,15 @@ from medseg.models.trained_network import biased, trained_network
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segmentation:
-    """A mask on the scan's own grid, how long it took to make, and what was kept of the probabilities behind it."""
+    """A mask on the scan's own grid, how long it took to make, and what was kept of the probabilities behind it.
+
+    `notes` are sentences on how it was made that a reader must know.
+    """
 
     label_map: LabelMap
     duration_s: float
     probabilities: Probabilities | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Segmenter(Protocol):
@@ -78,7 +82,8 @@ class NetworkSegmenter:
         """The mask of the scan. `images` maps the task's channel names to volumes on one grid.
 
         With `keep`, also the probabilities of its labels, and how far the answers agree where there are several.
-        Raises InputError when a channel is missing or unknown, GeometryError when channels lie on different grids.
+        Raises InputError when a channel is missing or unknown, or the GPU's memory does not suffice, GeometryError
+        when channels lie on different grids.
         """
         begin = time.perf_counter()
         wanted = [channel.name for channel in self._spec.task.channels]
@@ -89,10 +94,16 @@ class NetworkSegmenter:
         if keep is not None:
             has_agreement = answer_count(self._network, self._spec.window.mirror_axes) > 1
             maps = KeptMaps(keep, self._spec.task, ordered[wanted[0]].geometry, has_agreement=has_agreement)
-        if self._spec.refinement:
-            label_map = self._whole(ordered, progress, maps)
-        else:
-            label_map = self._streamed(self._spec.preparation.planes(ordered), progress, maps)
+        try:
+            if self._spec.refinement:
+                label_map = self._whole(ordered, progress, maps)
+            else:
+                label_map = self._streamed(self._spec.preparation.planes(ordered), progress, maps)
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"the memory of the GPU did not suffice for a window of {self._spec.window.patch}: "
+                f"{str(error).split('. ')[0]}. End what else uses it, or choose the device cpu."
+            ) from error
         return Segmentation(label_map, time.perf_counter() - begin, maps.probabilities if maps else None)
 
     def segment_one_window(self) -> float:

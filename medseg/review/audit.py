@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from medseg.core.errors import InputError
 
-Act = Literal["view", "edit", "verdict", "measure", "export", "upload", "run", "cancel", "retry", "refused"]
-ACTS: tuple[Act, ...] = get_args(Act)
+Act = Literal["view", "edit", "verdict", "measure", "export", "upload", "run", "cancel", "retry"]
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS acts (

@@ -24,6 +24,7 @@ from medseg.core.task import first_problem
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_label_map, read_scan
 from medseg.exchange.read_again import read_again
+from medseg.exchange.read_channel import UNITS
 from medseg.review.corrections import CorrectionStore
 from medseg.review.records import Correction, Record
 
@@ -229,9 +230,10 @@ def source_of(entry: StudyEntry, report: Report) -> Path:
 
 
 def in_unit_of_task(volume: Volume, report: Report) -> Volume:
-    """The volume in HU where the file does not say its unit (NIfTI never does) but the task is one for CT."""
-    if volume.unit == "arbitrary" and report.task.channels[0].modality == "CT":
-        return Volume(volume.array, volume.geometry, "HU")
+    """The volume in the unit it was segmented in, HU or SUV, also where its file says none, as NIfTI never does."""
+    wanted = UNITS.get(report.task.channels[0].modality)
+    if volume.unit == "arbitrary" and wanted is not None:
+        return Volume(volume.array, volume.geometry, wanted)
     return volume
 
 

@@ -45,13 +45,15 @@ _SECONDS_BETWEEN_MANIFESTS = 5.0
 class BatchOptions:
     """How a batch is run.
 
-    `limit` takes the first scans only; `only_failed` tries those again that were set aside, and no others.
+    `limit` takes the first scans only; `only_failed` tries those again that were set aside, and no others;
+    `keeps_probabilities` keeps the probability of each voxel beside each mask.
     """
 
     engine: LocalEngineConfig | RayEngineConfig = field(default_factory=LocalEngineConfig)
     device: InferenceDevice = "auto"
     limit: int | None = None
     only_failed: bool = False
+    keeps_probabilities: bool = False
     limits: Limits = field(default_factory=Limits)
 
 
@@ -97,7 +99,9 @@ class SegmentScans:
         mends = {name: Mends(series=uid) for name, uid in arguments["series"].items()}
         scans = read_channels(sources, bundle.spec.task, mends=mends)
         output = self.results / arguments["name"]
-        report = segment_scans(scans, next(iter(sources.values())), bundle, segmenter, output)
+        keeps = bool(arguments.get("keeps_probabilities", False))
+        first = next(iter(sources.values()))
+        report = segment_scans(scans, first, bundle, segmenter, output, keeps_probabilities=keeps)
         return {
             "output": f"{RESULTS}/{arguments['name']}",
             "findings": len(report.findings),
@@ -146,7 +150,8 @@ def process_batch(
         found = plan_batch(source, bundle, output, data_root=data_root, progress=progress)
     elif not (output / QUEUE).is_file():
         raise InputError(f"there is no batch in {output} of which failed scans could be tried again")
-    jobs = [_job(scan, bundle) for scan in found.scans[: options.limit]]
+    keeps = options.keeps_probabilities
+    jobs = [_job(scan, bundle, keeps_probabilities=keeps) for scan in found.scans[: options.limit]]
     with Queue(output / QUEUE, options.limits) as queue:
         _clear(output, queue)
         submitted = queue.retry() if options.only_failed else _submit(queue, jobs)
@@ -164,8 +169,8 @@ def process_batch(
     return BatchSummary(states, submitted, len(found.passed_over), failures, time.perf_counter() - begin)
 
 
-def _job(scan: FoundScan, bundle: Model) -> Job:
-    """The job of a scan: the same bytes under the same name for the same model are the same job."""
+def _job(scan: FoundScan, bundle: Model, *, keeps_probabilities: bool) -> Job:
+    """The job of a scan: the same bytes under the same name for the same model, and as much kept, are the same job."""
     arguments: dict[str, JsonValue] = {
         "name": scan.name,
         "sources": {name: str(path.absolute()) for name, path in scan.sources.items()},
@@ -173,6 +178,8 @@ def _job(scan: FoundScan, bundle: Model) -> Job:
         "input_sha256": scan.sha256,
         "model_sha256": bundle.sha256,
     }
+    if keeps_probabilities:
+        arguments["keeps_probabilities"] = True
     return Job(workflow=WORKFLOW, arguments=arguments)
 
 

@@ -29,6 +29,7 @@ from medseg.exchange.reports.findings_csv import write_findings_csv
 from medseg.exchange.scan import Mends, Scan
 from medseg.exchange.write import write_label_map
 from medseg.models.bundle import ModelBundle
+from medseg.models.cascade import MARGIN_MM, Cascade
 from medseg.models.device import InferenceDevice
 from medseg.models.ensemble import Model
 from medseg.models.kept_maps import Keep
@@ -51,14 +52,17 @@ def segment_study(
     mends: Mends | None = None,
     device: InferenceDevice = "auto",
     keeps_probabilities: bool = False,
+    within: Model | None = None,
+    margin_mm: float = MARGIN_MM,
     progress: Progress = silent,
 ) -> Report:
     """The report of one scan, after its result folder was written: report.json, segmentation.nii.gz, findings.csv.
 
     `sources` maps the task's channels to files or folders; a task of one channel takes any single name. `mends` are
     choices for a scan that cannot be read without one. With `keeps_probabilities` the probability of each label at each
-    voxel lies beside the mask, and how far the model's answers agree where it has several. A model with quality control
-    has its probabilities calibrated, and says in quality.json and in warnings how far the result can be trusted.
+    voxel lies beside the mask, and how far the model's answers agree where it has several. `within` is a model that
+    finds the place first: what lies further than `margin_mm` from all it finds is not looked at. A model with quality
+    control has its probabilities calibrated, and says in quality.json and in warnings how far the result can be trusted.
     The folder appears whole or not at all; an older result there is replaced, anything else is left alone. Raises
     InputError when a scan cannot be used or is not what the model's channels take.
     """
@@ -66,7 +70,7 @@ def segment_study(
     reset_peak_memory()
     chosen = {channel.name: mends or Mends() for channel in bundle.spec.task.channels}
     scans = read_channels(sources, bundle.spec.task, progress, chosen)
-    segmenter = NetworkSegmenter.on(bundle, device)
+    segmenter = Cascade.of(within, bundle, device, margin_mm)
     first = named_channels(sources, tuple(chosen))[next(iter(chosen))]
     return segment_scans(
         scans, first, bundle, segmenter, output, keeps_probabilities=keeps_probabilities, progress=progress
@@ -77,7 +81,7 @@ def segment_scans(
     scans: Mapping[str, Scan],
     source: Path,
     bundle: Model,
-    segmenter: NetworkSegmenter,
+    segmenter: NetworkSegmenter | Cascade,
     output: Path,
     *,
     keeps_probabilities: bool = False,
@@ -116,6 +120,7 @@ def segment_scans(
             findings=seen.findings,
             warnings=(
                 *(warning for scan in scans.values() for warning in scan.warnings),
+                *segmentation.notes,
                 *seen.warnings,
                 *(quality.warnings if quality else ()),
             ),

@@ -110,18 +110,9 @@ def _blockage_table(figure: Figure, report: VesselReport, top: float) -> float:
     if not blockages:
         write(figure, 0.06, top, "No blockage of 20 % or more was found.", size=9)
         return top - 0.02
-    headings = [
-        "no.",
-        "branch",
-        "kind",
-        "% diameter",
-        "interval",
-        "% area",
-        "CAD-RADS" if report.vessels == "artery" else "",
-        "minimum",
-        "healthy",
-        "length",
-    ]
+    is_artery = report.vessels == "artery"
+    grade = ("CAD-RADS",) if is_artery else ()
+    headings = ["no.", "branch", "kind", "% diameter", "interval", "% area", *grade, "minimum", "healthy", "length"]
     rows = []
     for b in blockages[:MOST_ROWS]:
         sizes = (b.minimal_diameter_mm, b.reference_diameter_mm, b.length_mm)
@@ -131,7 +122,7 @@ def _blockage_table(figure: Figure, report: VesselReport, top: float) -> float:
                 *(f"{b.diameter_percent:.0f}", f"{b.interval[0]:.0f} to {b.interval[1]:.0f}"),
                 *(
                     f"{b.area_percent:.0f}",
-                    b.cad_rads if report.vessels == "artery" else "",
+                    *((b.cad_rads,) if is_artery else ()),
                     *(f"{size:.1f} mm" for size in sizes),
                 ),
             ]

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -279,3 +280,19 @@ def test_the_same_image_gives_the_same_bytes_and_hash(tmp_path: Path) -> None:
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
     hashes = {read_scan(tmp_path / name).sha256 for name in ("a.nii.gz", "b.nii.gz", "c.nii")}
     assert len(hashes) == 1
+
+
+def test_scaling_holds_no_second_copy_of_the_image(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((64, 64, 64), np.int16), np.eye(4))
+    content = bytearray(image.to_bytes())
+    put(SLOPE, "f", 2, 1)(content)
+    (tmp_path / "scaled.nii").write_bytes(content)
+    tracemalloc.start()
+    try:
+        array = read_scan(tmp_path / "scaled.nii").volume.array
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert array.dtype == np.float32
+    stored = array.nbytes // 2
+    assert peak < 1.25 * (array.nbytes + stored)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from medseg.core.geometry import Geometry
 from medseg.imaging import restore
 from medseg.imaging.resample import interpolate
-from medseg.imaging.restore import LabelRestorer
+from medseg.imaging.restore import KeptScores, LabelRestorer
 
 VALUES = np.array([0, 1, 7, 300], np.uint16)
 
@@ -70,6 +70,27 @@ def test_few_planes_are_held_and_what_is_handed_in_may_be_written_over() -> None
         lent[:] = -1
     assert max(held) <= restore.MOST_PLANES + 1
     np.testing.assert_array_equal(restorer.labels, whole(scores.astype(np.float32), source, target))
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SAR"])
+def test_kept_channels_are_interpolated_in_bytes_and_nothing_outside(codes: str) -> None:
+    source = Geometry.from_spacing((30, 14, 11), (1.0, 1.2, 1.5), (3.0, -2.0, 1.0))
+    scores = np.random.default_rng(1).random((5, *source.shape)).astype(np.float32) * 0.2
+    scores[1, :9] = scores[4, 12:20] = 1.0
+    turned = Geometry.from_spacing((46, 20, 24), (0.7, 1.0, 0.8), (0.0, -3.0, 0.0))
+    target = turned.reoriented(turned.reorientation_to(codes))
+    kept = {1: np.zeros(target.shape, np.uint8), 4: np.zeros(target.shape, np.uint8)}
+    restorer = LabelRestorer(source, target, VALUES, KeptScores(kept, 2.0))
+    for start in range(0, 30, 4):
+        restorer.add(scores[:, start : start + 4] * 2)
+    index = np.stack(np.meshgrid(*map(np.arange, target.shape), indexing="ij"), axis=-1)
+    place = source.index(target.world(index))
+    inside = ((place >= -0.5 - 1e-4) & (place <= np.asarray(source.shape) - 0.5 + 1e-4)).all(axis=-1)
+    for channel, array in kept.items():
+        expected = np.where(inside, interpolate(scores[channel].astype(float), source, target, order=1), 0)
+        assert np.abs(array / 255 - expected).max() <= 0.5 / 255 + 1e-5
+        assert array.max() == 255
+    np.testing.assert_array_equal(restorer.labels, whole(scores[:4], source, target))  # the fifth is no class
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "SPL"])

@@ -362,3 +362,14 @@ class TestForget:
         claimed(queue)
         assert queue.forget([job(n).id for n in (1, 2, 3, 4)]) == 2
         assert [record.job for record in queue.records()] == [job(2)]
+
+
+class TestGiveBack:
+    def test_lets_the_job_wait_again_without_a_failure(self, queue: Queue) -> None:
+        queue.submit([job(1)])
+        claim = claimed(queue)
+        assert queue.give_back(claim)
+        assert (queue.records()[0].state, queue.records()[0].failures) == ("waiting", 0)
+        assert not queue.finish(claim), "the claim is no longer one"
+        assert not queue.give_back(claim)
+        assert claimed(queue).job == job(1)

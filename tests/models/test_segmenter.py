@@ -49,6 +49,15 @@ def test_channels_are_taken_by_name(segmenter: NetworkSegmenter) -> None:
         segmenter.segment({"CT": scan("RAS")})
 
 
+def test_a_gpu_without_the_memory_is_a_sentence(segmenter: NetworkSegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    monkeypatch.setattr(segmenter, "_streamed", full)
+    with pytest.raises(InputError, match=r"window of \(.*CUDA out of memory\. End what else uses it"):
+        segmenter.segment({"MR": scan("RAS")})
+
+
 def test_weights_of_another_network_are_refused(
     spec: ModelSpec, weights: dict[str, torch.Tensor], provenance: Provenance
 ) -> None:

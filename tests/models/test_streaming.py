@@ -19,7 +19,7 @@ from medseg.models.bundle import ModelBundle, Provenance
 from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.sliding_window import LOGIT_RANGE, PatchReader, sweep
 from medseg.models.spec import ModelSpec, SlidingWindow
-from medseg.models.streaming import plan_sweep, stream_scores
+from medseg.models.streaming import home_of_scores, plan_sweep, stream_scores
 
 CPU = torch.device("cpu")
 
@@ -110,6 +110,16 @@ def test_the_axis_is_the_one_whose_planes_are_smallest() -> None:
     flat = SlidingWindow(patch=(2, 8, 8))  # a thin window holds few planes
     assert plan_sweep((20, 20, 40), flat).axes == (0, 1, 2)
     assert plan_sweep((20, 20, 40), window, 0).axes == (0, 1, 2)
+
+
+def test_scores_lie_on_a_gpu_where_it_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, gpu = plan_sweep((64, 64, 64), SlidingWindow(patch=(16, 16, 16))), torch.device("cuda")
+    assert home_of_scores(CPU, plan, 5) == CPU
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (10**12, 10**12))
+    assert home_of_scores(gpu, plan, 5) == gpu
+    held = 5 * 64 * 64 * 2 * 16  # classes, a plane, two bytes, the planes of a window
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (2 * held, 10**12))
+    assert home_of_scores(gpu, plan, 5) == CPU
 
 
 def test_windows_over_a_voxel_are_counted() -> None:

@@ -11,15 +11,19 @@ import pytest
 from medseg.analysis.vessels.findings.report import VesselReport
 from medseg.core.errors import GeometryError, InputError
 from medseg.core.geometry import Geometry
+from medseg.core.report import Report
 from medseg.core.volume import Volume
 from medseg.datasets.phantoms.acquisition import Acquisition
 from medseg.datasets.phantoms.anatomy import narrowing_profile
 from medseg.datasets.phantoms.tubes import Tube, bezier
 from medseg.datasets.phantoms.vessels.coverage import vessel_coverage
 from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
-from medseg.exchange.read import read_scan
+from medseg.exchange.read import read_label_map, read_scan
 from medseg.exchange.write import write_volume
-from medseg.workflows.find_blockages import find_blockages
+from medseg.models.store import load_model
+from medseg.workflows.find_blockages import find_blockages, find_blockages_of_scan
+from medseg.workflows.open_study import list_studies
+from medseg.workflows.open_vessels import open_vessels
 
 SHAPE, SPACING_MM = (60, 60, 100), (0.4, 0.4, 0.5)
 PERCENT, MIDDLE_MM, LENGTH_MM = 60.0, 22.0, 10.0
@@ -63,7 +67,16 @@ def test_a_known_narrowing_is_found_graded_and_painted(files: Path, tmp_path: Pa
     assert blockage.diameter_percent == pytest.approx(PERCENT, abs=3)
     assert blockage.cad_rads == report.cad_rads == "3"
     out = tmp_path / "out"
-    names = ["blockages.csv", "blockages.nii.gz", "tree.csv", "tree.swc", "tree.vtk", "vessels.json", "vessels.pdf"]
+    names = [
+        "blockages.csv",
+        "blockages.nii.gz",
+        "scan.json",
+        "tree.csv",
+        "tree.swc",
+        "tree.vtk",
+        "vessels.json",
+        "vessels.pdf",
+    ]
     assert sorted(path.name for path in out.iterdir()) == names
     assert VesselReport.model_validate_json((out / "vessels.json").read_text()) == report
     with (out / "blockages.csv").open() as file:
@@ -136,3 +149,24 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(files: Path, tmp_path: 
     with pytest.raises(InputError, match="will not be overwritten"):
         find_blockages(files / "map.nii.gz", tmp_path / "taken")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_finds_the_vessel_in_the_scan_and_the_blockage_becomes_a_finding(files: Path, tmp_path: Path) -> None:
+    report = find_blockages_of_scan(files / "image.nii.gz", load_model("vessels_cta"), tmp_path / "out")
+    assert len(report.blockages) == 1
+    written = Report.model_validate_json((tmp_path / "out/report.json").read_bytes())
+    (vessel_seen, blockage) = written.findings
+    assert (vessel_seen.label.name, blockage.label.name) == ("vessel", "blockage")
+    percent = blockage.value("diameter_stenosis")
+    assert percent == pytest.approx(report.blockages[0].diameter_percent)
+    assert percent == pytest.approx(PERCENT, abs=15.0)
+    mask = read_label_map(tmp_path / "out/segmentation.nii.gz", written.task.label_schema)
+    assert mask.array[blockage.index] == blockage.label.index
+    assert {entry.kind for entry in list_studies(tmp_path)} == {"result", "vessels"}
+    assert open_vessels(tmp_path / "out").report == report
+
+
+def test_a_model_that_looks_for_no_blockages_is_refused(files: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"does not look for blockages.*Take vessels_cta"):
+        find_blockages_of_scan(files / "image.nii.gz", load_model("hippocampus_mr"), tmp_path / "out")
+    assert not list(tmp_path.iterdir())

@@ -17,7 +17,7 @@ from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_scan
 from medseg.exchange.write import write_label_map, write_volume
-from medseg.workflows.open_study import list_studies, open_study
+from medseg.workflows.open_study import in_unit_of_task, list_studies, open_study
 
 TASK = load_task("phantom_ct")
 GRID = Geometry.from_spacing((6, 5, 4), (1.0, 2.0, 3.0))
@@ -154,3 +154,17 @@ def test_a_scan_that_changed_is_doubtful(tmp_path: Path) -> None:
 def test_a_missing_folder_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no folder"):
         list_studies(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("task", "unit"), [("sarcoma_pet", "SUVbw"), ("phantom_ct", "HU"), ("sarcoma_mr", "arbitrary")]
+)
+def test_a_scan_without_a_unit_is_in_that_of_its_task(task: str, unit: str) -> None:
+    grid = Geometry.from_spacing((2, 2, 2), (1.0, 1.0, 1.0))
+    report = Report(
+        series=Series(Study(), "OT"), source=Path("scan.nii.gz"), source_sha256="0" * 64, task=load_task(task),
+        model=ModelIdentity(name="m", sha256="0", medseg_version="0"), findings=(), duration_s=1.0,
+        created=datetime(2026, 1, 2, tzinfo=UTC),
+    )  # fmt: skip
+    assert in_unit_of_task(Volume(np.zeros(grid.shape), grid), report).unit == unit
+    assert in_unit_of_task(Volume(np.zeros(grid.shape), grid, "Bq/ml"), report).unit == "Bq/ml"

@@ -106,6 +106,14 @@ def test_what_was_set_aside_is_tried_again_when_asked_for(tmp_path: Path, model:
     assert (retried.states["done"], retried.submitted, retried.has_failures) == (1, 1, False)
 
 
+def test_probabilities_are_kept_on_request(tmp_path: Path, model: Path) -> None:
+    write_scan(tmp_path / "in" / "a.nii.gz", 1)
+    options = BatchOptions(keeps_probabilities=True, limits=Limits(pause_s=0.01))
+    assert process_batch(tmp_path / "in", model, tmp_path / "out", options).states["done"] == 1
+    kept = sorted(path.name for path in (tmp_path / "out" / "results" / "a").glob("probability_*"))
+    assert kept == ["probability_anterior_hippocampus.nii.gz", "probability_posterior_hippocampus.nii.gz"]
+
+
 def test_a_batch_that_was_killed_goes_on(tmp_path: Path, model: Path) -> None:
     source, output = tmp_path / "in", tmp_path / "out"
     for number in range(12):

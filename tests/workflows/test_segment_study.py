@@ -18,7 +18,7 @@ from medseg.core.study import Series, Study
 from medseg.core.volume import Volume
 from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
-from medseg.exchange.read import read_label_map
+from medseg.exchange.read import read_label_map, read_scan
 from medseg.models.bundle import load_bundle
 from medseg.workflows.evaluate_model import score_turned
 from medseg.workflows.segment_study import named_channels, segment_study
@@ -100,6 +100,29 @@ def test_the_result_folder_tells_what_how_and_by_whom(
         rows = list(csv.DictReader(file))
     measured = {(r["measurement"], r["unit"]): float(r["value"]) for r in rows}
     assert measured[("volume", "ml")] == pytest.approx(report.findings[0].value("volume"), rel=1e-4)
+
+
+def test_each_lesion_tells_how_sure_the_model_is_and_the_probabilities_are_kept_on_request(
+    trained: TrainedModel, tmp_path: Path, upright: Geometry, ball_image: BallImage
+) -> None:
+    write_nifti(ball_image(upright, SEED)[0], upright, tmp_path / "scan.nii.gz")
+    report = segment_study({"scan": tmp_path / "scan.nii.gz"}, trained.bundle, tmp_path / "out")
+    kept = segment_study(
+        {"scan": tmp_path / "scan.nii.gz"}, trained.bundle, tmp_path / "kept", keeps_probabilities=True
+    )
+    assert kept.findings == report.findings
+    (name,) = (label.name for label in report.task.labels)
+    assert not list((tmp_path / "out").glob("probability*"))
+    likely = read_scan(tmp_path / "kept" / f"probability_{name}.nii.gz").volume
+    mask = read_label_map(tmp_path / "kept" / "segmentation.nii.gz", report.task.label_schema)
+    assert likely.geometry.difference(mask.geometry) is None
+    assert ((likely.array > 0.51) <= (mask.array > 0)).all()
+    (finding,) = report.findings
+    assert finding.value("mean_probability") == pytest.approx(likely.array[mask.array > 0].mean(), abs=1e-4)
+    volume = next(one for one in finding.measurements if one.name == "volume")
+    assert volume.interval is not None
+    assert volume.interval[0] < volume.value < volume.interval[1]
+    assert {path.name for path in tmp_path.iterdir()} == {"scan.nii.gz", "out", "kept"}
 
 
 def test_an_earlier_result_is_replaced_and_anything_else_is_left_alone(

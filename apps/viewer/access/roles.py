@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from apps.viewer.access.tokens import Right
 
 Role = Literal["reader", "reviewer", "admin"]
-ROLES: tuple[Role, ...] = get_args(Role)
 
 RIGHTS: dict[Role, Right] = {"reader": "read", "reviewer": "correct", "admin": "administer"}
 """The highest right of each role; every right includes those before it."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from medseg.analysis.quantification.diameters import axial_diameters
 from medseg.analysis.quantification.intensity import grown
@@ -54,10 +55,10 @@ def confidence_of(
     geometry = label_map.geometry
     inside = probability.within(component.box)[component.mask].astype(np.float64)
     mask, likely, others = _surroundings(component, probability, label_map, index)
-    near_mm = ndimage.distance_transform_edt(~mask, sampling=geometry.spacing_mm)
-    own = likely & ~others & (near_mm <= REACH_MM)
-    if others.any():
-        own &= near_mm <= ndimage.distance_transform_edt(~others, sampling=geometry.spacing_mm)
+    around = likely & ~others & ~mask
+    near_mm = _apart_mm(around, mask, geometry)
+    own = np.zeros_like(mask)
+    own[around] = (near_mm <= REACH_MM) & (near_mm <= _apart_mm(around, others, geometry))
     core = np.zeros_like(component.mask)
     core[component.mask] = inside >= _LEAST
     least = _size(core, geometry)
@@ -87,6 +88,20 @@ def _surroundings(
     (region,) = ndimage.find_objects(together.view(np.uint8))
     together, mask = together[region], mask[region]
     return mask, likely[region] & together, of_label[region] & together & ~mask
+
+
+def _apart_mm(voxels: NDArray[np.bool_], mask: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.float64]:
+    """How far each of the voxels lies from the nearest one of the mask; infinite beyond the reach or where it is empty.
+
+    Only the mask's rim is looked at: of a large organ a map of distances would take many times its scan's memory.
+    """
+    rim = np.argwhere(mask & ~ndimage.binary_erosion(mask))
+    places = np.argwhere(voxels)
+    if not len(rim) or not len(places):
+        return np.full(len(places), np.inf)
+    axes_mm = geometry.affine[:3, :3].T
+    apart_mm, _ = cKDTree(rim @ axes_mm).query(places @ axes_mm, distance_upper_bound=REACH_MM + 1e-6)
+    return np.asarray(apart_mm, dtype=np.float64)
 
 
 def _size(mask: NDArray[np.bool_], geometry: Geometry) -> tuple[float, float]:

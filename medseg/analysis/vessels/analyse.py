@@ -29,7 +29,7 @@ from medseg.analysis.vessels.lumen.levels import SoftMap, contrast_to_noise
 from medseg.analysis.vessels.lumen.profiles import Lumens, measure_lumens
 from medseg.analysis.vessels.lumen.veins import open_lumens, with_holes_filled
 from medseg.analysis.vessels.tree.branches import VesselTree, tree_of
-from medseg.analysis.vessels.tree.bridging import bridge_gaps
+from medseg.analysis.vessels.tree.bridging import END_COSINE, VEIN_END_COSINE, bridge_gaps
 from medseg.analysis.vessels.tree.skeleton import skeleton_graph
 from medseg.core.errors import InputError
 from medseg.core.volume import Volume
@@ -106,7 +106,7 @@ def analyse_vessels(
     whole = with_holes_filled(soft) if kind == "vein" else soft
     mask = _mask(whole)
     graph = skeleton_graph(mask, vessel.geometry, LEAST_PIECE_MM3)
-    bridge_gaps(graph)
+    bridge_gaps(graph, VEIN_END_COSINE if kind == "vein" else END_COSINE)
     tree = tree_of(graph, min(vessel.geometry.spacing_mm))
     if not tree.branches:
         why = "there is no vessel in the map: it is empty, or holds only specks"
@@ -122,7 +122,7 @@ def analyse_vessels(
         outer = measure_lumens(tree, SoftMap(whole, vessel.geometry), point_spread_mm)
         return _reported(source, kind, vessel, tree, *open_lumens(tree, outer, measured))
     is_soft = measured.is_image and _is_soft(soft)
-    lumens = measure_lumens(tree, measured, point_spread_mm, soft if is_soft else None)
+    lumens = measure_lumens(tree, measured, point_spread_mm, soft if is_soft else None, mask)
     analysis = _reported(source, kind, vessel, tree, lumens, lumens)
     return analysis if ostia is None else _with_segments(analysis, coronary_segments(tree, ostia))
 

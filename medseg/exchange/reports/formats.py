@@ -201,10 +201,10 @@ def _write_dicom_pictures(result: Result, folder: Path) -> None:
 WRITERS: Mapping[str, Writer] = {
     "json": Writer("report.json", _write_json, is_dicom=False),
     "csv": Writer("findings.csv", _write_csv, is_dicom=False),
-    "radiomics": Writer("radiomics.csv", _write_radiomics, is_dicom=False),
     "nifti": Writer("segmentation.nii.gz", _mask_writer("nifti"), is_dicom=False),
     "nrrd": Writer("segmentation.nrrd", _mask_writer("nrrd"), is_dicom=False),
     "pdf": Writer("report.pdf", _write_pdf, is_dicom=False),
+    "radiomics": Writer("radiomics.csv", _write_radiomics, is_dicom=False),
     "dicom-seg": Writer("segmentation.dcm", _write_dicom_seg),
     "dicom-sr": Writer("measurements.dcm", _write_dicom_sr, needs=("dicom-seg",)),
     "rtstruct": Writer("structures.dcm", _write_rtstruct),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -97,10 +98,12 @@ def _box_around(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what MIRP tells of its progress."""
+    """Without what MIRP tells of its progress, and of features that it cannot compute."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)

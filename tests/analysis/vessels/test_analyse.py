@@ -15,7 +15,7 @@ from medseg.datasets.phantoms.acquisition import Acquisition
 from medseg.datasets.phantoms.anatomy import narrowing_profile, rotation
 from medseg.datasets.phantoms.tubes import Tube, bezier
 from medseg.datasets.phantoms.vessels.coverage import vessel_coverage
-from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
+from medseg.datasets.phantoms.vessels.lesions import Calcium, DiseasedBranch
 
 POINT_SPREAD_MM = 0.4
 
@@ -215,6 +215,23 @@ def test_huge_voxels_are_below_resolution() -> None:
     assert report.blockages == ()
     assert report.not_assessable is not None
     assert "below resolution" in report.not_assessable
+
+
+def test_the_soft_map_tells_calcium_from_the_lumen_of_an_image() -> None:
+    sick = branch(Narrowing(22, 10, 60))
+    sick.offsets_mm[:] = 0.9 * (sick.healthy.radii_mm - sick.open_radii_mm)[:, None] * np.array([0.0, 1.0, 0.0])
+    sick.calcium.append(Calcium(18.5, 25.5, np.array([0.0, -1.0, 0.0])))
+    covered = vessel_coverage([sick], grid())
+    hu = 20 + 25 * covered.healthy + 355 * covered.lumen
+    hu += covered.calcium * (800 - hu)
+    scanner = Acquisition(point_spread_mm=POINT_SPREAD_MM)
+    noise = np.random.default_rng(2).normal(0, 20, hu.shape)
+    image = Volume((scanner.blurred(hu, grid()) + noise).astype(np.float32), grid(), "HU")
+    analysis = analyse_vessels(soft_map(sick), image, prefer_image=True)
+    assert found(analysis) == pytest.approx([60], abs=8)
+    assert analysis.report.blockages[0].is_calcified
+    assert analysis.report.calcium_ml is not None
+    assert analysis.report.calcium_ml == pytest.approx(covered.calcium.sum() * grid().voxel_volume_ml, rel=0.6)
 
 
 def test_an_image_without_contrast_is_not_assessable() -> None:

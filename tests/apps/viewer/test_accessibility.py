@@ -66,7 +66,7 @@ def page(chromium: Any, served: Any, request: pytest.FixtureRequest) -> Iterator
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
     context.add_init_script(f"localStorage.setItem('medseg-theme', '{request.param}')")
     opened = context.new_page()
-    opened.set_default_timeout(40_000)
+    opened.set_default_timeout(90_000)
     opened.goto(served.url)
     opened.wait_for_selector(".worklist tbody tr")
     yield opened

@@ -37,7 +37,6 @@ def made() -> tuple[Report, Volume, LabelMap]:
 
 
 @pytest.mark.skipif(find_spec("mirp") is None, reason="needs MIRP: pip install 'medseg[radiomics]'")
-@pytest.mark.filterwarnings("ignore")
 def test_features_of_a_made_tumour_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     report, volume, label_map = made()
     numbers = np.where(label_map.array == 1, 1, np.where(label_map.array == 300, 2, 0)).astype(np.uint16)

@@ -72,8 +72,9 @@ export class SidePanel {
     section.append(
       element("label", { class: "slider" }, element("span", { text: "Opacity" }), this.opacity, this.opacityText),
       element("div", { class: "boxes" }, element("label", {}, this.shownBox, " Mask"), element("label", {}, this.outlineBox, " Outline"), this.unsure(study)),
-      this.others(study),
     );
+    const others = this.others(study);
+    if (others !== null) section.append(others);
     return section;
   }
 

@@ -33,8 +33,14 @@ but something as bright: calcium in a thin vessel, or a neighbour."""
 MOST_DENIED_ML = 0.15
 """A larger denied piece is a neighbour."""
 
+OUTSIDE_SHARE = 0.5
+"""The same share beside a hard mask, a voxel away from it."""
+
 BESIDE_SIGMAS = 2.0
 """How many blurs beside calcium the image still shows the calcium."""
+
+BLOCK = 4
+"""Points of the walls that lie in one cube of so many voxels are looked around together."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +70,15 @@ def without_calcium(
     geometry: Geometry,
     walls: Walls,
     blur_mm: float,
+    mask: NDArray[np.bool_] | None = None,
 ) -> CalciumFree:
-    """The image with the calcium of the vessels taken out; `blur_mm` is the point spread."""
+    """The image with the calcium of the vessels taken out; `blur_mm` is the point spread.
+
+    What is bright beside the lumen but outside a hard `mask` (i, j, k) of it is calcium too, however faint.
+    """
     cleaned = image.copy()
-    mask = np.zeros(image.shape, dtype=bool)
-    bright, at = _bright_near(image, geometry, walls)
+    found = np.zeros(image.shape, dtype=bool)
+    bright, at = _bright_near(image, geometry, walls, mask)
     pieces, count = connected_pieces(bright, generate_binary_structure(3, 3))
     sigma = np.array([np.hypot(blur_mm, np.sqrt(1 / 12) * spacing) / spacing for spacing in geometry.spacing_mm])
     margin = np.ceil(3 * sigma).astype(int) + 1
@@ -87,12 +97,12 @@ def without_calcium(
         # beside the lumen a patch ends half-way between its brightness and the lumen's
         body = (image[wide] > max(calcium, 0.5 * (peak + high))) & binary_dilation(seeds)
         if not body.any():
-            continue
+            body = seeds
         spread = gaussian_filter(body.astype(np.float32), sigma, mode="constant", truncate=3.0)
         brightness = float((image[wide][body] - low).sum() / spread[body].sum())
         cleaned[wide] = np.maximum(cleaned[wide] - brightness * spread, np.minimum(cleaned[wide], low))
-        mask[wide] |= body
-    return CalciumFree(cleaned, mask, float(mask.sum()) * geometry.voxel_volume_ml)
+        found[wide] |= body
+    return CalciumFree(cleaned, found, float(found.sum()) * geometry.voxel_volume_ml)
 
 
 def calcium_by_map(
@@ -137,12 +147,11 @@ def _voxels_near(
     shape: tuple[int, ...], geometry: Geometry, walls: Walls
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The voxels (n, 3) that lie within the walls' reach, and which of the walls' points is the nearest to each."""
-    spacing = np.asarray(geometry.spacing_mm)
-    points = walls.points_mm[:: max(1, int(np.min(spacing) // 0.2))]
-    steps = np.ceil((float(walls.reach_mm.max()) + 0.5) / spacing).astype(int)
+    reach = np.ceil(float(walls.reach_mm.max()) / np.asarray(geometry.spacing_mm)).astype(int) + 1
+    blocks = np.unique(np.round(geometry.index(walls.points_mm)).astype(np.int64) // BLOCK, axis=0)
     touched = np.zeros(shape, dtype=bool)
-    for middle in np.unique(np.round(geometry.index(points)).astype(np.int64) // 4, axis=0) * 4 + 2:
-        low, high = np.maximum(middle - steps - 2, 0), np.maximum(middle + steps + 3, 0)
+    for first in blocks * BLOCK:
+        low, high = np.maximum(first - reach, 0), np.maximum(first + BLOCK + reach, 0)
         touched[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))] = True
     voxels = np.argwhere(touched)
     distance, at = cKDTree(walls.points_mm).query(
@@ -154,10 +163,10 @@ def _voxels_near(
 
 
 def _bright_near(
-    image: NDArray[np.float32], geometry: Geometry, walls: Walls
+    image: NDArray[np.float32], geometry: Geometry, walls: Walls, mask: NDArray[np.bool_] | None
 ) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-    """Where the image (i, j, k), smoothed a little, is brighter than the lumen of the vessel that it is near to, and
-    which of the walls' points is the nearest there.
+    """Where the image (i, j, k), smoothed a little, is brighter than the lumen of the vessel that it is near to, or as
+    bright but outside its mask; and which of the walls' points is the nearest there.
     """
     bright = np.zeros(image.shape, dtype=bool)
     nearest = np.zeros(image.shape, dtype=np.int32)
@@ -167,7 +176,9 @@ def _bright_near(
     last = np.minimum(np.ceil(index.max(axis=0) + most) + 1, image.shape).astype(int)
     box = tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
     quiet = gaussian_filter(image[box], QUIET_VOXELS, truncate=2.5)
-    candidates = np.argwhere(quiet > float(walls.calcium.min()))
+    outside = np.zeros(quiet.shape, dtype=bool) if mask is None else ~binary_dilation(mask[box])
+    least = walls.low + OUTSIDE_SHARE * (walls.high - walls.low)
+    candidates = np.argwhere((quiet > float(walls.calcium.min())) | (outside & (quiet > float(least.min()))))
     if len(candidates):
         finder = cKDTree(walls.points_mm)
         distance, at = finder.query(
@@ -175,7 +186,9 @@ def _bright_near(
         )
         found = np.isfinite(distance)
         candidates, distance, at = candidates[found], distance[found], at[found]
-        is_calcium = (distance <= walls.reach_mm[at]) & (quiet[tuple(candidates.T)] > walls.calcium[at])
+        values, is_outside = quiet[tuple(candidates.T)], outside[tuple(candidates.T)]
+        is_bright = (values > walls.calcium[at]) | (is_outside & (values > least[at]))
+        is_calcium = (distance <= walls.reach_mm[at]) & is_bright
         where = tuple((candidates[is_calcium] + first).T)
         bright[where] = True
         nearest[where] = at[is_calcium]

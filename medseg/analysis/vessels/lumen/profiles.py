@@ -103,10 +103,12 @@ def measure_lumens(
     soft: SoftMap,
     point_spread_mm: float | None,
     probability: NDArray[np.float32] | None = None,
+    mask: NDArray[np.bool_] | None = None,
 ) -> Lumens:
     """The lumen of every branch; where no point spread is given, the one that fits the wide vessels best is taken.
 
-    For an image, a map's `probability` (i, j, k) tells lumen from calcium; without one, brightness has to.
+    For an image, a map's `probability` (i, j, k) tells lumen from calcium; without one, brightness has to, with a hard
+    `mask`.
     """
     levels = all_levels(tree, soft)
     profiles = _profiles(tree, soft, levels)
@@ -115,7 +117,7 @@ def measure_lumens(
     if soft.is_image and levels:
         walls = _walls(tree, levels)
         if probability is None:
-            calcium = without_calcium(soft.array, soft.geometry, walls, blur_mm)
+            calcium = without_calcium(soft.array, soft.geometry, walls, blur_mm, mask)
         else:
             calcium = calcium_by_map(soft.array, probability, soft.geometry, walls, blur_mm)
         soft = replace(soft, array=calcium.image)
@@ -251,24 +253,31 @@ def _fitted(profile: _RadialProfile, soft: SoftMap, blur_mm: float) -> LumenProf
     most = float(profile.distances_mm[-1])
     radius, misfit = fitted_radius(profile.share, profile.weight, profile.distances_mm, blur, most)
     if soft.is_image:
-        # a narrowed lumen lies in plaque, not in the tissue around the vessel: within the wall the level is free
-        step_mm = max(float(np.median(np.diff(arc_of(profile.points_mm)))), 1e-6)
-        healthy = percentile_filter(
-            radius, HEALTHY_PERCENTILE, size=2 * round(HEALTHY_MM / step_mm) + 1, mode="nearest"
-        )
-        healthy = np.minimum(healthy, profile.reach_mm)
-        at = np.flatnonzero(radius < NARROWED * healthy)
-        if len(at):
-            radius[at], misfit[at] = fitted_radius(
-                profile.share[at],
-                profile.weight[at] * (profile.distances_mm[None, :] <= healthy[at][:, None]),
-                profile.distances_mm,
-                blur[at],
-                most,
-                (healthy[at], PLAQUE_SHARES),
-            )
+        _refit_in_plaque(profile, blur, radius, misfit)
     no_calcium = np.zeros(len(radius), dtype=bool)
     return LumenProfile(profile.points_mm, radius, misfit, profile.peak, no_calcium)
+
+
+def _refit_in_plaque(
+    profile: _RadialProfile, blur: NDArray[np.float64], radius: NDArray[np.float64], misfit: NDArray[np.float64]
+) -> None:
+    """Fit narrowed lumens anew, in place: they lie in plaque of a free level, not in the tissue around the vessel."""
+    step_mm = max(float(np.median(np.diff(arc_of(profile.points_mm)))), 1e-6)
+    size = 2 * round(HEALTHY_MM / step_mm) + 1
+    healthy = percentile_filter(radius, HEALTHY_PERCENTILE, size=size, mode="nearest")
+    healthy = np.minimum(healthy, profile.reach_mm)
+    at = np.flatnonzero(radius < NARROWED * healthy)
+    if len(at) == 0:
+        return
+    is_inside = profile.distances_mm[None, :] <= healthy[at][:, None]
+    radius[at], misfit[at] = fitted_radius(
+        profile.share[at],
+        profile.weight[at] * is_inside,
+        profile.distances_mm,
+        blur[at],
+        float(profile.distances_mm[-1]),
+        (healthy[at], PLAQUE_SHARES),
+    )
 
 
 def _best_blur(profiles: list[_RadialProfile], soft: SoftMap) -> float:

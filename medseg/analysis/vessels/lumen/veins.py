@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import (
     binary_closing,
+    binary_dilation,
+    binary_erosion,
     binary_fill_holes,
     find_objects,
     gaussian_filter1d,
@@ -27,6 +29,9 @@ from medseg.analysis.vessels.tree.branches import VesselBranch, VesselTree
 
 SHELL = 0.25
 """The ring around a clot may be thin and faint: above this share it still closes a hole."""
+
+CLOSING_VOXELS = 2
+"""Breaks in the ring up to about twice as wide are closed."""
 
 HEALTHY_MM, HEALTHY_PERCENTILE = 15.0, 70.0
 """The vein's own radius is this percentile within so many mm on both sides: clots leave it as it was."""
@@ -57,15 +62,17 @@ def with_holes_filled(soft: NDArray[np.float32]) -> NDArray[np.float32]:
     box = tuple(
         slice(max(0, part.start - 2), min(size, part.stop + 2)) for part, size in zip(boxes[0], soft.shape, strict=True)
     )
-    shell = binary_closing(np.pad(soft[box] > SHELL, 2), generate_binary_structure(3, 1), iterations=2)
+    bright = np.pad(soft[box] > SHELL, 2)
+    shell = binary_closing(bright, generate_binary_structure(3, 1), iterations=CLOSING_VOXELS)
     filled = binary_fill_holes(shell)
     plane = generate_binary_structure(2, 1)
     for axis in range(3):
-        across = np.expand_dims(plane, axis)
-        filled |= binary_fill_holes(shell, structure=across)
-    inside = filled[2:-2, 2:-2, 2:-2]
+        filled |= binary_fill_holes(shell, structure=np.expand_dims(plane, axis))
+    # the vein's own faint rim is no hole: holes lie inside it, and their faint rims with them
+    holes = filled & ~bright & binary_erosion(filled, iterations=2)
+    holes = binary_dilation(holes, iterations=2) & binary_erosion(filled)
     whole = soft.copy()
-    whole[box] = np.where(inside & (soft[box] < 1), np.maximum(soft[box], 0.999), soft[box])
+    whole[box] = np.where(holes[2:-2, 2:-2, 2:-2], 1.0, soft[box])
     return whole
 
 

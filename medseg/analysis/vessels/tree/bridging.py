@@ -17,6 +17,9 @@ MOST_GAP_MM = 22.0
 END_COSINE = 0.5
 """Both vessels must point at each other within 60 degrees."""
 
+VEIN_END_COSINE = 0.2
+"""Clots are long and veins bend: 78 degrees. What a clot leaves of the lumen's ring turns the end aside, too."""
+
 BODY_COSINE = 0.6
 BODY_GAP_MM, BODY_GAP_RADII, MOST_BODY_GAP_RADII = 20.0, 8.0, 12.0
 """How far the side of another vessel may be: 20 mm, or eight radii of a wide vessel; never over twelve."""
@@ -49,13 +52,14 @@ class _End:
     may_be_root: bool
 
 
-def bridge_gaps(graph: VesselGraph) -> int:
+def bridge_gaps(graph: VesselGraph, end_cosine: float = END_COSINE) -> int:
     """Lay bridges between loose ends that face each other, then from ends to the side of vessels of other pieces.
 
-    Changes the graph; gives the number of bridges.
+    Ends face each other where both point along the gap with at least this cosine. Changes the graph; gives the number
+    of bridges.
     """
     laid = 0
-    while (pair := _best_pair(_ends(graph))) is not None:
+    while (pair := _best_pair(_ends(graph), end_cosine)) is not None:
         one, two = pair
         bridge = _curve(one.point_mm, one.direction, two.point_mm, -two.direction)
         _add_bridge(graph, one, two.node, bridge, two.radius_mm)
@@ -122,7 +126,7 @@ def _pieces(graph: VesselGraph) -> dict[int, int]:
     return {number: int(piece[edge.start]) for number, edge in graph.edges.items()}
 
 
-def _best_pair(ends: list[_End]) -> tuple[_End, _End] | None:
+def _best_pair(ends: list[_End], end_cosine: float) -> tuple[_End, _End] | None:
     """The cheapest pair of ends that face each other; short, straight, of like width."""
     best: tuple[float, _End, _End] | None = None
     for at, one in enumerate(ends):
@@ -136,7 +140,7 @@ def _best_pair(ends: list[_End]) -> tuple[_End, _End] | None:
                 continue
             ahead = float(one.direction @ gap) / length
             back = -float(two.direction @ gap) / length
-            if min(ahead, back) < END_COSINE or (one.piece == two.piece and min(ahead, back) < 0.8):
+            if min(ahead, back) < end_cosine or (one.piece == two.piece and min(ahead, back) < 0.8):
                 continue
             cost = length * (3.0 - ahead - back)
             if best is None or cost < best[0]:
