@@ -62,7 +62,7 @@ def segment_study(
     choices for a scan that cannot be read without one. With `keeps_probabilities` the probability of each label at each
     voxel lies beside the mask, and how far the model's answers agree where it has several. `within` is a model that
     finds the place first: what lies further than `margin_mm` from all it finds is not looked at. A model with quality
-    control has its probabilities calibrated, and says in quality.json and in warnings how far the result can be trusted.
+    control has its probabilities calibrated, and says in quality.json and in warnings how far to trust the result.
     The folder appears whole or not at all; an older result there is replaced, anything else is left alone. Raises
     InputError when a scan cannot be used or is not what the model's channels take.
     """

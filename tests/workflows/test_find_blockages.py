@@ -18,6 +18,7 @@ from medseg.datasets.phantoms.anatomy import narrowing_profile
 from medseg.datasets.phantoms.tubes import Tube, bezier
 from medseg.datasets.phantoms.vessels.coverage import vessel_coverage
 from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
+from medseg.datasets.phantoms.vessels.study import VESSEL, make_vessel_study
 from medseg.exchange.read import read_label_map, read_scan
 from medseg.exchange.write import write_volume
 from medseg.models.store import load_model
@@ -130,6 +131,17 @@ def test_a_mask_without_a_vessel_is_not_assessable(files: Path, tmp_path: Path) 
     assert (tmp_path / "out" / "vessels.pdf").exists()
 
 
+def test_an_image_without_contrast_is_not_assessable(files: Path, tmp_path: Path) -> None:
+    grid = read_scan(files / "map.nii.gz").volume.geometry
+    noise = np.random.default_rng(2).normal(40, 15, SHAPE).astype(np.float32)
+    write_volume(Volume(noise, grid), tmp_path / "flat.nii.gz")
+    report = find_blockages(files / "map.nii.gz", tmp_path / "out", image=tmp_path / "flat.nii.gz", prefer_image=True)
+    assert report.not_assessable is not None
+    assert "no contrast" in report.not_assessable
+    assert report.blockages == ()
+    assert (tmp_path / "out" / "tree.vtk").exists()
+
+
 def test_what_does_not_fit_is_refused_and_leaves_nothing(files: Path, tmp_path: Path) -> None:
     soft = read_scan(files / "map.nii.gz").volume
     elsewhere = Geometry.from_spacing(SHAPE, SPACING_MM, (9.0, 0.0, 0.0))
@@ -151,18 +163,21 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(files: Path, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_finds_the_vessel_in_the_scan_and_the_blockage_becomes_a_finding(files: Path, tmp_path: Path) -> None:
-    report = find_blockages_of_scan(files / "image.nii.gz", load_model("vessels_cta"), tmp_path / "out")
-    assert len(report.blockages) == 1
+def test_a_model_finds_the_vessels_in_the_scan_and_blockages_become_findings(tmp_path: Path) -> None:
+    study = make_vessel_study(10001, "carotid")
+    write_volume(study.volume, tmp_path / "cta.nii.gz")
+    report = find_blockages_of_scan(tmp_path / "cta.nii.gz", load_model("vessels_cta"), tmp_path / "out")
+    assert report.source == "image"
+    assert report.blockages
     written = Report.model_validate_json((tmp_path / "out/report.json").read_bytes())
-    (vessel_seen, blockage) = written.findings
-    assert (vessel_seen.label.name, blockage.label.name) == ("vessel", "blockage")
-    percent = blockage.value("diameter_stenosis")
-    assert percent == pytest.approx(report.blockages[0].diameter_percent)
-    assert percent == pytest.approx(PERCENT, abs=15.0)
+    vessel_seen, *blockages = written.findings
+    assert vessel_seen.label.name == "vessel"
+    assert [one.value("diameter_stenosis") for one in blockages] == [one.diameter_percent for one in report.blockages]
     mask = read_label_map(tmp_path / "out/segmentation.nii.gz", written.task.label_schema)
-    assert mask.array[blockage.index] == blockage.label.index
-    assert {entry.kind for entry in list_studies(tmp_path)} == {"result", "vessels"}
+    assert {mask.array[one.index] for one in blockages} == {written.task.labels[-1].index}
+    found, true = mask.array > 0, study.label_map.array == VESSEL
+    assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.7
+    assert {entry.kind for entry in list_studies(tmp_path / "out")} == {"result", "vessels"}
     assert open_vessels(tmp_path / "out").report == report
 
 

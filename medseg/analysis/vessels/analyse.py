@@ -110,14 +110,14 @@ def analyse_vessels(
     tree = tree_of(graph, min(vessel.geometry.spacing_mm))
     if not tree.branches:
         why = "there is no vessel in the map: it is empty, or holds only specks"
-        return _nothing(source, kind, tree, soft.shape, why)
+        return _nothing(source, kind, soft.shape, why)
     measured = SoftMap(soft, vessel.geometry)
     if source == "image" and image is not None:
         measured = SoftMap(np.asarray(image.array, dtype=np.float32), vessel.geometry, is_image=True)
         ratio = contrast_to_noise(tree, measured)
         if ratio < LEAST_CONTRAST_TO_NOISE:
             why = f"the image has no contrast: the vessels stand out by {ratio:.1f} standard deviations of its noise"
-            return _nothing(source, kind, tree, soft.shape, why)
+            return _nothing(source, kind, soft.shape, why)
     if kind == "vein":
         outer = measure_lumens(tree, SoftMap(whole, vessel.geometry), point_spread_mm)
         return _reported(source, kind, vessel, tree, *open_lumens(tree, outer, measured))
@@ -151,7 +151,9 @@ def _mask(soft: NDArray[np.float32]) -> NDArray[np.bool_]:
     return mask
 
 
-def _nothing(source: Source, kind: VesselKind, tree: VesselTree, shape: tuple[int, ...], why: str) -> VesselAnalysis:
+def _nothing(source: Source, kind: VesselKind, shape: tuple[int, ...], why: str) -> VesselAnalysis:
+    """The analysis that says why there is none; a tree whose lumens were not measured is left out."""
+    tree = VesselTree(())
     report = VesselReport(source=source, vessels=kind, cad_rads="N" if kind == "artery" else None, not_assessable=why)
     return VesselAnalysis(report, tree, Lumens((), 0.0, None, is_told_by_map=False), np.zeros(shape, dtype=np.uint16))
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,7 +20,6 @@ from medseg.core.errors import InputError, StoreError
 from medseg.core.task import first_problem
 
 Side = Literal["training", "validation", "test"]
-SIDES: tuple[Side, ...] = get_args(Side)
 
 FORMAT = 1
 NEW_FOR_VALIDATION = 0.15

@@ -115,23 +115,29 @@ class TestUpload:
 
 
 class TestExport:
-    def test_one_format_is_its_file_of_the_newest_mask(self, visitor: Visitor) -> None:
-        study = visitor.desk.entries()[0].id
+    def test_one_format_is_its_file_of_the_mask_that_was_accepted(self, visitor: Visitor) -> None:
+        (entry,) = visitor.desk.entries()
+        study = entry.id
+        report = measured(open_study(entry)).report
+        assert report is not None
+        (entry.path / "report.json").write_text(report.model_dump_json())
         opened = visitor.desk.open(study).opened
         assert opened.label_map is not None
-        assert opened.report is not None
         labels = mask_for_screen(opened.label_map).copy()
         labels[labels == 2] = 0
         corrected = mask_from_screen(labels, opened.label_map.geometry, opened.label_map.schema)
         by = Signature("jane", "none")
-        subject = (opened.source_sha256, opened.report.task.name)
-        visitor.desk.reviews.correct(corrected, opened.label_map, *subject, by=by)
+        subject = (opened.source_sha256, report.task.name)
+        record = visitor.desk.reviews.correct(corrected, opened.label_map, *subject, by=by)
         answer = visitor.send("GET", f"studies/{study}/export?format=csv", study=study)
         assert 'filename="findings.csv"' in answer.headers["content-disposition"]
+        assert {row["label"] for row in csv.DictReader(io.StringIO(answer.text))} == {"lesion"}
+        visitor.desk.reviews.decide(record.mask_sha256, "accepted", None, *subject, by=by)
+        answer = visitor.send("GET", f"studies/{study}/export?format=csv", study=study)
         assert list(csv.DictReader(io.StringIO(answer.text))) == []
         told = json.loads(visitor.send("GET", f"studies/{study}/export?format=json", study=study).text)
-        assert "corrected by jane" in told["warnings"][-1]
-        assert [line.detail for line in visitor.desk.log.newest()] == ["json", "csv"]
+        assert told["review"]["corrected_by"] == "jane"
+        assert [line.detail for line in visitor.desk.log.newest()] == ["json", "csv", "csv"]
 
     def test_several_formats_are_one_zip(self, visitor: Visitor) -> None:
         (entry,) = visitor.desk.entries()
