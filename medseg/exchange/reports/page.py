@@ -63,6 +63,7 @@ def table(
     axes.set_axis_off()
     texts = [[printable(cell) for cell in row] for row in rows]
     lengths = [2 + max(len(row[n]) for row in [list(headings), *texts]) for n in range(len(headings))]
+    lengths[0] += 2  # it is bold
     widths = [length / sum(lengths) for length in lengths]
     drawn = axes.table(
         cellText=texts, colLabels=list(headings), colWidths=widths, cellLoc="right", colLoc="right", bbox=Bbox.unit()
