@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from medseg.core.database import connected
 from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import LabelSchema
@@ -271,24 +272,8 @@ class CorrectionStore:
         finally:
             connection.execute("ROLLBACK")
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = sqlite3.connect(self._database, timeout=30, isolation_level=None)
-            try:
-                (version,) = connection.execute("PRAGMA user_version").fetchone()
-                if version > SCHEMA_VERSION:
-                    raise StoreError(
-                        f"the review store {self.folder} was written by a newer medseg (version {version}; this one "
-                        f"knows {SCHEMA_VERSION}). Update medseg."
-                    )
-                yield connection
-            finally:
-                connection.close()
-        except sqlite3.OperationalError as error:
-            raise InputError(f"the review store {self.folder} cannot be used: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"the review store {self._database} is damaged: {error}. Restore a backup.") from error
+    def _connected(self) -> AbstractContextManager[sqlite3.Connection]:
+        return connected(self._database, f"the review store {self.folder}", SCHEMA_VERSION)
 
 
 def _mean_dice(one: LabelMap, other: LabelMap) -> float | None:

@@ -12,6 +12,7 @@ from medseg.analysis.quantification.measure import measure_findings
 from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
 from medseg.analysis.vessels.study_findings import (
     blockage_findings,
+    of_network,
     painted,
     soft_vessels,
     vessel_labels,
@@ -154,7 +155,7 @@ def _look(segmentation: Segmentation, task: Task, scan: Scan, progress: Progress
     if "blockages" not in task.measurements or probabilities is None:
         return _Seen(task, segmentation.label_map, findings)
     progress("Looking for blockages", 0, 1)
-    vessels = analyse_vessels(soft_vessels(probabilities, task), image, prefer_image=True)
+    vessels = of_network(analyse_vessels(soft_vessels(probabilities, task), image, prefer_image=True))
     progress("Looking for blockages", 1, 1)
     reported = with_blockages(task)
     findings += blockage_findings(vessels, reported, image.geometry)

@@ -40,12 +40,13 @@ def write_vessel_pages(analysis: VesselAnalysis, shown: Volume, title: str, path
     unrolled = analysis.report.blockages[:MOST_UNROLLED]
     metadata = {"Title": title, "Creator": "medseg", "CreationDate": created}
     with whole_file(path) as unfinished, PdfPages(unfinished, metadata=metadata) as pages:
-        pages.savefig(_first_page(analysis, title, created))
+        pages.savefig(first_page(analysis, title, created))
         for first in range(0, len(unrolled), PER_PAGE):
             pages.savefig(_unrolled_page(analysis, shown, unrolled[first : first + PER_PAGE], title, created))
 
 
-def _first_page(analysis: VesselAnalysis, title: str, created: datetime) -> Figure:
+def first_page(analysis: VesselAnalysis, title: str, created: datetime) -> Figure:
+    """The tree from the front and from the side, the table of blockages, and what to beware of."""
     report = analysis.report
     figure = Figure(figsize=A4_INCHES)
     review = len(report.blockages) - len(report.confident)
@@ -94,8 +95,7 @@ def _tree(axes: Axes, analysis: VesselAnalysis, axes_of: tuple[int, int], letter
             zorder=3,
         )
     axes.set_aspect("equal", adjustable="datalim")
-    if across == 1:
-        axes.invert_xaxis()
+    axes.invert_xaxis()  # RAS+: right and front are where x and y are large
     for (x, y), letter in zip(((0.01, 0.5), (0.99, 0.5), (0.5, 0.99), (0.5, 0.01)), letters, strict=True):
         sides = {0.01: "left", 0.99: "right", 0.5: "center"}
         heights = {0.99: "top", 0.01: "bottom", 0.5: "center"}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from medseg.analysis.vessels.analyse import analyse_vessels
 from medseg.analysis.vessels.findings.report import VesselReport
 from medseg.core.errors import GeometryError, InputError
 from medseg.core.geometry import Geometry
@@ -25,6 +27,7 @@ from medseg.models.store import load_model
 from medseg.workflows.find_blockages import find_blockages, find_blockages_of_scan
 from medseg.workflows.open_study import list_studies
 from medseg.workflows.open_vessels import open_vessels
+from medseg.workflows.vessel_pages import first_page
 
 SHAPE, SPACING_MM = (60, 60, 100), (0.4, 0.4, 0.5)
 PERCENT, MIDDLE_MM, LENGTH_MM = 60.0, 22.0, 10.0
@@ -169,10 +172,14 @@ def test_a_model_finds_the_vessels_in_the_scan_and_blockages_become_findings(tmp
     report = find_blockages_of_scan(tmp_path / "cta.nii.gz", load_model("vessels_cta"), tmp_path / "out")
     assert report.source == "image"
     assert report.blockages
+    assert "look at each blockage" in report.warnings[0]
     written = Report.model_validate_json((tmp_path / "out/report.json").read_bytes())
     vessel_seen, *blockages = written.findings
     assert vessel_seen.label.name == "vessel"
     assert [one.value("diameter_stenosis") for one in blockages] == [one.diameter_percent for one in report.blockages]
+    doubted = [one.flags == ("for_review",) for one in blockages]
+    assert doubted == [one.confidence == "review" for one in report.blockages]
+    assert any(doubted)
     mask = read_label_map(tmp_path / "out/segmentation.nii.gz", written.task.label_schema)
     assert {mask.array[one.index] for one in blockages} == {written.task.labels[-1].index}
     found, true = mask.array > 0, study.label_map.array == VESSEL
@@ -185,3 +192,17 @@ def test_a_model_that_looks_for_no_blockages_is_refused(files: Path, tmp_path: P
     with pytest.raises(InputError, match=r"does not look for blockages.*Take vessels_cta"):
         find_blockages_of_scan(files / "image.nii.gz", load_model("hippocampus_mr"), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("axis", "letter"), [(0, "R"), (1, "A")])
+def test_right_and_front_of_the_drawn_tree_lie_where_their_letter_is(files: Path, axis: int, letter: str) -> None:
+    analysis = analyse_vessels(read_scan(files / "map.nii.gz").volume)
+    page = first_page(analysis, "Vessels", datetime(2026, 1, 1, tzinfo=UTC))
+    drawn = next(one for one in page.axes if one.get_xlabel() == f"{'xyz'[axis]} mm")
+    points = np.concatenate([profile.points_mm for profile in analysis.lumens.profiles])
+    most = points[points[:, axis].argmax()]  # RAS+: right and front are where x and y are largest
+    least = points[points[:, axis].argmin()]
+    seen = [drawn.transData.transform((place[axis], place[2]))[0] for place in (most, least)]
+    at = next(text for text in drawn.texts if text.get_text() == letter)
+    letter_x = drawn.transAxes.transform(at.get_position())[0]
+    assert abs(letter_x - seen[0]) < abs(letter_x - seen[1])

@@ -28,7 +28,7 @@ def write_findings_csv(report: Report, path: Path) -> None:
         for finding in report.findings:
             place = (*(f"{length:.2f}" for length in finding.centroid_mm), *finding.index)
             for measured in finding.measurements:
-                lower, upper = measured.interval or ("", "")
+                lower, upper = (f"{end:.6g}" for end in measured.interval) if measured.interval else ("", "")
                 writer.writerow(
                     [
                         *(finding.label.name, finding.instance, measured.name, f"{measured.value:.6g}", measured.unit),

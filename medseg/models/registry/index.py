@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from medseg.core.database import connected
 from medseg.core.errors import InputError, StoreError
 
 INDEX = "registry.sqlite"
@@ -136,24 +137,8 @@ class Index:
         with self._connected() as connection:
             yield connection
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = sqlite3.connect(self._database, timeout=30, isolation_level=None)
-            try:
-                (version,) = connection.execute("PRAGMA user_version").fetchone()
-                if version > FORMAT:
-                    raise StoreError(
-                        f"the registry {self._database.parent} was written by a newer medseg (version {version}; this "
-                        f"one knows {FORMAT}). Update medseg."
-                    )
-                yield connection
-            finally:
-                connection.close()
-        except sqlite3.OperationalError as error:
-            raise InputError(f"the registry {self._database} cannot be used: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"the registry {self._database} is damaged: {error}. Restore a backup.") from error
+    def _connected(self) -> AbstractContextManager[sqlite3.Connection]:
+        return connected(self._database, f"the registry {self._database.parent}", FORMAT)
 
 
 def standing(moves: list[tuple[MoveKind, int]]) -> list[int]:

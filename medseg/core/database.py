@@ -1,0 +1,36 @@
+"""SQLite files as medseg opens them: autocommit, patient with other writers, their faults told as sentences."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from medseg.core.errors import InputError, StoreError
+
+BUSY_TIMEOUT_S = 30.0
+
+
+@contextmanager
+def connected(path: Path, what: str, newest_format: int) -> Iterator[sqlite3.Connection]:
+    """A connection to the database of `what` ("the review store X"), for the block.
+
+    Raises StoreError where it was written by a newer medseg or is damaged, InputError where it cannot be used.
+    """
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > newest_format:
+                raise StoreError(
+                    f"{what} was written by a newer medseg (version {version}; this one knows {newest_format}). "
+                    "Update medseg."
+                )
+            yield connection
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        raise InputError(f"{what} cannot be used: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreError(f"{what} is damaged: {error}. Restore a backup.") from error
