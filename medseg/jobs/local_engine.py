@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -18,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from medseg.core.errors import InputError
 from medseg.jobs.cores import share_cores, usable_cores
 from medseg.jobs.engine import OnStatus, StartWorker
-from medseg.jobs.job import Job, JobState
 from medseg.jobs.queue import Limits, Queue
+from medseg.jobs.queue_engine import QueueEngine
 from medseg.jobs.worker import FAILED, READY, WorkerOrders, is_gone, work, worker_name
 
 _POLL_S = 0.2
@@ -53,58 +52,14 @@ class _Worker:
     is_ready: bool = False
 
 
-class LocalEngine:
+class LocalEngine(QueueEngine):
     """Works off a queue with processes on this machine; see `Engine`."""
 
     def __init__(self, queue: Path, start: StartWorker, config: LocalEngineConfig, limits: Limits) -> None:
         self.budget = share_cores(usable_cores(), config.workers, config.threads)
-        self._queue = Queue(queue, limits)
+        super().__init__(Queue(queue, limits))
         self._orders = WorkerOrders(queue, limits, self.budget.threads, pickle.dumps(start))
         self._workers: list[_Worker] = []
-        self._is_stopping = False
-        self._deaths_while_loading = 0
-
-    def submit(self, jobs: Iterable[Job]) -> int:
-        return self._queue.submit(jobs)
-
-    def status(self) -> dict[JobState, int]:
-        return self._queue.counts()
-
-    def cancel(self, job_id: str) -> bool:
-        return self._queue.cancel(job_id)
-
-    def stop(self) -> None:
-        self._is_stopping = True
-
-    def close(self) -> None:
-        """Close the queue's file; the jobs stay."""
-        self._queue.close()
-
-    def run(self, on_status: OnStatus | None = None) -> dict[JobState, int]:
-        """Work until every job is settled, or `stop` or Ctrl-C: then the jobs that run are finished first.
-
-        A second Ctrl-C ends the workers at once; their jobs wait for the next run. Raises InputError when a worker
-        cannot be loaded.
-        """
-        self._is_stopping = False
-        self._deaths_while_loading = 0
-        self._queue.release(is_gone)
-        try:
-            while True:
-                try:
-                    if not self._keep_workers():
-                        break
-                    self._look(on_status)
-                except KeyboardInterrupt:
-                    if self._is_stopping:
-                        raise
-                    self._is_stopping = True
-        finally:
-            self._end_workers()
-        counts = self._queue.counts()
-        if on_status:
-            on_status(counts)
-        return counts
 
     def _keep_workers(self) -> bool:
         """Start what is missing, tell workers to stop when it is time; whether there is anything to wait for."""

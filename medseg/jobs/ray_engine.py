@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import pickle
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,8 +23,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from medseg.core.errors import InputError
 from medseg.jobs import ray_cluster
 from medseg.jobs.engine import OnStatus, StartWorker
-from medseg.jobs.job import Claim, Job, JobState
+from medseg.jobs.job import Claim, JobState
 from medseg.jobs.queue import Limits, Queue
+from medseg.jobs.queue_engine import QueueEngine
 from medseg.jobs.ray_worker import Loaded, NotLoaded, RayWorker
 from medseg.jobs.worker import Outcome, is_gone, record, worker_name
 
@@ -77,7 +77,7 @@ class _Worker:
     lost_s: float | None = None
 
 
-class RayEngine:
+class RayEngine(QueueEngine):
     """Works off a queue with the workers of a Ray cluster; see `Engine`."""
 
     def __init__(self, queue: Path, start: StartWorker, config: RayEngineConfig, limits: Limits) -> None:
@@ -92,7 +92,7 @@ class RayEngine:
                 self.threads = _cores_per_gpu(self._nodes)
             self._most_workers = config.workers
             self._require_room()
-            self._queue = Queue(queue, limits)
+            super().__init__(Queue(queue, limits))
         except BaseException:
             ray_cluster.disconnect()
             raise
@@ -100,8 +100,6 @@ class RayEngine:
         self._start = pickle.dumps(start)
         self._workers: list[_Worker] = []
         self._lost: list[_Worker] = []
-        self._is_stopping = False
-        self._deaths_while_loading = 0
         self._looked_s = self._beat_s = self._had_room_s = time.monotonic()
 
     @property
@@ -110,51 +108,16 @@ class RayEngine:
         room = ray_cluster.places(self._nodes, self.threads, self.gpus)
         return room if self._most_workers is None else min(room, self._most_workers)
 
-    def submit(self, jobs: Iterable[Job]) -> int:
-        return self._queue.submit(jobs)
-
-    def status(self) -> dict[JobState, int]:
-        return self._queue.counts()
-
-    def cancel(self, job_id: str) -> bool:
-        return self._queue.cancel(job_id)
-
-    def stop(self) -> None:
-        self._is_stopping = True
-
     def close(self) -> None:
         """Leave the cluster and close the queue's file; the jobs stay."""
-        self._queue.close()
+        super().close()
         ray_cluster.disconnect()
 
     def run(self, on_status: OnStatus | None = None) -> dict[JobState, int]:
-        """Work until every job is settled, or `stop` or Ctrl-C: then the jobs that run are finished first.
-
-        A second Ctrl-C ends the workers at once; their jobs wait for the next run. Raises InputError when a worker
-        cannot be loaded.
-        """
-        self._is_stopping = False
-        self._deaths_while_loading = 0
         self._had_room_s = time.monotonic()
-        self._queue.release(is_gone)
-        try:
-            while True:
-                try:
-                    if not self._is_needed():
-                        break
-                    self._look(on_status)
-                except KeyboardInterrupt:
-                    if self._is_stopping:
-                        raise
-                    self._is_stopping = True
-        finally:
-            self._end_workers()
-        counts = self._queue.counts()
-        if on_status:
-            on_status(counts)
-        return counts
+        return super().run(on_status)
 
-    def _is_needed(self) -> bool:
+    def _keep_workers(self) -> bool:
         """Start the workers that are missing; whether there is anything to wait for."""
         busy = [worker for worker in (*self._workers, *self._lost) if worker.claim is not None]
         if self._is_stopping:
