@@ -163,7 +163,8 @@ def process_batch(
         finally:
             engine.close()
             if queue.path.exists():  # else the folder was removed, and is not begun anew without its queue
-                _clear(output, queue)
+                if queue.counts()["running"] == 0:  # of results only: another batch may be writing its manifest
+                    discard_all_unfinished(output / RESULTS)
                 _write_manifest(output, queue, found)
         failures = queue.records("quarantined")
     return BatchSummary(states, submitted, len(found.passed_over), failures, time.perf_counter() - begin)
