@@ -174,7 +174,7 @@ def _prepared(
 def _score(run: Run, trained: _Trained, device: torch.device, progress: Progress, begin: float) -> TrainedModel:
     """The bundle, with its scores on the held-out fold."""
     model, weights = trained.plan.model, trained.final.kept(trained.plan.training.keep)
-    provenance = _provenance(trained, run.manifest)
+    provenance = _provenance(trained, run)
     draft = ModelBundle("model", "", model, weights, provenance, None)
     held_out = run.manifest.validation(run.fold)
     evaluation = evaluate_model(NetworkSegmenter(draft, device), model.task, held_out, progress)
@@ -233,10 +233,11 @@ def _write_environment(run: Run, team: Team) -> None:
         unfinished.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def _provenance(trained: _Trained, manifest: Manifest) -> Provenance:
-    plan, final = trained.plan, trained.final
+def _provenance(trained: _Trained, run: Run) -> Provenance:
+    """Where the model comes from; made when the training ended, so that a run scored again keeps its hash."""
+    plan, final, manifest = trained.plan, trained.final, run.manifest
     return Provenance(
-        created=datetime.now(UTC),
+        created=datetime.fromtimestamp((run.folder / CHECKPOINT).stat().st_mtime, UTC),
         medseg_version=__version__,
         torch_version=torch.__version__,
         machine=_machine(),
