@@ -11,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-from medseg import __version__
-from medseg.cli import batch, cross_validate, data, export, models, registry, reports, retrain, review, studies, vessels
+from medseg.cli import batch, cross_validate, data, doctor, export, models, registry, reports, retrain, review, studies, vessels
 from medseg.core.errors import MedsegError
 
 app = typer.Typer(
@@ -26,21 +25,23 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(review.app, name="review")
 app.add_typer(registry.app, name="models")
-for module in (models, cross_validate, retrain, studies, vessels, batch, reports, export):
+for module in (models, cross_validate, retrain, studies, vessels, batch, reports, export, doctor):
     for command in module.COMMANDS:
         app.command()(command)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"medseg {__version__}")
+        from medseg.cli.version import version_lines
+
+        typer.echo("\n".join(version_lines()))
         raise typer.Exit
 
 
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", help="Print version and hashes of code and models.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Medical image segmentation: scans in, masks and measured findings out."""

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -18,16 +19,18 @@ from medseg.cli import app, main
 WITH_BLOCKS = [path.relative_to(ROOT).as_posix() for path in documents() if blocks_of(path)]
 SHORTER = (
     (re.compile(r"--minutes \S+"), "--minutes 0.1"),
-    (re.compile(r"(medseg data phantoms \S+).*"), r"\1 --cases 5 --held-out 1"),
+    (re.compile(r"(medseg data phantoms \S+).*"), r"\1 --cases 5 --held-out 0"),
 )
 """What is made smaller before a line is run; nothing else is changed."""
 
-SOME_FAILED = 3
-"""Exit code of what went through and refuses: a gate, a drift."""
+MADE_BY = {"README.md": ("manifests", "runs"), "docs/learning_from_corrections.md": ("models", "results")}
+"""What a page's own commands make, and the workspace therefore must not hold."""
 
 
 @pytest.mark.parametrize("document", WITH_BLOCKS)
 def test_every_block_of(document: str, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in MADE_BY.get(document, ()):
+        shutil.rmtree(workspace / folder)
     for block in blocks_of(ROOT / document):
         try:
             _check(block, monkeypatch)
