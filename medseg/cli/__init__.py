@@ -14,6 +14,9 @@ import typer
 from medseg.cli import batch, cross_validate, data, doctor, export, models, registry, reports, retrain, review, studies, vessels
 from medseg.core.errors import MedsegError
 
+LONGEST_NAME = 200
+"""Characters of a file's name that an error shows."""
+
 app = typer.Typer(
     name="medseg",
     help="Medical image segmentation: scans in, masks and measured findings out.",
@@ -48,9 +51,22 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; errors that a user can mend are one sentence and exit code 2."""
+    """Run the command line; errors that a user can mend are one sentence and exit code 2.
+
+    So are those of the system that name a file: a full disk, a right that is missing, a name that is too long.
+    """
     try:
         app()
     except MedsegError as error:
-        typer.secho(f"medseg: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(2)
+        _end_with(str(error))
+    except OSError as error:
+        if error.errno is None or error.filename is None:
+            raise
+        name = str(error.filename)
+        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+        _end_with(f"{shown}: {error.strerror}. Check the path, the rights to it, and the free space.")
+
+
+def _end_with(sentence: str) -> None:
+    typer.secho(f"medseg: {sentence}", fg=typer.colors.RED, err=True)
+    sys.exit(2)
