@@ -1,6 +1,6 @@
 """Write docs/dependencies.md and docs/sbom.cdx.json: all that the wheel requires, with versions and licences.
 
-    python docs/list_dependencies.py        as `make audit` calls it, in an environment made with constraints.txt
+python docs/list_dependencies.py        as `make audit` calls it, in an environment made with constraints.txt
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def licence_of(installed: Distribution) -> str:
     told = installed.metadata
     if told.get("License-Expression"):
         return str(told["License-Expression"])
-    classifiers = [line.rpartition(" :: ")[2] for line in told.get_all("Classifier") or () if line.startswith("License ::")]
+    classifiers = [
+        line.rpartition(" :: ")[2] for line in told.get_all("Classifier") or () if line.startswith("License ::")
+    ]
     named = [line for line in classifiers if line != "OSI Approved"]
     text = (told.get("License") or "").strip()
     if text and len(text) <= LONGEST_EXPRESSION and "\n" not in text:
@@ -95,13 +97,17 @@ def page() -> str:
         if extra in asked:
             more = [package for package in closure(asked[extra]) if package.name not in known]
             extras += [f"\n## The extra `{extra}`\n", *rows(more)]
-    audit = re.search(r"<!-- audit -->.*<!-- end -->", PAGE.read_text(encoding="utf-8"), re.DOTALL) if PAGE.exists() else None
+    audit = (
+        re.search(r"<!-- audit -->.*<!-- end -->", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+        if PAGE.exists()
+        else None
+    )
     return "\n".join(
         [
             "# What medseg is built on\n",
-            "Written by `make audit` from the metadata of the packages that constraints.txt pins, on Linux with Python 3.11; the",
-            "same list for machines is [sbom.cdx.json](sbom.cdx.json), a CycloneDX 1.6 bill of materials. A test checks that",
-            "nothing that users install is under the GPL or AGPL.\n",
+            "Written by `make audit` from the metadata of the packages that constraints.txt pins, on Linux with Python",
+            "3.11; the same for machines is [sbom.cdx.json](sbom.cdx.json), a CycloneDX 1.6 bill of materials. A test",
+            "checks that nothing that users install is under the GPL or AGPL.\n",
             audit[0] if audit else "<!-- audit -->\n<!-- end -->",
             f"\n## Required: {len(required)} packages\n",
             *rows(required),

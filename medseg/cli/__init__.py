@@ -11,7 +11,20 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli import batch, cross_validate, data, doctor, export, models, registry, reports, retrain, review, studies, vessels
+from medseg.cli import (
+    batch,
+    cross_validate,
+    data,
+    doctor,
+    export,
+    models,
+    registry,
+    reports,
+    retrain,
+    review,
+    studies,
+    vessels,
+)
 from medseg.core.errors import MedsegError
 
 LONGEST_NAME = 200
@@ -44,7 +57,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print version and hashes of code and models.", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print version and hashes of code and models.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Medical image segmentation: scans in, masks and measured findings out."""

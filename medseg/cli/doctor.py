@@ -22,7 +22,9 @@ def doctor(
     folder: Annotated[
         Path, typer.Argument(metavar="[FOLDER]", help="Where results would lie, and medseg.toml may.")
     ] = Path(),
-    form: Annotated[Literal["table", "json"], typer.Option("--format", help="For a person, or for a program.")] = "table",
+    form: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="For a person, or for a program.")
+    ] = "table",
 ) -> None:
     """Look at this machine: what is there, what is missing, how to get it; exit code 2 where medseg cannot work."""
     from medseg.workflows.machine.examine import examine_machine

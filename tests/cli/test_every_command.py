@@ -60,7 +60,7 @@ def first_kind(parameter: Any) -> Any:
 
 
 def required(command: Any, value: str) -> list[str]:
-    """Each argument and option that a command insists on, all with one value, or the first choice where there is one."""
+    """Each argument and option that a command insists on, all with one value, or its first choice."""
     words: list[str] = []
     for parameter in command.params:
         if not parameter.required:

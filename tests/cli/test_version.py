@@ -51,7 +51,11 @@ def test_the_doctor_answers_a_program_too() -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_is_printed_for(shell: str, tmp_path: Path) -> None:
-    environment = {"PATH": f"{MEDSEG.parent}:/usr/bin:/bin", "HOME": str(tmp_path), "_MEDSEG_COMPLETE": f"source_{shell}"}
+    environment = {
+        "PATH": f"{MEDSEG.parent}:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "_MEDSEG_COMPLETE": f"source_{shell}",
+    }
     script = subprocess.run([MEDSEG], capture_output=True, text=True, check=True, env=environment).stdout
     assert f"complete_{shell}" in script
     if shutil.which(shell):

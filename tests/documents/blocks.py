@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+EXCUSE = r"(?:<!-- parsed, not run: (?P<excuse>[^>]+?) -->\n)?"
 FENCE = re.compile(
-    r"(?:<!-- parsed, not run: (?P<excuse>[^>]+?) -->\n)?^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^ *```$",
+    EXCUSE + r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,
 )
 

@@ -1,8 +1,8 @@
 """A folder that holds everything the commands of README and docs name, made and small.
 
-    scan.nii.gz, pet.nii.gz, cta.nii.gz, vessel_map.nii.gz, dicom_folder/, study.zip, scans/, scans.txt
-    my_folder/ (images/ and labels/), manifests/mine, DATA, MODEL, runs/mine, models (a registry with a champion)
-    results/march and results/june, one of them corrected by a reader
+scan.nii.gz, pet.nii.gz, cta.nii.gz, vessel_map.nii.gz, dicom_folder/, study.zip, scans/, scans.txt
+my_folder/ (images/ and labels/), manifests/mine, DATA, MODEL, runs/mine, models (a registry with a champion)
+results/march and results/june, one of them corrected by a reader
 """
 
 from __future__ import annotations

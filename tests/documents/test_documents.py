@@ -72,7 +72,9 @@ def _command(line: str, *, is_run: bool, monkeypatch: pytest.MonkeyPatch) -> Non
         assert targets, line
         assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets), line
     elif words[:2] == ["pip", "install"]:
-        extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+            "optional-dependencies"
+        ]
         wanted = [name for word in words for name in re.findall(r"medseg\[([^]]+)\]", word)]
         assert {one for names in wanted for one in names.split(",")} <= set(extras), line
     elif words[0] in ("python", "pytest"):
@@ -84,10 +86,12 @@ def _command(line: str, *, is_run: bool, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def _run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", words)
+    code: object = 0
     try:
         main()
     except SystemExit as ended:
-        assert ended.code in (0, None), f"exit code {ended.code}: {shlex.join(words)}"
+        code = ended.code
+    assert code in (0, None), f"exit code {code}: {shlex.join(words)}"
 
 
 def parse(words: list[str]) -> None:

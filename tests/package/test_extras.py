@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from medseg.core.geometry import Geometry
 from medseg.exchange.nifti import write_nifti
@@ -63,37 +62,27 @@ def run_without(extras: list[str], commands: list[list[str]], folder: Path) -> t
     return [int(code) for code in re.findall(r"^ended (\d+)$", done.stdout, re.MULTILINE)], done.stderr
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+PLAIN = [
+    ["segment", "scan.nii.gz", "--model", "hippocampus_mr", "--output", "result"],
+    ["report", "result", "--format", "pdf", "--format", "nrrd", "--output", "out"],
+    ["inspect", "scan.nii.gz"],
+    ["evaluate", *["result/segmentation.nii.gz"] * 2, "--task", "hippocampus_mr"],
+]
+WITH_EXTRA = {
+    "viewer": ["view", "."],
+    "ray": ["batch", ".", "batch", "--model", "hippocampus_mr", "--engine", "ray"],
+    "mlflow": ["train", "scan.nii.gz", "--output", "run", "--tracker", "mlflow"],
+    "onnx": ["export", "hippocampus_mr", "--to", "onnx", "--output", "out.onnx"],
+    "openvino": ["segment", "scan.nii.gz", "--model", "hippocampus_mr", "--output", "other", "--device", "openvino"],
+    "radiomics": ["report", "result", "--format", "radiomics", "--output", "features"],
+}
+
+
+def test_without_any_extra_plain_commands_work_and_the_others_name_theirs(tmp_path: Path) -> None:
     grid = Geometry.from_spacing((36, 40, 36), (1.0, 1.0, 1.0))
     image = np.random.default_rng(0).normal(size=grid.shape).astype(np.float32)
     write_nifti(image, grid, tmp_path / "scan.nii.gz")
-    return tmp_path
-
-
-def test_without_any_extra_a_scan_is_segmented_and_reported(folder: Path) -> None:
-    commands = [
-        ["segment", "scan.nii.gz", "--model", "hippocampus_mr", "--output", "result"],
-        ["report", "result", "--format", "pdf", "--format", "nrrd", "--output", "out"],
-        ["inspect", "scan.nii.gz"],
-        ["models", "import", "models", "hippocampus_mr"],
-    ]
-    codes, said = run_without(list(MODULES), commands, folder)
-    assert codes[:2] == [0, 0], said
-    assert (folder / "out" / "report.pdf").is_file()
-
-
-@pytest.mark.parametrize(
-    ("extra", "words"),
-    [
-        ("viewer", ["view", "."]),
-        ("ray", ["batch", ".", "out", "--model", "hippocampus_mr", "--engine", "ray"]),
-        ("mlflow", ["train", "scan.nii.gz", "--output", "run", "--tracker", "mlflow"]),
-        ("onnx", ["export", "hippocampus_mr", "--to", "onnx", "--output", "out.onnx"]),
-        ("openvino", ["segment", "scan.nii.gz", "--model", "hippocampus_mr", "--output", "o", "--device", "openvino"]),
-    ],
-)
-def test_the_one_that_is_asked_for_is_named(extra: str, words: list[str], folder: Path) -> None:
-    codes, said = run_without([extra], [words], folder)
-    assert codes == [2], said
-    assert f"medseg[{extra}]" in said
+    codes, said = run_without(list(MODULES), [*PLAIN, *WITH_EXTRA.values()], tmp_path)
+    assert codes == [0] * len(PLAIN) + [2] * len(WITH_EXTRA), said
+    assert re.findall(r"pip install 'medseg\[(\w+)\]'", said) == list(WITH_EXTRA)
+    assert (tmp_path / "out" / "report.pdf").is_file()

@@ -11,10 +11,14 @@ SECRETS = {
     "a private key": re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s+[A-Za-z0-9+/=]{40}"),
     "a key of a cloud": re.compile(rb"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "a token of a forge": re.compile(rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{60,}|glpat-[\w-]{20})"),
-    "a token of a service": re.compile(rb"\b(?:xox[abprs]-[\w-]{20,}|sk-[A-Za-z0-9_-]{32,}|hf_[A-Za-z]{34}|pypi-[\w-]{60,})"),
+    "a token of a service": re.compile(
+        rb"\b(?:xox[abprs]-[\w-]{20,}|sk-[A-Za-z0-9_-]{32,}|hf_[A-Za-z]{34}|pypi-[\w-]{60,})"
+    ),
     "a web token": re.compile(rb"\beyJ[\w-]{15,}\.eyJ[\w-]{15,}\.[\w-]{20,}"),
     "a password in an address": re.compile(rb"\b[a-z][a-z+]*://[^\s/:@'\"{}<>]+:[^\s/@'\"{}<>]{3,}@[\w.-]+"),
-    "a password": re.compile(rb"(?i)\b(?:password|passwd|secret|api_key|token)\s*[=:]\s*['\"](?=[^'\"]*\d)[A-Za-z0-9+/_-]{20,}['\"]"),
+    "a password": re.compile(
+        rb"(?i)\b(?:password|passwd|secret|api_key|token)\s*[=:]\s*['\"](?=[^'\"]*\d)[A-Za-z0-9+/_-]{20,}['\"]"
+    ),
 }
 MADE_UP = re.compile(rb"example|made|test|secret|user:|127\.0\.0\.1|localhost", re.IGNORECASE)
 """What tests and docs use in place of a secret says so."""

@@ -33,7 +33,9 @@ def main() -> None:
     write_nifti(np.random.default_rng(0).normal(size=grid.shape).astype(np.float32), grid, Path("scan.nii.gz"))
     print(call("--version"), end="")
     print(call("segment", "scan.nii.gz", "--model", "hippocampus_mr", "--output", "result"), end="")
-    missing = [name for name in ("report.json", "segmentation.nii.gz", "findings.csv") if not Path("result", name).is_file()]
+    missing = [
+        name for name in ("report.json", "segmentation.nii.gz", "findings.csv") if not Path("result", name).is_file()
+    ]
     if missing:
         raise SystemExit(f"the result lacks {missing}")
     refused = subprocess.run([MEDSEG, "view", "result"], capture_output=True, text=True, check=False)

@@ -70,12 +70,16 @@ def examine_machine(folder: Path = Path()) -> tuple[Check, ...]:
 def _machine() -> Iterator[Check]:
     from medseg.jobs.cores import usable_cores
 
-    yield Check("machine", "system", "fine", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}")
+    yield Check(
+        "machine", "system", "fine", f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )
     yield Check("machine", "cores", "fine", f"{usable_cores()} of {os.cpu_count()}")
     memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     is_enough = memory_gb >= LEAST_MEMORY_GB
     mend = f"from {LEAST_MEMORY_GB:.0f} GB on large scans and trainings fit; `--forecast` says what one needs"
-    yield Check("machine", "memory", "fine" if is_enough else "optional", f"{memory_gb:.1f} GB", "" if is_enough else mend)
+    yield Check(
+        "machine", "memory", "fine" if is_enough else "optional", f"{memory_gb:.1f} GB", "" if is_enough else mend
+    )
 
 
 def _accelerator() -> Iterator[Check]:
@@ -103,7 +107,9 @@ def _codecs() -> Iterator[Check]:
         if getattr(imagecodecs, codec).available:
             yield Check("codecs", name, "fine", "decoded")
         else:
-            yield Check("codecs", name, "missing", "not in this imagecodecs", "pip install --force-reinstall imagecodecs")
+            yield Check(
+                "codecs", name, "missing", "not in this imagecodecs", "pip install --force-reinstall imagecodecs"
+            )
 
 
 def _disk(folder: Path) -> Iterator[Check]:
@@ -111,9 +117,13 @@ def _disk(folder: Path) -> Iterator[Check]:
     free_gb = shutil.disk_usage(place).free / 1e9
     is_writable = os.access(place, os.W_OK)
     if not is_writable:
-        yield Check("disk", "results", "missing", f"{place} cannot be written", "name another folder, or change its rights")
+        yield Check(
+            "disk", "results", "missing", f"{place} cannot be written", "name another folder, or change its rights"
+        )
     elif free_gb < LEAST_FREE_GB:
-        yield Check("disk", "results", "optional", f"{free_gb:.1f} GB free in {place}", "make room before a large batch")
+        yield Check(
+            "disk", "results", "optional", f"{free_gb:.1f} GB free in {place}", "make room before a large batch"
+        )
     else:
         yield Check("disk", "results", "fine", f"{free_gb:.0f} GB free in {place}")
 

@@ -1,4 +1,4 @@
-"""The doctor: what is there, what is missing and how to get it, and an archive that answers, refuses or is not there."""
+"""The doctor: what is there, what is missing, how to get it; an archive that answers, refuses, or is not there."""
 
 import socket
 import threading
@@ -49,7 +49,15 @@ def settings(folder: Path, url: str) -> None:
 def test_here_everything_that_is_required_is_there(tmp_path: Path) -> None:
     checks = examine_machine(tmp_path)
     assert not [check for check in checks if check.state == "missing"]
-    assert {check.group for check in checks} == {"machine", "network", "codecs", "disk", "packages", "extras", "programs"}
+    assert {check.group for check in checks} == {
+        "machine",
+        "network",
+        "codecs",
+        "disk",
+        "packages",
+        "extras",
+        "programs",
+    }
     assert all(check.mend for check in checks if check.state != "fine")
     assert all(not check.mend for check in checks if check.state == "fine")
 
@@ -76,7 +84,12 @@ def test_little_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(
     ("status", "state", "said"),
-    [(200, "fine", "answers"), (204, "fine", "answers"), (401, "fine", "asks who you are"), (404, "missing", "404 Not Found")],
+    [
+        (200, "fine", "answers"),
+        (204, "fine", "answers"),
+        (401, "fine", "asks who you are"),
+        (404, "missing", "404 Not Found"),
+    ],
 )
 def test_an_archive_answers(tmp_path: Path, status: int, state: str, said: str) -> None:
     with archive(status) as url:
@@ -95,7 +108,9 @@ def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
     assert "does not answer" in check.found
 
 
-@pytest.mark.parametrize(("text", "found"), [("[archive", "is no TOML"), ('[archive]\nurl = "no address"', "does not answer")])
+@pytest.mark.parametrize(
+    ("text", "found"), [("[archive", "is no TOML"), ('[archive]\nurl = "no address"', "does not answer")]
+)
 def test_settings_that_cannot_be_used(tmp_path: Path, text: str, found: str) -> None:
     (tmp_path / "medseg.toml").write_text(text, encoding="utf-8")
     assert [found in check.found for check in examine_machine(tmp_path) if check.group == "archive"] == [True]
