@@ -92,7 +92,7 @@ package: $(VENV)/.installed-audit
 	cd out/package && venv/bin/python ../../tests/package/try_wheel.py
 
 audit: $(VENV)/.installed-audit
-	$(BIN)/python docs/list_dependencies.py
+	$(BIN)/python docs/making/list_dependencies.py
 	$(BIN)/pip-audit --progress-spinner off --skip-editable || echo "see above; where PyPI did not answer, nothing was checked"
 
 coverage: $(VENV)/.installed-audit

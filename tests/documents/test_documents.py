@@ -13,6 +13,7 @@ import pytest
 import typer.main
 import yaml
 from blocks import ROOT, Block, blocks_of, documents
+from made_workspace import make_workspace
 
 from medseg.cli import app, main
 
@@ -25,6 +26,20 @@ SHORTER = (
 
 MADE_BY = {"README.md": ("manifests", "runs"), "docs/learning_from_corrections.md": ("models", "results")}
 """What a page's own commands make, and the workspace therefore must not hold."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all documents begin with."""
+    return make_workspace(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture
+def workspace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, and the working folder."""
+    shutil.copytree(made, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path / "work"
 
 
 @pytest.mark.parametrize("document", WITH_BLOCKS)

@@ -1,6 +1,6 @@
 """Draw the plots of the docs from the tables of benchmarks/RESULTS.md, and a split and merge of a made study.
 
-python docs/make_plots.py [--output docs/images]
+python docs/making/make_plots.py [--output docs/images]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from medseg.datasets.phantoms.study import make_study
 from medseg.imaging.split_and_merge import SplitAndMerge, split_and_merge
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 INTERVAL = re.compile(r"\**([\d.]+)\** \[([\d.]+), ([\d.]+)\]")
 WIDTH_IN = 9.0

@@ -1,10 +1,11 @@
 """Write docs/dependencies.md and docs/sbom.cdx.json: all that the wheel requires, with versions and licences.
 
-python docs/list_dependencies.py        as `make audit` calls it, in an environment made with constraints.txt
+python docs/making/list_dependencies.py        as `make audit` calls it, in an environment made with constraints.txt
 """
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 import uuid
@@ -16,7 +17,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "dependencies.md"
 SBOM = ROOT / "docs" / "sbom.cdx.json"
 FOR_USERS = ("viewer", "login", "network", "ray", "mlflow", "onnx", "openvino", "radiomics")
@@ -118,7 +119,7 @@ def page() -> str:
 
 
 def sbom() -> str:
-    """A CycloneDX bill of all that the wheel requires; the same packages give the same bytes but for the date."""
+    """A CycloneDX bill of all that the wheel requires; the same packages give the same bytes."""
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.model.license import DisjunctiveLicense
@@ -142,7 +143,9 @@ def sbom() -> str:
     for part in parts:
         bom.components.add(part)
     bom.register_dependency(medseg, parts)
-    return JsonV1Dot6(bom).output_as_string(indent=1) + "\n"
+    told = json.loads(JsonV1Dot6(bom).output_as_string())
+    del told["metadata"]["timestamp"]
+    return json.dumps(told, indent=1) + "\n"
 
 
 def main() -> None:
