@@ -16,7 +16,9 @@ COPYLEFT = re.compile(r"\bA?GPL|Affero|GNU General Public", re.IGNORECASE)
 
 @cache
 def dependencies() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("list_dependencies", ROOT / "docs" / "making" / "list_dependencies.py")
+    spec = importlib.util.spec_from_file_location(
+        "list_dependencies", ROOT / "docs" / "making" / "list_dependencies.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)

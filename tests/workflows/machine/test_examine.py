@@ -65,7 +65,7 @@ def test_here_everything_that_is_required_is_there(tmp_path: Path) -> None:
 def test_what_is_missing_is_named_with_what_installs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["numpy>=2.0", "no-such-package>=1", 'no-such-extra>=1; extra == "ray"', 'medseg[ray]; extra == "all"']
     monkeypatch.setattr(examine, "requires", lambda _: lines)
-    monkeypatch.setattr(examine.shutil, "which", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     checks = examine_machine(tmp_path)
     required = of(checks, "packages")["required"]
     assert (required.state, required.found) == ("missing", "without no-such-package")
@@ -77,7 +77,7 @@ def test_what_is_missing_is_named_with_what_installs_it(tmp_path: Path, monkeypa
 
 
 def test_little_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examine.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1_500_000_000}))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_500_000_000}))
     results = of(examine_machine(tmp_path), "disk")["results"]
     assert (results.state, results.found) == ("optional", f"1.5 GB free in {tmp_path}")
 
