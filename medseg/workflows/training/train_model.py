@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -95,13 +95,18 @@ def train_model(
     """The model trained with `fold` held out, as RUN_FOLDER/model, and its scores on that fold.
 
     A run folder that holds an unfinished training of the same plan and data is continued. Without a plan the one in
-    the run folder is followed, or one is made for the budget, with the network and losses chosen. Raises PlanError
-    where plan, data and run folder do not belong together, InputError where the data cannot be used.
+    the run folder is followed, or one is made for the budget, with the network and losses chosen; without a budget the
+    GPU is used where there is one. Raises PlanError where plan, data and run folder do not belong together, InputError
+    where the data cannot be used.
     """
     begin = time.monotonic()
-    run = Run(manifest, fold, run_folder, plan, budget or Budget())
+    run = Run(manifest, fold, run_folder, plan, budget or Budget(device=_here()))
     team = Team(choose_device(run.budget.device))
     return _score(run, _train(run, team, progress), team.device, progress, begin)
+
+
+def _here() -> Literal["cpu", "cuda"]:
+    return "cuda" if choose_device().type == "cuda" else "cpu"
 
 
 def train_together(run: Run, seat: Seat, progress: Progress = silent) -> TrainedModel | None:
