@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -54,6 +54,7 @@ from medseg.training.train import train
 from medseg.workflows.models.evaluate_model import Evaluation, bundle_scores, evaluate_model, write_case_scores
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.training.fine_tune import FineTuning, begin_from, require_parent
+from medseg.workflows.training.make_plan import training_budget
 from medseg.workflows.training.run_record import RunWatch
 from medseg.workflows.training.settle_plan import require_same_task, settle_plan
 
@@ -100,13 +101,9 @@ def train_model(
     where the data cannot be used.
     """
     begin = time.monotonic()
-    run = Run(manifest, fold, run_folder, plan, budget or Budget(device=_here()))
+    run = Run(manifest, fold, run_folder, plan, budget or training_budget())
     team = Team(choose_device(run.budget.device))
     return _score(run, _train(run, team, progress), team.device, progress, begin)
-
-
-def _here() -> Literal["cpu", "cuda"]:
-    return "cuda" if choose_device().type == "cuda" else "cpu"
 
 
 def train_together(run: Run, seat: Seat, progress: Progress = silent) -> TrainedModel | None:
