@@ -3,7 +3,7 @@
     python benchmarks/start_times.py [--runs 5]
 
 Each is a process of its own; the least of some runs, in seconds by the clock and of the processor. On a busy machine
-the clock measures the others too. Exit code 1 where `--help` takes over 0.5 s or a subcommand's over 1 s of the processor.
+the clock measures the others too. Exit code 1 where `--help` takes over 0.5 s or a subcommand's over 1 s of processor.
 """
 
 from __future__ import annotations
