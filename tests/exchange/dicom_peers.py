@@ -101,13 +101,39 @@ def sending(port: int, calling: str = "MODALITY", called: str = "MEDSEG", **opti
     entity = AE(calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = LIMIT_S
     contexts = [build_context(sop_class) for sop_class in RECEIVED_CLASSES]
-    association = entity.associate("127.0.0.1", port, contexts, ae_title=called, **options)
-    assert association.is_established, "no association"
+    with _closed_at_the_end() as handler:
+        association = entity.associate("127.0.0.1", port, contexts, ae_title=called, evt_handlers=[handler], **options)
+        assert association.is_established, "no association"
+        try:
+            yield association
+        finally:
+            if association.is_established:
+                association.release()
+
+
+@contextmanager
+def raw_association(port: int) -> Iterator[socket.socket]:
+    """The bare connection of an association that was agreed on, for sending what pynetdicom would not."""
+    with sending(port) as association:
+        wrapped = association.dul.socket
+        assert wrapped is not None
+        assert wrapped.socket is not None
+        association._kill, association.is_established = True, False
+        association.dul.kill_dul()
+        association.dul.join()
+        wrapped.socket.settimeout(LIMIT_S)
+        yield wrapped.socket
+
+
+@contextmanager
+def _closed_at_the_end() -> Iterator[tuple[Any, Callable[[Any], None]]]:
+    """A handler for a client's association; pynetdicom leaves sockets open that the other side closed first."""
+    opened: list[socket.socket] = []
     try:
-        yield association
+        yield evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket)
     finally:
-        if association.is_established:
-            association.release()
+        for connection in opened:
+            connection.close()
 
 
 def status_of(association: Association, dataset: Dataset | Path) -> int | None:
@@ -124,14 +150,6 @@ def raw(port: int) -> socket.socket:
 def pdu(kind: int, content: bytes, length: int | None = None) -> bytes:
     """A PDU (PS3.8 9.3.1), whose announced length may lie."""
     return struct.pack(">BBL", kind, 0, len(content) if length is None else length) + content
-
-
-def raw_of(association: Association) -> socket.socket:
-    """The bare connection of an association, for sending what pynetdicom would not."""
-    wrapped = association.dul.socket
-    assert wrapped is not None
-    assert wrapped.socket is not None
-    return wrapped.socket
 
 
 def is_closed(connection: socket.socket, within_s: float = LIMIT_S) -> bool:

@@ -16,14 +16,10 @@ from medseg.core.errors import InputError
 from medseg.exchange.dicom.network.dimse.client import ClientSettings, echo
 from medseg.exchange.dicom.network.dimse.config import AllowedSender, DimseNode, ListenerConfig
 
-# a refused connection is never closed by pynetdicom's client, only collected
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 Listening = Callable[..., RunningListener]
 
 
-def test_dcmtk_sends_a_series_and_every_byte_of_it_is_there(listening: Listening, series: Path) -> None:
-    listener = listening()
+def test_dcmtk_sends_a_series_and_every_byte_of_it_is_there(listener: RunningListener, series: Path) -> None:
     push(series, listener.port, called="MEDSEG")
     (received,) = listener.heard("received")
     assert received == {"event": "received", "sender": "MODALITY", "images": 6, "series": 1}
@@ -33,14 +29,13 @@ def test_dcmtk_sends_a_series_and_every_byte_of_it_is_there(listening: Listening
     assert list((listener.config.spool / "incoming").iterdir()) == []
 
 
-def test_an_echo_is_answered(listening: Listening) -> None:
-    node = DimseNode(ae_title="MEDSEG", host="127.0.0.1", port=listening().port)
+def test_an_echo_is_answered(listener: RunningListener) -> None:
+    node = DimseNode(ae_title="MEDSEG", host="127.0.0.1", port=listener.port)
     echo(node, ClientSettings(ae_title="MODALITY"))
 
 
-def test_a_wrong_title_is_rejected_with_the_reason(listening: Listening, series: Path) -> None:
+def test_a_wrong_title_is_rejected_with_the_reason(listener: RunningListener, series: Path) -> None:
     require_storescu()
-    listener = listening()
     calling = storescu(series, listener.port, called="MEDSEG", calling="STRANGER")
     called = storescu(series, listener.port, called="OTHER")
     assert "Calling AE Title Not Recognized" in calling.stderr
@@ -58,16 +53,14 @@ def test_an_address_that_is_not_allowed_is_not_even_heard(listening: Listening) 
     listener.heard("connection refused")
 
 
-def test_what_is_not_an_image_for_a_model_is_declined(listening: Listening) -> None:
-    listener = listening()
+def test_what_is_not_an_image_for_a_model_is_declined(listener: RunningListener) -> None:
     picture = made_slice(Grid(), 0)
     picture.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
     with sending(listener.port) as association, pytest.raises(ValueError, match="presentation context"):
         association.send_c_store(_with_meta(picture))
 
 
-def test_an_object_that_is_not_what_it_says_is_refused(listening: Listening) -> None:
-    listener = listening()
+def test_an_object_that_is_not_what_it_says_is_refused(listener: RunningListener) -> None:
     nameless, other = made_slice(Grid(), 0), made_slice(Grid(), 1)
     del nameless.SeriesInstanceUID
     with sending(listener.port) as association:

@@ -34,17 +34,27 @@ MOST_WAITING_MESSAGES = 4
 """Messages of one association that are not yet answered; asynchronous operations are not negotiated."""
 
 _BACKLOG = 64
+_ESTABLISHED = "Sta6"
+"""pynetdicom's name for PS3.8's state of an association that is open (9.2.1)."""
 _INVALID_PDU = "Evt19"
 """pynetdicom's name for PS3.8's event of an unrecognized or invalid PDU; the state machine aborts on it."""
 
 
 class BoundedSocket(AssociationSocket):
-    """Reads no PDU that is longer than agreed, and none that takes longer than `silence_s` to come."""
+    """Reads no PDU that is longer than agreed, or takes longer than `silence_s` to come.
 
-    def __init__(self, association: Association, connection: socket.socket, silence_s: float, most_bytes: int) -> None:
+    Before an association is agreed, and once it was aborted, `first_word_s` is all the time there is.
+    """
+
+    def __init__(self, association: Association, connection: socket.socket, config: ListenerConfig) -> None:
         super().__init__(association, client_socket=connection)
-        self._silence_s = silence_s
-        self._most_bytes = most_bytes
+        self._config = config
+        self._most_bytes = max(config.most_pdu_kb << 10, MOST_ASSOCIATE_BYTES)
+
+    @property
+    def _patience_s(self) -> float:
+        is_open = self.assoc.dul.state_machine.current_state == _ESTABLISHED
+        return self._config.silence_s if is_open else self._config.first_word_s
 
     def recv(self, nr_bytes: int) -> bytearray:
         """As many bytes, or fewer where the connection ends. Raises OSError for too many, or when time is up."""
@@ -52,7 +62,7 @@ class BoundedSocket(AssociationSocket):
             raise OSError("a PDU longer than agreed was announced")
         if self.socket is None:
             return bytearray()
-        ends = time.monotonic() + self._silence_s
+        ends = time.monotonic() + self._patience_s
         data = bytearray(nr_bytes)
         place, filled = memoryview(data), 0
         while filled < nr_bytes:
@@ -69,10 +79,16 @@ class BoundedSocket(AssociationSocket):
         return data
 
     def send(self, bytestream: bytes) -> None:
-        """Send all of it; a peer that takes nothing for `silence_s` is cut off."""
+        """Send all of it; a peer that takes nothing for as long is cut off."""
         if self.socket is not None:
-            self.socket.settimeout(self._silence_s)
+            self.socket.settimeout(self._patience_s)
         super().send(bytestream)
+
+    def close(self) -> None:
+        """Close the connection, and wake who still waits for its first word."""
+        super().close()
+        if not self.assoc.is_established:
+            self.assoc.dul.to_user_queue.put(None)  # what a wait that timed out gives
 
     def _shutdown_socket(self) -> None:
         """Close the connection; pynetdicom leaves it open where the other side was faster."""
@@ -130,9 +146,8 @@ class _BoundedHandler(RequestHandler):
     def _create_association(self) -> Association:
         association = super()._create_association()
         config = self.server.config
-        longest = max(config.most_pdu_kb << 10, MOST_ASSOCIATE_BYTES)
         association.dul.event_queue.get_nowait()  # the plain socket said "connected"; the bounded one says it again
-        association.dul.socket = BoundedSocket(association, self.request, config.silence_s, longest)
+        association.dul.socket = BoundedSocket(association, self.request, config)
         association.dimse = BoundedMessages(association, config.limits.most_object_mb << 20)
         return association
 
@@ -213,5 +228,5 @@ def bounded_entity(config: ListenerConfig) -> AE:
     entity.dimse_timeout = config.silence_s
     entity.network_timeout = config.silence_s
     entity.maximum_pdu_size = config.most_pdu_kb << 10
-    entity.maximum_associations = config.most_connections  # the listener itself counts those that are established
+    entity.maximum_associations = 1 << 20  # the listener itself counts those that are established
     return entity
