@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medseg.exchange.dicom.network.dimse.config import ClientSettings, DimseNode, ListenerConfig
 from medseg.exchange.dicom.network.web.config import WebArchiveConfig
 from medseg.settings.routes import Route
+
+DESTINATION_NAME = r"^[a-z][a-z0-9_-]{0,39}$"
 
 
 class Section(BaseModel):
@@ -58,10 +61,34 @@ class Archive(WebArchiveConfig):
     incomplete: Literal["hold", "process"] = "hold"
 
 
-class Destination(WebArchiveConfig):
-    """Another archive that results are stored in, by DICOMweb; routes call it by its name."""
+class Listener(ListenerConfig):
+    """The C-STORE listener, and when a series that was sent to it is whole.
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+    It is when nothing came for `quiet_s`, its senders have closed their associations, the archive (asked with
+    `counts_by_archive`) has as many images, and its slices have no gap; one that is not within `patience_s` is held.
+    """
+
+    spool: Path = Path("medseg-spool")
+    quiet_s: float = Field(default=30.0, ge=0)
+    patience_s: float = Field(default=900.0, ge=0)
+    counts_by_archive: bool = False
+
+
+class WebDestination(WebArchiveConfig):
+    """Another archive that results are stored in by DICOMweb; routes call it by its name."""
+
+    kind: Literal["dicomweb"]
+    name: str = Field(pattern=DESTINATION_NAME)
+
+
+class DimseDestination(DimseNode):
+    """An archive that results are sent to by C-STORE, and asked to commit itself to; routes call it by its name."""
+
+    kind: Literal["dimse"]
+    name: str = Field(pattern=DESTINATION_NAME)
+
+
+Destination = Annotated[WebDestination | DimseDestination, Field(discriminator="kind")]
 
 
 class Retention(Section):
@@ -99,11 +126,16 @@ class Log(Section):
 
 
 class Settings(Section):
-    """All of medseg.toml. Without `archive` nothing is watched."""
+    """All of medseg.toml. Without `archive` nothing is watched, without `listener` nothing is received.
+
+    `dimse` says who we are when we send by C-STORE.
+    """
 
     folders: Folders = Folders()
     jobs: Jobs = Jobs()
     archive: Archive | None = None
+    listener: Listener | None = None
+    dimse: ClientSettings = ClientSettings()
     destinations: tuple[Destination, ...] = ()
     routes: tuple[Route, ...] = ()
     retention: Retention = Retention()

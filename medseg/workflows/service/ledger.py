@@ -122,9 +122,12 @@ class Ledger:
             )
 
     def forget_series(self, series_uid: str, route: str) -> None:
-        """Take a series off: it became a job."""
+        """Take a series off: it became a job. That somebody released it stays known."""
         with self._opened() as database:
-            database.execute("DELETE FROM series WHERE series_uid = ? AND route IN (?, '')", (series_uid, route))
+            database.execute(
+                "DELETE FROM series WHERE series_uid = ? AND route IN (?, '') AND standing != 'released'",
+                (series_uid, route),
+            )
 
     def release(self, name: str | None = None) -> int:
         """Let held series be processed, or the one of that short name; how many there were."""

@@ -28,6 +28,8 @@ class Event(StrEnum):
     STOPPING = "service stops"
     STOPPED = "service stopped"
     ARCHIVE = "archive"
+    SPOOL = "spool"
+    LISTENER = "listener"
     QUEUED = "series queued"
     FETCHED = "series fetched"
     SEGMENTED = "series segmented"

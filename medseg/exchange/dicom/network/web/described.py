@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -33,13 +33,7 @@ class DescribedSeries:
         A scanner may say how many images an acquisition has (0020,1002); and instance numbers have no gaps.
         """
         announced = said(self.header, "ImagesInAcquisition")
-        if announced.isdigit() and int(announced) > self.slice_count:
-            return f"it has {self.slice_count} of the {announced} images that its header announces"
-        numbers = sorted({int(one.number) for one in self.instances if one.number.isdigit()})
-        missing = sum(after - before - 1 for before, after in pairwise(numbers))
-        if missing:
-            return f"its image numbers have gaps: {missing} between {numbers[0]} and {numbers[-1]} are missing"
-        return ""
+        return lack_of([one.number for one in self.instances], announced, self.slice_count)
 
     def found(self, study_description: str = "") -> FoundSeries:
         """The series as `choose_series` judges it; what the header leaves open is taken to be as it should."""
@@ -73,6 +67,17 @@ class DescribedSeries:
         plane = _numbers(measures, "PixelSpacing") or [1.0, 1.0]
         between = _numbers(measures, "SpacingBetweenSlices") or _numbers(measures, "SliceThickness") or [1.0]
         return plane[-1], plane[0], abs(between[0])
+
+
+def lack_of(numbers: Iterable[str], announced: str, slice_count: int) -> str:
+    """What instance numbers and ImagesInAcquisition tell of missing images; empty where they tell of none."""
+    if announced.isdigit() and int(announced) > slice_count:
+        return f"it has {slice_count} of the {announced} images that its header announces. Send the series again."
+    known = sorted({int(number) for number in numbers if number.isdigit()})
+    missing = sum(after - before - 1 for before, after in pairwise(known))
+    if missing:
+        return f"of its image numbers from {known[0]} to {known[-1]}, {missing} are missing. Send the series again."
+    return ""
 
 
 def _within(header: Answer, sequence: str) -> Answer:

@@ -15,9 +15,10 @@ from medseg.exchange.dicom.network.web.archive import StudyFilter, WebArchive
 from medseg.jobs.queue import Queue
 from medseg.jobs.worker import die_with_parent
 from medseg.settings.model import Archive, Settings
-from medseg.workflows.service.choose_series import plan_study
-from medseg.workflows.service.ledger import Ledger, short_name
-from medseg.workflows.service.places import SHORT, Places
+from medseg.workflows.service.intake.carry_out_plan import carry_out
+from medseg.workflows.service.intake.plan_study import plan_study
+from medseg.workflows.service.ledger import Ledger
+from medseg.workflows.service.places import Places
 from medseg.workflows.service.write_log import Event, log_to, service_log
 
 ARCHIVE = "archive"
@@ -59,18 +60,9 @@ class Watcher:
         if is_settled or unchanged_s < self.config.settle_s:
             return 0
         plan = plan_study(archive, study, self.settings.routes, self.config, self.ledger)
-        if plan.is_moving:
+        if plan is None:
             return 0
-        new = 0
-        for passed in plan.passed:
-            self.ledger.note_series(study.study_uid, passed.series_uid, passed.route, passed.standing, passed.reason)
-        for planned in plan.jobs:
-            if self.queue.submit([planned.job], planned.priority):
-                new += 1
-                service_log(
-                    Event.QUEUED, study=short_name(study.study_uid), job=planned.job.id[:SHORT], route=planned.route
-                )
-            self.ledger.forget_series(planned.series_uid, planned.route)
+        new = carry_out(plan, study.study_uid, self.ledger, self.queue)
         self.ledger.settle(study.study_uid, signature)
         return new
 
