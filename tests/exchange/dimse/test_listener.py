@@ -13,8 +13,8 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 
 from medseg.core.errors import InputError
-from medseg.exchange.dicom.network.dimse.client import ClientSettings, echo
-from medseg.exchange.dicom.network.dimse.config import AllowedSender, DimseNode, ListenerConfig
+from medseg.exchange.dicom.network.dimse.client import echo
+from medseg.exchange.dicom.network.dimse.config import AllowedSender, ClientSettings, DimseNode, ListenerConfig
 
 Listening = Callable[..., RunningListener]
 

@@ -8,32 +8,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pydantic import Field
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined] # made when the module is loaded
 
 from medseg.core.errors import UnreachableError
-from medseg.exchange.dicom.network.dimse.config import OWN_TITLE, AeTitle, DimseNode, Settings
+from medseg.exchange.dicom.network.dimse.config import ClientSettings, DimseNode
 from medseg.exchange.dicom.network.dimse.tls import client_context
 
 SUCCESS = 0x0000
 _CALLING_UNKNOWN, _CALLED_UNKNOWN = (1, 3), (1, 7)
 """Source and reason in an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
-
-
-class ClientSettings(Settings):
-    """Who we say we are, and how long we wait: for a connection, for each answer, and between tries.
-
-    A node that does not answer is tried `tries` times, with pauses that double from `pause_s`.
-    """
-
-    ae_title: AeTitle = OWN_TITLE
-    timeout_s: float = Field(default=30.0, gt=0)
-    tries: int = Field(default=4, ge=1, le=20)
-    pause_s: float = Field(default=1.0, ge=0)
-    commitment_s: float = Field(default=60.0, ge=0)
 
 
 @contextmanager

@@ -45,6 +45,19 @@ class DimseNode(Settings):
     tls: TlsFiles | None = None
 
 
+class ClientSettings(Settings):
+    """Who we say we are, and how long we wait: for a connection, for each answer, and between tries.
+
+    A node that does not answer is tried `tries` times, with pauses that double from `pause_s`.
+    """
+
+    ae_title: AeTitle = OWN_TITLE
+    timeout_s: float = Field(default=30.0, gt=0)
+    tries: int = Field(default=4, ge=1, le=20)
+    pause_s: float = Field(default=1.0, ge=0)
+    commitment_s: float = Field(default=60.0, ge=0)
+
+
 class AllowedSender(Settings):
     """An application entity that may send to us, from these addresses ("10.1.2.3", "10.1.0.0/16") alone."""
 

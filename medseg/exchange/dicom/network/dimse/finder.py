@@ -11,8 +11,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made when the
 
 from medseg.core.errors import InputError, UnreachableError
 from medseg.exchange.dicom.elements import lenient, text
-from medseg.exchange.dicom.network.dimse.client import SUCCESS, ClientSettings, associated, named
-from medseg.exchange.dicom.network.dimse.config import AeTitle, DimseNode
+from medseg.exchange.dicom.network.dimse.client import SUCCESS, associated, named
+from medseg.exchange.dicom.network.dimse.config import AeTitle, ClientSettings, DimseNode
 from medseg.exchange.dicom.network.web.answers import ArchivedSeries
 
 _PENDING = frozenset((0xFF00, 0xFF01))

@@ -25,9 +25,9 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made when the
 from medseg.core.errors import InputError, UnreachableError
 from medseg.exchange.dicom.elements import lenient
 from medseg.exchange.dicom.files import read_dataset, sop_class, sop_instance
-from medseg.exchange.dicom.network.dimse.client import SUCCESS, ClientSettings, associated, named
+from medseg.exchange.dicom.network.dimse.client import SUCCESS, associated, named
 from medseg.exchange.dicom.network.dimse.commitment import CommitmentInbox, Report
-from medseg.exchange.dicom.network.dimse.config import DimseNode
+from medseg.exchange.dicom.network.dimse.config import ClientSettings, DimseNode
 from medseg.exchange.dicom.network.dimse.contexts import proposed_contexts
 
 Commitment = Literal["kept", "no answer", "not offered", "not asked"]
