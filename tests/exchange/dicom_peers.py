@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,10 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined] # made when it is loaded
+from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made when the module is loaded
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+)
 
 from medseg.exchange.dicom.network.dimse.config import DimseNode, ListenerConfig
 from medseg.exchange.dicom.network.dimse.contexts import RECEIVED_CLASSES
@@ -87,6 +90,20 @@ class RunningListener:
         return [one for one in list(self.said) if one["event"] == event]
 
 
+class Clock:
+    """A clock that goes on when it is told to; it begins now, as files carry the time of the machine."""
+
+    def __init__(self) -> None:
+        self._ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self._ahead_s
+
+    def later(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self._ahead_s += seconds
+
+
 def wait_until(is_so: Callable[[], bool], what: str = "it did not happen") -> None:
     """Wait for something that happens soon; raises AssertionError where it does not."""
     ends = time.monotonic() + LIMIT_S
@@ -101,14 +118,17 @@ def sending(port: int, calling: str = "MODALITY", called: str = "MEDSEG", **opti
     entity = AE(calling)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = LIMIT_S
     contexts = [build_context(sop_class) for sop_class in RECEIVED_CLASSES]
-    with _closed_at_the_end() as handler:
-        association = entity.associate("127.0.0.1", port, contexts, ae_title=called, evt_handlers=[handler], **options)
+    opened: list[socket.socket] = []  # pynetdicom leaves those open that the other side closed first
+    noted: Any = (evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket))
+    association = entity.associate("127.0.0.1", port, contexts, ae_title=called, evt_handlers=[noted], **options)
+    try:
         assert association.is_established, "no association"
-        try:
-            yield association
-        finally:
-            if association.is_established:
-                association.release()
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+        for connection in opened:
+            connection.close()
 
 
 @contextmanager
@@ -123,17 +143,6 @@ def raw_association(port: int) -> Iterator[socket.socket]:
         association.dul.join()
         wrapped.socket.settimeout(LIMIT_S)
         yield wrapped.socket
-
-
-@contextmanager
-def _closed_at_the_end() -> Iterator[tuple[Any, Callable[[Any], None]]]:
-    """A handler for a client's association; pynetdicom leaves sockets open that the other side closed first."""
-    opened: list[socket.socket] = []
-    try:
-        yield evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket)
-    finally:
-        for connection in opened:
-            connection.close()
 
 
 def status_of(association: Association, dataset: Dataset | Path) -> int | None:
@@ -169,8 +178,7 @@ def is_closed(connection: socket.socket, within_s: float = LIMIT_S) -> bool:
 class MadeArchive:
     """An archive on loopback that answers each C-STORE with the next of `statuses` (0 when they are used up).
 
-    It answers a request for commitment with success; `commit` turns it into the report that comes `within` the same
-    association.
+    A request for commitment is turned by `commit` into the report that comes within the same association.
     """
 
     statuses: list[int | None] = field(default_factory=list)
@@ -211,21 +219,7 @@ class MadeArchive:
     def _on_action(self, event: Any) -> tuple[int, None]:
         assert self.commit is not None
         report = self.commit(event.action_information)
-        event.assoc.dimse  # noqa: B018 - the association is the one that the report goes back on
-        self._report_soon(event.assoc, report)
+        kind = 2 if "FailedSOPSequence" in report else 1
+        told = (report, kind, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
+        threading.Timer(0.05, event.assoc.send_n_event_report, told).start()
         return 0, None
-
-    def _report_soon(self, association: Association, report: Dataset) -> None:
-        import threading
-
-        def tell() -> None:
-            time.sleep(0.05)
-            kind = 2 if "FailedSOPSequence" in report else 1
-            association.send_n_event_report(report, kind, StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1")
-
-        threading.Thread(target=tell, daemon=True).start()
-
-
-def events_of(lines: str) -> list[dict[str, Any]]:
-    """JSON lines as objects."""
-    return [json.loads(line) for line in lines.splitlines()]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pynetdicom import AE, _config
+from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined] # made when the module is loaded
@@ -38,6 +38,8 @@ def associated(
     entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = settings.timeout_s
     entity.network_timeout = settings.timeout_s
     entity.maximum_pdu_size = 128 << 10
+    connections: list[socket.socket] = []
+    noted = (evt.EVT_CONN_OPEN, lambda event: connections.append(event.assoc.dul.socket.socket))
     association = entity.associate(
         node.host,
         node.port,
@@ -45,16 +47,18 @@ def associated(
         ae_title=node.ae_title,
         max_pdu=entity.maximum_pdu_size,
         tls_args=None if node.tls is None else (client_context(node.tls), node.host),
-        evt_handlers=list(handlers),
+        evt_handlers=[noted, *handlers],
     )
-    if not association.is_established:
-        raise UnreachableError(_why_not(association, node, settings))
     try:
+        if not association.is_established:
+            raise UnreachableError(_why_not(association, node, settings))
         yield association
         association.release()
     finally:
         if association.is_established:
             association.abort()
+        for connection in connections:  # pynetdicom leaves those open that the other side closed first
+            connection.close()
 
 
 def echo(node: DimseNode, settings: ClientSettings | None = None) -> None:
