@@ -266,6 +266,17 @@ class Queue:
         where = f"WHERE state IN ({marks}) " if states else ""
         return tuple(_record(row) for row in self._rows(_SELECT + where + "ORDER BY sequence", states))
 
+    def settled_since(self, since_s: float) -> tuple[JobRecord, ...]:
+        """The jobs that were settled at that time or later, the earliest first."""
+        return tuple(
+            _record(row) for row in self._rows(_SELECT + "WHERE settled_s >= ? ORDER BY settled_s", (since_s,))
+        )
+
+    def oldest_waiting_s(self) -> float:
+        """For how many seconds the oldest waiting job has waited; 0 where none does."""
+        ((submitted_s,),) = self._rows("SELECT MIN(submitted_s) FROM jobs WHERE state = 'waiting'", ())
+        return 0.0 if submitted_s is None else max(0.0, self._clock() - submitted_s)
+
     def counts(self) -> dict[JobState, int]:
         """How many jobs are in each state."""
         counts: dict[JobState, int] = dict.fromkeys(("waiting", "running", *SETTLED), 0)

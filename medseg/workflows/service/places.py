@@ -4,6 +4,7 @@ STATE/
   queue.sqlite         what waits, runs, is done or failed
   ledger.sqlite        what was seen, passed over, held and stored
   audit.sqlite         who did what, lines that are only added
+  service.json         where the running service answers
 WORK/NAME/             one series and route; NAME is a hash
   images/              the series as it was fetched
   result/              report.json, segmentation.nii.gz, findings.csv
@@ -48,6 +49,11 @@ class Places:
     def ledger_file(self) -> Path:
         """The ledger's database."""
         return self.state / "ledger.sqlite"
+
+    @property
+    def running_file(self) -> Path:
+        """Where the running service answers."""
+        return self.state / "service.json"
 
     def queue(self) -> Queue:
         """The queue, opened; to be closed."""

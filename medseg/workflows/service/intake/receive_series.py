@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medseg.core.atomic import whole_folder
-from medseg.core.errors import MedsegError
+from medseg.core.errors import InputError, MedsegError
 from medseg.exchange.dicom.contents import contents_of
 from medseg.exchange.dicom.identifiers import identifying_words, without_identifiers
 from medseg.exchange.dicom.network.dimse.receiving.received import (
@@ -52,7 +52,15 @@ class Receiver:
     def look(self) -> int:
         """Queue what has become whole; how many jobs were new."""
         self.received.sweep()
-        return sum(self._take(series) for series in self.received.complete())
+        new = 0
+        for series in self.received.complete():
+            try:
+                new += self._take(series)
+            except InputError as error:
+                words = identifying_words(series.folder.glob("*.dcm"))
+                reason = without_identifiers(str(error).replace(str(series.folder), "the series"), words)
+                self.ledger.note_series(series.study_uid, series.series_uid, "", "held", reason)
+        return new
 
     def _take(self, series: ReceivedSeries) -> int:
         """Give each job its images, queue it, and let the series go; done again from the start after a kill."""
