@@ -99,7 +99,7 @@ def test_planted_identifiers_are_told_nowhere(
     shutil.rmtree(parts.places.work_of(job.id))
     while parts.queue.counts()["waiting"]:
         parts.work()
-    logging.getLogger("urllib3").critical("GET /studies/%s?PatientName=Plantname", UIDS[0])
+    logging.getLogger("other.library").critical("GET /studies/%s?PatientName=Plantname", UIDS[0])
     logging.getLogger(LOGGER).error("a bug", exc_info=ValueError("Plantname"))
     said = everything_said(parts, tmp_path)
     assert parts.queue.counts()["quarantined"] == 2
@@ -127,4 +127,4 @@ class TestHiding:
     def test_what_is_no_dicom_hides_nothing(self, tmp_path: Path) -> None:
         (tmp_path / "notes.dcm").write_text("Eve")
         assert identifying_words([tmp_path / "notes.dcm"]) == frozenset()
-        assert without_identifiers("version 0.28.2 at 127.0.0.1:80") == f"version 0.28.2 at 127.0.0.1:80"
+        assert without_identifiers("version 0.28.2 at 127.0.0.1:80") == "version 0.28.2 at 127.0.0.1:80"
