@@ -68,7 +68,8 @@ class ListenerProcess:
         self._child = child
         if child.stdin is None:
             raise RuntimeError("the listener has no stdin")
-        child.stdin.write(self._config.model_dump_json().encode() + b"\n")
+        said = self._config.model_dump_json(include=set(ListenerConfig.model_fields))  # it may say more, to others
+        child.stdin.write(said.encode() + b"\n")
         child.stdin.flush()
         threading.Thread(target=self._relay, args=(child,), daemon=True).start()
         self._listens.wait(START_S)
