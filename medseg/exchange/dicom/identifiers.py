@@ -14,8 +14,8 @@ from medseg.exchange.dicom.files import read_dataset
 HIDDEN = "[hidden]"
 
 _BETWEEN_WORDS = re.compile(r"[\s^\\=\[\]'\",;:()]+")
-_UID = re.compile(r"\b\d+(?:\.\d+){3,}\b")
-_SHORTEST = 2
+_UID = re.compile(r"\b(?:[0-2](?:\.\d+){4,}|2\.25\.\d{6,})\b")
+_SHORTEST_NAME, _SHORTEST_WORD = 2, 3
 
 
 def identifying_words(files: Iterable[Path]) -> frozenset[str]:
@@ -27,10 +27,12 @@ def identifying_words(files: Iterable[Path]) -> frozenset[str]:
                 header = read_dataset(file)
                 for element in header.iterall():
                     if element.VR in IDENTIFYING_VRS and element.keyword not in KEPT:
-                        found.update(_BETWEEN_WORDS.split(str(element.value)))
+                        shortest = _SHORTEST_NAME if element.VR == "PN" else _SHORTEST_WORD
+                        words = _BETWEEN_WORDS.split(str(element.value))
+                        found.update(word for word in words if len(word) >= shortest)
             except (InputError, *DAMAGE):
                 continue
-    return frozenset(word for word in found if len(word) >= _SHORTEST)
+    return frozenset(found)
 
 
 def without_identifiers(text: str, words: Iterable[str] = ()) -> str:

@@ -56,6 +56,8 @@ def log_to(settings: Log) -> None:
         raise InputError(f"the log {settings.file} cannot be written: {error.strerror}. Name another file.") from error
     handler.setFormatter(_JsonLines())
     root = logging.getLogger()
+    for old in [one for one in root.handlers if isinstance(one.formatter, _JsonLines)]:
+        old.close()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("medseg").setLevel(settings.level.upper())

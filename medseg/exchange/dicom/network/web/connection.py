@@ -6,6 +6,7 @@ refusal to let us in, since it ends when the credentials are mended. What would 
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from requests.auth import HTTPBasicAuth
 
 from medseg.core.errors import InputError, UnreachableError
 from medseg.exchange.dicom.network.web.config import WebArchiveConfig
+
+for _library in ("dicomweb_client", "retrying", "urllib3"):
+    logging.getLogger(_library).setLevel(logging.CRITICAL + 1)  # they log addresses, and so studies and patients
 
 T = TypeVar("T")
 
