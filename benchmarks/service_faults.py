@@ -58,6 +58,9 @@ MODALITY = ClientSettings(ae_title="MODALITY", timeout_s=2)
 PATIENT_S = 90.0
 """How long a modality goes on trying to send."""
 
+STAYS_WELL_S = 3.0
+"""A process that was killed is missed within that time; health that stays is no old news."""
+
 SETTINGS = """
 [folders]
 state = "{folder}/state"
@@ -135,7 +138,6 @@ class Site:
     health_port: int = field(default_factory=free_port)
     service: subprocess.Popen[bytes] | None = None
     is_over: bool = False
-    wants_archive: bool = True
     starts: int = 0
     memory: list[tuple[float, float, float, float]] = field(default_factory=list)
     recovery_s: dict[str, list[float]] = field(default_factory=dict)
@@ -189,10 +191,15 @@ class Site:
         return answer.status_code == 200
 
     def recovered(self, fault: str, begin: float) -> None:
-        """Wait until all is well again, and note how long that took."""
-        while not self.is_over and not self.is_well():
+        """Wait until all is well again and stays so, and note how long that took."""
+        since: float | None = None
+        while not self.is_over and (since is None or time.monotonic() - since < STAYS_WELL_S):
+            if not self.is_well():
+                since = None
+            elif since is None:
+                since = time.monotonic()
             time.sleep(0.1)
-        self.recovery_s.setdefault(fault, []).append(time.monotonic() - begin)
+        self.recovery_s.setdefault(fault, []).append((since or time.monotonic()) - begin)
 
 
 def is_listener(pid: int) -> bool:
@@ -362,11 +369,10 @@ def send_all(site: Site, series: list[Sent]) -> None:
             send(site, one)
 
 
-def disturb(site: Site, moments: random.Random, sends: threading.Thread, times: int) -> Counter[str]:
+def disturb(site: Site, moments: random.Random, sends: threading.Thread, times: int) -> None:
     """Every fault so many times in random order at random moments, while series are sent and treated."""
     plan = [name for name in FAULTS for _ in range(times)]
     moments.shuffle(plan)
-    done: Counter[str] = Counter()
     for name in plan:
         time.sleep(moments.uniform(1.0, 8.0))
         begin = time.monotonic()
@@ -375,9 +381,7 @@ def disturb(site: Site, moments: random.Random, sends: threading.Thread, times: 
         except (OSError, MedsegError) as error:
             print(f"{name}: {type(error).__name__}: {error}", flush=True)
         site.recovered(name, begin)
-        done[name] += 1
     sends.join()
-    return done
 
 
 def wait_for_the_end(site: Site, series: list[Sent], ends: float) -> None:
@@ -471,7 +475,7 @@ def run(site: Site, series: list[Sent], options: argparse.Namespace) -> bool:
     site.recovered("first start", time.monotonic())
     sends = threading.Thread(target=send_all, args=(site, series))
     sends.start()
-    done = disturb(site, random.Random(options.seed), sends, options.times)
+    disturb(site, random.Random(options.seed), sends, options.times)
     wait_for_the_end(site, series, begin + 60 * options.minutes)
     took_s = time.monotonic() - begin
     is_right = judge(site, series)
@@ -481,7 +485,7 @@ def run(site: Site, series: list[Sent], options: argparse.Namespace) -> bool:
         site.service.wait(30)
     print(f"{len(series)} series, seed {options.seed}: {took_s:.0f} s; the service was started {site.starts} times")
     for fault, seconds in site.recovery_s.items():
-        print(f"{fault}: {done[fault]} times, well again after {max(seconds):.1f} s at most")
+        print(f"{fault}: {len(seconds)} times, well again after {max(seconds):.1f} s at most")
     half = len(site.memory) // 2
     for name, column in (("all", 1), ("largest", 2), ("listener", 3)):
         values = [float(np.median([row[column] for row in part])) for part in (site.memory[:half], site.memory[half:])]
