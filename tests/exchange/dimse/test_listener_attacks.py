@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dicom_oracle import Grid, made_slice
@@ -122,6 +123,22 @@ def test_an_image_larger_than_allowed_is_cut_off_and_leaves_no_file(listening: C
         assert association.send_c_store(large).get("Status") is None
     wait_until(lambda: list((listener.config.spool / "incoming").iterdir()) == [])
     assert listener.images() == []
+
+
+def test_messages_of_no_service_leave_no_file_for_long(listening: Callable[..., RunningListener], series: Path) -> None:
+    listener = listening(silence_s=0.3)
+    image = dcmread(series / "0000.dcm")
+    with sending(listener.port) as association:
+        original = association.dimse.send_msg
+
+        def strange(primitive: Any, context_id: int) -> None:
+            primitive.AffectedSOPClassUID = "1.2.3"
+            original(primitive, context_id)
+
+        association.dimse.send_msg = strange  # type: ignore[method-assign]
+        assert status_of(association, image) is None
+    incoming = listener.config.spool / "incoming"
+    wait_until(lambda: _is_let_in(listener) and not any(incoming.iterdir()))
 
 
 def test_kill_9_in_the_middle_of_a_series_loses_nothing_that_was_acknowledged(

@@ -6,10 +6,12 @@ hands for TLS while nobody else is heard, and counts silent connections as assoc
 
 from __future__ import annotations
 
+import queue
 import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from socketserver import BaseServer
 from typing import Any
@@ -134,11 +136,16 @@ class BoundedMessages(DIMSEServiceProvider):
         self.dul.event_queue.put(_INVALID_PDU)
 
     def discard_unfinished(self) -> None:
-        """Remove the file of a message that will not be finished."""
-        unfinished = None if self.message is None else self.message._data_set_file
-        if unfinished is not None:
-            unfinished.close()
-            Path(unfinished.name).unlink(missing_ok=True)
+        """Remove the files of messages that nobody will answer: the unfinished one, and those that wait."""
+        left = [None if self.message is None else self.message._data_set_file]
+        with suppress(queue.Empty):
+            while True:
+                _, message = self.msg_queue.get_nowait()
+                left.append(getattr(message, "_dataset_file", None))
+        for file in left:
+            if file is not None:
+                file.close()
+                Path(file.name).unlink(missing_ok=True)
 
 
 class _BoundedHandler(RequestHandler):

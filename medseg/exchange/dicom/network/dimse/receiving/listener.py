@@ -37,6 +37,9 @@ _UNKNOWN_CALLED = (0x01, 0x01, 0x07)
 _TOO_MANY = (0x02, 0x03, 0x02)
 """Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
 
+_FORGOTTEN = 3.0
+"""How many times the longest silence a received file may lie untouched: its association is gone for long."""
+
 Tell = Callable[[str, dict[str, str | int]], None]
 """Hears what happens: an event and its facts, none of which names a patient."""
 
@@ -112,6 +115,7 @@ class Listener:
             ) from error
 
     def _on_requested(self, event: Any) -> None:
+        self._close_lost()
         reason = self._reason_to_reject(event.assoc)
         if reason is not None:
             event.assoc.acse.send_reject(*reason)
@@ -186,10 +190,21 @@ class Listener:
             self._arrivals(event.assoc).is_released = True
 
     def _on_closed(self, event: Any) -> None:
-        if isinstance(event.assoc.dimse, BoundedMessages):
-            event.assoc.dimse.discard_unfinished()
+        self._close(event.assoc)
+
+    def _close_lost(self) -> None:
+        """Close associations whose threads died without saying so, and remove what such ones left."""
+        self._spool.discard_forgotten(_FORGOTTEN * self._config.silence_s)
         with self._lock:
-            arrivals = self._open.pop(event.assoc, None)
+            lost = [association for association in self._open if association.ident and not association.is_alive()]
+        for association in lost:
+            self._close(association)
+
+    def _close(self, association: Association) -> None:
+        if isinstance(association.dimse, BoundedMessages):
+            association.dimse.discard_unfinished()
+        with self._lock:
+            arrivals = self._open.pop(association, None)
         if arrivals is None:
             return
         broken = arrivals.refused if arrivals.is_released else arrivals.refused | arrivals.keys

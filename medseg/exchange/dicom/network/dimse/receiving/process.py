@@ -166,7 +166,13 @@ def _silence_libraries() -> None:
     warnings.simplefilter("ignore")
     for name in ("pynetdicom", "pydicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    threading.excepthook = lambda hook: _say("bug", {"kind": hook.exc_type.__name__, "place": _place(hook)})
+    threading.excepthook = _tell_end_of_thread
+
+
+def _tell_end_of_thread(hook: threading.ExceptHookArgs) -> None:
+    """Say that a thread died: of a peer that sent what the protocol forbids there, or of a bug."""
+    event = "protocol error" if hook.exc_type.__name__ == "InvalidEventError" else "bug"
+    _say(event, {"kind": hook.exc_type.__name__, "place": _place(hook)})
 
 
 def _place(hook: threading.ExceptHookArgs) -> str:

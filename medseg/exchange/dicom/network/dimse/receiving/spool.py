@@ -18,6 +18,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +74,13 @@ class Spool:
             folder.mkdir(parents=True, exist_ok=True)
         for mark in self.series.glob(f"*/{OPEN}*"):
             mark.replace(mark.with_name(mark.name.replace(OPEN, BROKEN, 1)))
+
+    def discard_forgotten(self, silence_s: float) -> None:
+        """Remove received files that nothing was written to for so long: messages that pynetdicom took and dropped."""
+        for file in self.incoming.iterdir():
+            with suppress(FileNotFoundError):
+                if time.time() - file.stat().st_mtime > silence_s:
+                    file.unlink()
 
     def has_room(self, size: int) -> bool:
         """Whether a file of that many bytes, which already lies in `incoming`, may be kept."""
