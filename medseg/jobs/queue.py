@@ -11,6 +11,7 @@ free for others. Only the holder of the newest claim can finish a job, so that e
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 import uuid
@@ -65,13 +66,15 @@ class Limits:
 
     A job is set aside after `failures` of them. After failure n it waits `pause_s` x 4^(n-1) seconds, and never longer
     than `longest_pause_s`: one that seems to is due, for the clock was put back. A worker that has not renewed its
-    claim for `lease_s` seconds is taken for dead.
+    claim for `lease_s` seconds is taken for dead. A job that is postponed again and again is set aside when it is older
+    than `patience_s`.
     """
 
     failures: int = 3
     pause_s: float = 1.0
     lease_s: float = 60.0
     longest_pause_s: float = 300.0
+    patience_s: float = math.inf
 
 
 class Queue:
@@ -176,16 +179,24 @@ class Queue:
     def postpone(self, claim: Claim, reason: str) -> bool:
         """Let a claimed job wait, through no fault of its own: no failure is counted; False when the claim was lost.
 
-        It waits the longer the older it is, from `Limits.pause_s` to `Limits.longest_pause_s`.
+        It waits the longer the older it is, from `Limits.pause_s` to `Limits.longest_pause_s`; one that is older than
+        `Limits.patience_s` is set aside.
         """
         with self._change() as database:
+            row = database.execute("SELECT submitted_s FROM jobs WHERE token = ?", (claim.token,)).fetchone()
+            if row is None:
+                return False
             now, limits = self._clock(), self.limits
-            changed = database.execute(
-                "UPDATE jobs SET state = 'waiting', reason = ?, token = NULL, lease_ends_s = NULL, "
-                "due_s = ? + MIN(?, MAX(?, (? - submitted_s) / 10)) WHERE token = ?",
-                (reason, now, limits.longest_pause_s, limits.pause_s, now, claim.token),
+            age_s = now - row[0]
+            if age_s > limits.patience_s:
+                return self._fail(database, claim.token, reason, is_final=True)
+            due_s = now + min(limits.longest_pause_s, max(limits.pause_s, age_s / 10))
+            database.execute(
+                "UPDATE jobs SET state = 'waiting', reason = ?, token = NULL, lease_ends_s = NULL, due_s = ? "
+                "WHERE token = ?",
+                (reason, due_s, claim.token),
             )
-            return changed.rowcount == 1
+            return True
 
     def lose_worker(self, worker: str, reason: str) -> int:
         """Record that a worker died: its jobs fail with the reason; how many there were."""
@@ -218,9 +229,9 @@ class Queue:
         """Let the jobs that were set aside or cancelled, or one of them, wait again, as if new; how many there were."""
         with self._change() as database:
             changed = database.execute(
-                "UPDATE jobs SET state = 'waiting', failures = 0, due_s = ?, settled_s = NULL "
+                "UPDATE jobs SET state = 'waiting', failures = 0, submitted_s = ?, due_s = ?, settled_s = NULL "
                 "WHERE state IN ('quarantined', 'cancelled') AND id = COALESCE(?, id)",
-                (self._clock(), job_id),
+                (self._clock(), self._clock(), job_id),
             )
             return changed.rowcount
 

@@ -34,7 +34,8 @@ class Jobs(Section):
     """Who works. A worker above `memory_gb`, or at one job for `most_minutes`, is killed and its job fails.
 
     A job is set aside after `failures` of them; the pause after the first is `pause_s`, then four times as long and so
-    on. When the service stops, running jobs get `grace_s` to end; what is cut off begins again at the next start.
+    on. What waits for an archive is set aside after `patience_hours`. When the service stops, running jobs get
+    `grace_s` to end; what is cut off begins again at the next start.
     """
 
     workers: int = Field(default=1, ge=1)
@@ -44,6 +45,7 @@ class Jobs(Section):
     most_minutes: float = Field(default=60.0, gt=0)
     failures: int = Field(default=3, ge=1)
     pause_s: float = Field(default=5.0, ge=0)
+    patience_hours: float = Field(default=72.0, gt=0)
     grace_s: float = Field(default=60.0, ge=0)
 
 

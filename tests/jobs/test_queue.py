@@ -252,6 +252,16 @@ class TestPostpone:
             clock.now_s += pause_s * 1.1
         assert not queue.postpone(Claim(job(0), "w", "lost"), "")
 
+    def test_patience_ends_and_a_retry_begins_anew(self, tmp_path: Path, clock: Clock) -> None:
+        with Queue(tmp_path / "queue.sqlite", Limits(pause_s=1.0, patience_s=3600.0), clock) as queue:
+            queue.submit([job(0)])
+            clock.now_s += 3601.0
+            assert queue.postpone(claimed(queue), "the archive did not answer")
+            assert states(queue) == {"quarantined": 1}
+            queue.retry()
+            assert queue.postpone(claimed(queue), "the archive did not answer")
+            assert states(queue) == {"waiting": 1}
+
     def test_a_clock_that_was_put_back_delays_nothing(self, queue: Queue, clock: Clock) -> None:
         queue.submit([job(0)])
         queue.postpone(claimed(queue), "later")

@@ -37,7 +37,7 @@ class Places:
     def of(settings: Settings) -> Places:
         """The places that the settings name; nothing is made."""
         jobs = settings.jobs
-        limits = Limits(failures=jobs.failures, pause_s=jobs.pause_s)
+        limits = Limits(failures=jobs.failures, pause_s=jobs.pause_s, patience_s=3600 * jobs.patience_hours)
         return Places(settings.folders.state.absolute(), settings.folders.work.absolute(), limits)
 
     @property
