@@ -65,6 +65,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/batch_chaos.py --light
 	$(BIN)/python benchmarks/batch_chaos.py --runs 10
 	$(BIN)/python benchmarks/vessels.py --first 10000 --studies 32 --healthy 12
+	$(BIN)/python benchmarks/service_faults.py --minutes 30 --picture docs/images/service_memory.png
+	$(BIN)/python benchmarks/service_throughput.py
 	$(BIN)/python benchmarks/viewer.py
 	$(if $(DATA),$(MAKE) bench-data)
 

@@ -138,6 +138,26 @@ def test_a_gap_that_stays_is_told(spool: Spool, received: ReceivedFolder, clock:
     assert [one.reason for one in received.complete()] == [""], "a person may let it through"
 
 
+def test_what_was_set_aside_and_what_was_taken_is_forgotten_in_time(
+    spool: Spool, tmp_path: Path, received: ReceivedFolder, clock: Clock
+) -> None:
+    release(spool, arrive(spool, made_series()))
+    half = made_series(offset=300.0)[:3]
+    for image in half:
+        image.SeriesInstanceUID = "1.2.3.4"
+    key = arrive(spool, half, "b")
+    break_off(spool, key, "b")
+    clock.later(QUIET_S + PATIENCE_S)
+    received.sweep()
+    assert received.discard_older(86_400) == ()
+    assert len(received.incomplete()) == len(list((tmp_path / "taken").iterdir())) == 1
+    clock.later(86_400)
+    assert received.discard_older(86_400) == (key,)
+    assert received.incomplete() == ()
+    assert list((tmp_path / "taken").iterdir()) == []
+    assert len(received.complete()) == 1, "what is still to be treated stays"
+
+
 def test_the_archives_count_tells_a_half_that_has_no_gap(tmp_path: Path, spool: Spool, clock: Clock) -> None:
     counted = ReceivedFolder(tmp_path, gap_of, Patience(QUIET_S, PATIENCE_S), lambda study, series: 6, clock)
     images = made_series()
@@ -211,6 +231,11 @@ def test_a_series_that_is_taken_at_the_moment_of_storing_begins_anew(spool: Spoo
         patch.setattr(Path, "touch", snatch)
         arrive(spool, images[1:2])
     assert len(list((spool.series / key).glob("*.dcm"))) == 1
+
+
+def test_images_are_for_this_user_alone(tmp_path: Path) -> None:
+    Spool(tmp_path / "spool", SpoolLimits()).begin()
+    assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
 
 
 def test_the_spool_counts_what_it_holds(tmp_path: Path) -> None:

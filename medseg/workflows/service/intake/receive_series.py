@@ -31,10 +31,11 @@ from medseg.settings.model import Listener, Settings
 from medseg.workflows.service.intake.carry_out_plan import carry_out
 from medseg.workflows.service.intake.choose_series import Offer, PassedSeries, Plan, choose, reason_against
 from medseg.workflows.service.ledger import Ledger
-from medseg.workflows.service.places import IMAGES, Places
+from medseg.workflows.service.places import IMAGES, SHORT, Places
 from medseg.workflows.service.write_log import Event, log_to, service_log
 
 _LOOK_S = 1.0
+_DAY_S = 86400.0
 SPOOL = "listener"
 """The note in the ledger of how the spool is."""
 
@@ -52,6 +53,8 @@ class Receiver:
     def look(self) -> int:
         """Queue what has become whole; how many jobs were new."""
         self.received.sweep()
+        for key in self.received.discard_older(self.settings.retention.failed_days * _DAY_S):
+            service_log(Event.REMOVED, job=key[:SHORT], reason="its time is over")
         new = 0
         for series in self.received.complete():
             try:

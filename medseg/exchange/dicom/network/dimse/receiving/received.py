@@ -25,6 +25,8 @@ from medseg.exchange.dicom.network.dimse.receiving.spool import BROKEN, OPEN
 
 REASON = "reason.txt"
 
+_HOUR_S = 3600.0
+
 Count = Callable[[str, str], int | None]
 """How many images the archive has of a study's series; None where it does not say."""
 
@@ -80,6 +82,7 @@ class ReceivedFolder:
         self._count = count
         self._clock = clock
         self._gaps: dict[str, tuple[float, str]] = {}
+        self._discarded_s: float | None = None
 
     def sweep(self) -> Sweep:
         """Take what is whole or will not become it; what was done before and is sent again goes without a trace."""
@@ -116,6 +119,23 @@ class ReceivedFolder:
     def done(self, series: ReceivedSeries) -> None:
         """Remove a series that is done with. What it consisted of stays known, so that it is not done twice."""
         shutil.rmtree(series.folder, ignore_errors=True)
+
+    def discard_older(self, seconds: float) -> tuple[str, ...]:
+        """Remove what was set aside so long ago, and forget what was taken then; the keys of what was set aside.
+
+        Looks at most once an hour. An image of a forgotten series that comes again begins a series anew.
+        """
+        now = self._clock()
+        if self._discarded_s is not None and now - self._discarded_s < _HOUR_S:
+            return ()
+        self._discarded_s = now
+        for record in (self._spool / "taken").glob("*.json"):
+            if now - record.stat().st_mtime > seconds:
+                record.unlink(missing_ok=True)
+        old = [one for one in self.incomplete() if now - (one.folder / REASON).stat().st_mtime > seconds]
+        for one in old:
+            shutil.rmtree(one.folder, ignore_errors=True)
+        return tuple(one.key for one in old)
 
     def _missing(self, folder: Path) -> str:
         """Why a series is not whole (yet); empty where it is."""

@@ -69,6 +69,7 @@ class Spool:
 
     def begin(self) -> None:
         """Make the folders, and mend what a killed listener left: half files go, open associations count as broken."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # images: for this user alone
         shutil.rmtree(self.incoming, ignore_errors=True)
         for folder in (self.incoming, self.series):
             folder.mkdir(parents=True, exist_ok=True)
