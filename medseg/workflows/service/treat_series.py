@@ -34,16 +34,19 @@ from medseg.review.audit import AuditLog
 from medseg.settings.model import Settings
 from medseg.settings.routes import Route
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
-from medseg.workflows.results.report_study import report_study
+from medseg.workflows.results.report_study import MAP, report_study
 from medseg.workflows.segmenting.segment_study import REPORT, read_channels, segment_scans
 from medseg.workflows.service.deliver_results import Delivery
-from medseg.workflows.service.intake.choose_series import images_hash
+from medseg.workflows.service.intake.choose_series import SUPERSEDED, images_hash
 from medseg.workflows.service.ledger import Ledger, short_name
 from medseg.workflows.service.places import IMAGES, OBJECTS, RESULT, SHORT, Places
 from medseg.workflows.service.write_log import Event, service_log, trace_of
 
 USER = "medseg serve"
 """Who acts, in the audit log."""
+
+_ARRIVING = "arriving"
+"""Images that are not yet known to be those of the job."""
 
 _MOST_MODELS = 2
 """Models that a worker keeps loaded."""
@@ -132,7 +135,7 @@ class _Treatment:
             if not self._fetch(arguments):
                 shutil.rmtree(self.folder, ignore_errors=True)
                 self.worker.ledger.unsettle(arguments["study"])
-                return {"superseded": True}
+                return SUPERSEDED
         with self._timed("segment", Event.SEGMENTED):
             findings = self._segment(route)
         with self._timed("write"):
@@ -160,10 +163,15 @@ class _Treatment:
             raise InputError(
                 "its images are no longer here, and there is no archive to fetch them from. Send them again."
             )
+        arriving = self.folder / _ARRIVING
+        shutil.rmtree(arriving, ignore_errors=True)
         with WebArchive(self.worker.settings.archive) as archive:
-            fetched = archive.fetch_series(arguments["study"], arguments["series"], images)
+            fetched = archive.fetch_series(arguments["study"], arguments["series"], arriving)
         self.worker.audit.add(USER, "fetch", short_name(arguments["study"]), f"job {self.job.id[:SHORT]}")
-        return bool(images_hash(one.sop_instance for one in fetched) == arguments["images"])
+        if images_hash(one.sop_instance for one in fetched) != arguments["images"]:
+            return False
+        arriving.rename(images)
+        return True
 
     def _segment(self, route: Route) -> int:
         """The number of findings, once the result folder is there."""
@@ -177,7 +185,9 @@ class _Treatment:
                 f"the model of the route {route.name} takes {len(channels)} channels; the service handles models of one"
             )
         scans = read_channels({channels[0].name: self.folder / IMAGES}, bundle.spec.task)
-        return len(segment_scans(scans, self.folder / IMAGES, bundle, segmenter, result).findings)
+        keeps = MAP in route.formats
+        report = segment_scans(scans, self.folder / IMAGES, bundle, segmenter, result, keeps_probabilities=keeps)
+        return len(report.findings)
 
     def _write(self, route: Route, *, has_findings: bool) -> tuple[Path, ...]:
         """The DICOM files to be stored, once the folder of formats is there."""

@@ -134,6 +134,23 @@ def test_a_series_that_grows_is_treated_again_and_what_changed_meanwhile_is_not_
     assert modalities(orthanc) == ["CT", "SEG", "SR"]
 
 
+def test_images_that_were_others_for_a_moment_are_fetched_again(
+    make_parts: MakeParts, orthanc: Orthanc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = make_parts()
+    orthanc.push(made_ct(tmp_path / "ct", shape=SHAPE))
+    parts.watch()
+    with monkeypatch.context() as others:
+        others.setattr("medseg.workflows.service.treat_series.images_hash", lambda _: "others")
+        outcome = parts.work()
+    assert outcome is not None
+    assert outcome.result == {"superseded": True}
+    assert not list(parts.places.work.iterdir())
+    assert parts.watch() == 1
+    parts.work()
+    assert modalities(orthanc) == ["CT", "SEG", "SR"]
+
+
 class TestHeld:
     def test_a_series_that_lacks_images_until_they_come_or_somebody_releases_it(
         self, make_parts: MakeParts, orthanc: Orthanc, tmp_path: Path

@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from pydantic import JsonValue
+
 from medseg.exchange.dicom.choose import Wish, judged
 from medseg.exchange.dicom.network.web.answers import ArchivedSeries
 from medseg.exchange.dicom.scan import FoundSeries
@@ -15,6 +17,9 @@ from medseg.settings.routes import PRIORITIES, Match, Priority, Route
 from medseg.workflows.service.ledger import Standing
 
 WORKFLOW = "segment_series"
+
+SUPERSEDED: dict[str, JsonValue] = {"superseded": True}
+"""The result of a job whose series had other images when it was fetched; the job of those does the work."""
 
 
 @dataclass(frozen=True, slots=True)
