@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import httpx
 
 from medseg.core.errors import InputError
+from medseg.exchange.dicom.identifiers import identifying_words, without_identifiers
 from medseg.exchange.dicom.network.dimse.receiving.received import ReceivedSeries
 from medseg.jobs.job import JobRecord, JobState
 from medseg.review.audit import Act, AuditLog
@@ -120,7 +121,8 @@ def _row_of_series(one: NotedSeries) -> StatusRow:
 
 
 def _row_of_received(one: ReceivedSeries) -> StatusRow:
-    return StatusRow(one.key[:SHORT], "held", "", one.reason, one.study_uid, one.series_uid)
+    reason = without_identifiers(one.reason, identifying_words(one.folder.glob("*.dcm")))
+    return StatusRow(one.key[:SHORT], "held", "", reason, one.study_uid, one.series_uid)
 
 
 def _health(places: Places) -> str | None:

@@ -107,10 +107,8 @@ def offer_of(series: ReceivedSeries) -> tuple[Offer, str]:
         station=first.said("StationName"),
         instance_count=len(images.images),
     )
-    numbers = [image.said("InstanceNumber") for image in images.images]
-    lack = lack_of(numbers, first.said("ImagesInAcquisition"), count)
     uids = tuple(image.said("SOPInstanceUID") for image in images.images)
-    return Offer(listed, found, uids, count, lack), found.study_description
+    return Offer(listed, found, uids, count), found.study_description
 
 
 def receive(settings: Settings, beat: Callable[[], None]) -> None:
@@ -140,7 +138,7 @@ def received_folder(config: Listener, settings: Settings) -> ReceivedFolder:
     """The spool as its reader sees it."""
     patience = Patience(config.quiet_s, config.patience_s)
     count = _counted_by(settings) if config.counts_by_archive else None
-    return ReceivedFolder(config.spool, gap_of, patience, count)
+    return ReceivedFolder(config.spool, _gap_or_lack, patience, count)
 
 
 def _looked(receiver: Receiver, spool: Path) -> str:
@@ -151,6 +149,17 @@ def _looked(receiver: Receiver, spool: Path) -> str:
         words = identifying_words((spool / "complete").rglob("*.dcm"))
         return without_identifiers(str(error), words)
     return ""
+
+
+def _gap_or_lack(folder: Path) -> str:
+    """Why the images in a folder are no whole series, by their places, numbers and header; empty where they are."""
+    reason = gap_of(folder)
+    if reason:
+        return reason
+    images = [image for series in contents_of(folder).series for image in series.images]
+    count = sum(image.frame_count for image in images)
+    numbers = [image.said("InstanceNumber") for image in images]
+    return lack_of(numbers, images[0].said("ImagesInAcquisition"), count)
 
 
 def _counted_by(settings: Settings) -> Count | None:
