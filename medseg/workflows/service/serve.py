@@ -26,6 +26,7 @@ from medseg import __version__
 from medseg.core.atomic import whole_file
 from medseg.core.errors import InputError, MedsegError
 from medseg.core.extras import require_extra
+from medseg.jobs.cores import share_cores, usable_cores
 from medseg.jobs.job import SETTLED, JobState
 from medseg.jobs.local_engine import LocalEngine, LocalEngineConfig
 from medseg.jobs.queue import Queue
@@ -54,13 +55,15 @@ PACKAGES = ("dicomweb_client", "prometheus_client", "pynetdicom", "requests")
 def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or Ctrl-C; then running jobs get `jobs.grace_s` to end.
 
-    Raises InputError where it cannot begin: nothing to take series from, another service on the same state, no folder.
+    Raises InputError where it cannot begin: nothing to take series from, too few cores, another service on the same
+    state, no folder.
     """
     require_extra("medseg serve", "network", PACKAGES)
     if settings.archive is None and settings.listener is None:
         raise InputError("there is nothing to take series from: give an [archive] or a [listener] in medseg.toml")
     if not settings.routes:
         raise InputError("there is no route: give at least one [[routes]] in medseg.toml, with a model and a match")
+    share_cores(usable_cores(), settings.jobs.workers, settings.jobs.threads)
     places = Places.of(settings)
     places.make()
     log_to(settings.log)
@@ -117,15 +120,16 @@ class _Service:
             most_minutes=jobs.most_minutes,
             stay=True,
         )
-        self.engine = config.build(self.places.queue_file, TreatSeries(self.settings), self.places.limits)
+        reason = ""
         try:
+            self.engine = config.build(self.places.queue_file, TreatSeries(self.settings), self.places.limits)
             self.engine.run(self._look)
-            reason = ""
         except MedsegError as error:
             reason = str(error)
             service_log(Event.DIED, logging.ERROR, name="workers", reason=reason)
         finally:
-            self.engine.close()
+            if self.engine is not None:
+                self.engine.close()
             self.engine = None
         waited_s = time.monotonic() + _NEXT_ENGINE_S
         while reason and self.ends_s is None and time.monotonic() < waited_s:
@@ -138,8 +142,10 @@ class _Service:
         now = time.monotonic()
         self.health.beat_s = now
         if self.ends_s is not None:
-            if self.engine is not None and now > self.ends_s:
-                self.engine.kill()
+            if self.engine is not None:
+                self.engine.stop()  # it may have begun in the very moment of the signal
+                if now > self.ends_s:
+                    self.engine.kill()
             return
         if now - self.looked_s < _LOOK_S:
             return
@@ -154,10 +160,18 @@ class _Service:
         if self.engine is not None:
             missing = self.engine.budget.workers - self.engine.ready_workers
             self.health.problems["workers"] = f"{missing} of {self.engine.budget.workers} do not run" if missing else ""
-        self._tell_settled()
-        if now - self.cleaned_s > _CLEAN_S:
-            self.cleaned_s = now
-            clean_up(self.places, self.settings.retention, self.queue)
+        self.health.problems["state"] = self._kept_books(now)
+
+    def _kept_books(self, now: float) -> str:
+        """Tell what was settled and clean up now and then; why that cannot be done, empty where it can."""
+        try:
+            self._tell_settled()
+            if now - self.cleaned_s > _CLEAN_S:
+                self.cleaned_s = now
+                clean_up(self.places, self.settings.retention, self.queue)
+        except MedsegError as error:
+            return str(error)
+        return ""
 
     def _tell_settled(self) -> None:
         """Log and count the jobs that came to an end since the last look."""

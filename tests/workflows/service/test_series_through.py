@@ -11,6 +11,7 @@ from made_service import SHAPE, MakeParts, ServiceParts
 from orthanc import Orthanc, made_ct
 
 from medseg.exchange.dicom.network.web.objects import uids_of
+from medseg.jobs.worker import Outcome
 from medseg.settings.model import Retention
 from medseg.workflows.service.clean_up import clean_up
 from medseg.workflows.service.standing import read_status, release, retry
@@ -89,7 +90,7 @@ def test_an_archive_that_goes_away_in_the_middle_delays_and_nothing_else(
     assert modalities(orthanc) == ["CT", "SEG", "SR"]
 
 
-def done_after_waiting(parts: ServiceParts) -> object:
+def done_after_waiting(parts: ServiceParts) -> Outcome:
     """The outcome of the job that waits, as soon as it is due."""
     while (outcome := parts.work()) is None or outcome.then == "wait":
         pass

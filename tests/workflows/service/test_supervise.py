@@ -44,7 +44,7 @@ class MadeChild(Child):
 
 def test_pauses_double_while_a_child_does_not_live_long(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
-    monkeypatch.setattr(supervise.time, "monotonic", lambda: now)
+    monkeypatch.setattr("medseg.workflows.service.supervise.time.monotonic", lambda: now)
     child = MadeChild()
     kept = Kept(child)
     kept.look()
