@@ -10,6 +10,7 @@ from made_certificates import certified
 from medseg.core.errors import InputError, UnreachableError
 from medseg.exchange.dicom.network.dimse.client import echo
 from medseg.exchange.dicom.network.dimse.config import ClientSettings, DimseNode, TlsFiles
+from medseg.exchange.dicom.network.dimse.tls import client_context, server_context
 
 AS_MODALITY = ClientSettings(ae_title="MODALITY", timeout_s=3)
 
@@ -33,15 +34,17 @@ def test_both_sides_show_certificates(listening: Callable[..., RunningListener],
     echo(node(trusting), AS_MODALITY)
 
 
-def test_files_that_are_none_are_a_sentence(listening: Callable[..., RunningListener], tmp_path: Path) -> None:
+def test_files_that_are_none_are_a_sentence(tmp_path: Path) -> None:
     ours = certified(tmp_path, "ours")
     (tmp_path / "text.pem").write_text("no certificate")
     wrong = (
         ours.model_copy(update={"key": certified(tmp_path, "other").key}),
         ours.model_copy(update={"certificate": tmp_path / "text.pem"}),
         ours.model_copy(update={"authorities": tmp_path / "missing.pem"}),
-        TlsFiles(authorities=ours.certificate),
     )
     for tls in wrong:
-        with pytest.raises(InputError, match="PEM files"):
-            listening(tls=tls)
+        for context in (server_context, client_context):
+            with pytest.raises(InputError, match="PEM files"):
+                context(tls)
+    with pytest.raises(InputError, match="needs a certificate and a key"):
+        server_context(TlsFiles(authorities=ours.certificate))
