@@ -11,12 +11,17 @@ import typer
 
 from medseg.cli.console import print_table
 from medseg.core.errors import InputError
+from medseg.core.extras import require_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from medseg.settings.model import Settings
     from medseg.settings.sources import Loaded
     from medseg.workflows.service.standing import StatusRow
+
+PACKAGES = ("dicomweb_client", "prometheus_client", "pynetdicom", "requests")
+"""What the extra network brings."""
 
 UNWELL = 3
 """Exit code of `status` where something is set aside, held, or not running, and of `config check` where it errs."""
@@ -44,10 +49,10 @@ quarantine_app = typer.Typer(help="What failed or is held: list it, let it pass.
 
 def serve(config: ConfigOption = None, settings: SetOption = None) -> None:
     """Watch an archive, segment what the routes are for, store the results; until SIGTERM or Ctrl-C."""
-    loaded = _loaded(config, settings)
+    wanted = _service_settings(config, settings)
     from medseg.workflows.service.serve import serve as workflow
 
-    workflow(loaded.settings)
+    workflow(wanted)
 
 
 def status(
@@ -58,11 +63,12 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """How the service stands: what waits, what was set aside and why. Exit code 3 where something needs a person."""
+    wanted = _service_settings(config, settings)
     from dataclasses import asdict
 
     from medseg.workflows.service.standing import read_status
 
-    found = read_status(_loaded(config, settings).settings)
+    found = read_status(wanted)
     quiet = ("done", "passed over")
     rows = [row for row in found.rows if shows_all or row.state not in quiet]
     health = "no service answers" if found.health is None else found.health or "ok"
@@ -85,17 +91,19 @@ def status(
 
 def retry(name: NameArgument = None, config: ConfigOption = None, settings: SetOption = None) -> None:
     """Try jobs again that failed, all of them or one."""
+    wanted = _service_settings(config, settings)
     from medseg.workflows.service.standing import retry as workflow
 
-    _say_count(workflow(_loaded(config, settings).settings, name), "tried again", name)
+    _say_count(workflow(wanted, name), "tried again", name)
 
 
 @quarantine_app.command("list")
 def quarantine_list(config: ConfigOption = None, settings: SetOption = None, identify: IdentifyOption = False) -> None:
     """Jobs that failed and series that are held, each with its reason."""
+    wanted = _service_settings(config, settings)
     from medseg.workflows.service.standing import quarantined
 
-    rows = quarantined(_loaded(config, settings).settings)
+    rows = quarantined(wanted)
     _print_rows(rows, identify=identify)
     typer.echo(f"{len(rows)} set aside")
 
@@ -108,11 +116,12 @@ def quarantine_release(
     settings: SetOption = None,
 ) -> None:
     """Let a held series be processed as it is, or a failed job be tried again."""
-    from medseg.workflows.service.standing import release
-
     if (name is None) != takes_all:
         raise InputError("give the name of what is to be released, as `medseg quarantine list` shows it, or --all")
-    _say_count(release(_loaded(config, settings).settings, name), "released", name)
+    wanted = _service_settings(config, settings)
+    from medseg.workflows.service.standing import release
+
+    _say_count(release(wanted, name), "released", name)
 
 
 @config_app.command("show")
@@ -129,14 +138,21 @@ def config_check(
     asks: Annotated[bool, typer.Option("--ask", help="Ask the archive and the destinations too.")] = False,
 ) -> None:
     """What would not work: models, formats, folders, secrets, and with --ask the archives. Exit code 3 for errors."""
+    wanted = _service_settings(config, settings)
     from medseg.workflows.service.check import check_settings
 
-    remarks = check_settings(_loaded(config, settings).settings, asks=asks)
+    remarks = check_settings(wanted, asks=asks)
     for remark in remarks:
         typer.echo(f"{remark.kind}: {remark.where}: {remark.text}")
     if any(remark.kind == "error" for remark in remarks):
         raise typer.Exit(UNWELL)
     typer.echo("the settings can be used")
+
+
+def _service_settings(config: Path | None, flags: Sequence[str] | None) -> Settings:
+    """The settings, for what needs the extra network. Raises InputError where that is not installed."""
+    require_extra("the service", "network", PACKAGES)
+    return _loaded(config, flags).settings
 
 
 def _loaded(config: Path | None, flags: Sequence[str] | None) -> Loaded:

@@ -100,3 +100,11 @@ def test_config_is_checked(config: Path, tmp_path: Path) -> None:
     said = run("config", "check", exit_code=3)
     assert "nowhere is not a model bundle" in said
     assert "note: archive: patients' data and passwords go unencrypted" in said
+
+
+def test_without_the_extra_it_is_named(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medseg.core.extras.find_spec", lambda _: None)
+    for command in ("serve", "status", "retry"):
+        with pytest.raises(InputError, match=r"pip install 'medseg\[network\]'"):
+            CliRunner().invoke(app, [command], catch_exceptions=False)
+    assert "hippocampus" in run("config", "show")

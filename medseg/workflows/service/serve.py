@@ -25,7 +25,6 @@ from types import FrameType
 from medseg import __version__
 from medseg.core.atomic import whole_file
 from medseg.core.errors import InputError, MedsegError
-from medseg.core.extras import require_extra
 from medseg.jobs.cores import share_cores, usable_cores
 from medseg.jobs.job import SETTLED, JobState
 from medseg.jobs.local_engine import LocalEngine, LocalEngineConfig
@@ -48,9 +47,6 @@ _CLEAN_S = 60.0
 _NEXT_ENGINE_S = 10.0
 """The pause before workers are started again that could not be loaded."""
 
-PACKAGES = ("dicomweb_client", "prometheus_client", "pynetdicom", "requests")
-"""What the extra network brings."""
-
 
 def serve(settings: Settings) -> None:
     """Run the service until SIGTERM or Ctrl-C; then running jobs get `jobs.grace_s` to end.
@@ -58,7 +54,6 @@ def serve(settings: Settings) -> None:
     Raises InputError where it cannot begin: nothing to take series from, too few cores, another service on the same
     state, no folder.
     """
-    require_extra("medseg serve", "network", PACKAGES)
     if settings.archive is None and settings.listener is None:
         raise InputError("there is nothing to take series from: give an [archive] or a [listener] in medseg.toml")
     if not settings.routes:
