@@ -91,7 +91,8 @@ class BoundedSocket(AssociationSocket):
         """Close the connection, and wake who still waits for its first word."""
         super().close()
         if not self.assoc.is_established:
-            self.assoc.dul.to_user_queue.put(None)  # type: ignore[arg-type] # what a wait that timed out gives
+            words: Any = self.assoc.dul.to_user_queue
+            words.put(None)  # what a wait that timed out gives
 
     def _shutdown_socket(self) -> None:
         """Close the connection; pynetdicom leaves it open where the other side was faster."""
