@@ -1,6 +1,6 @@
 // Take a study out: the formats it can leave in, of the newest saved mask, in one download.
 
-import { button, element } from "../dom.js";
+import { button, element } from "../page/dom.js";
 import { openDialog } from "./dialog.js";
 
 export async function exportDialog(host, server, study, isDirty) {

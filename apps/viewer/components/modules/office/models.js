@@ -1,6 +1,6 @@
 // The models that can be run here: what each is for, where it comes from, what it reached, its card.
 
-import { element, replaceChildren } from "../dom.js";
+import { element, replaceChildren } from "../page/dom.js";
 import { mounter, Page } from "./page.js";
 import { table } from "./table.js";
 

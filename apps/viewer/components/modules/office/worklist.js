@@ -2,7 +2,7 @@
 
 import { uploadDialog } from "../dialogs/upload.js";
 import { runDialog } from "../dialogs/run.js";
-import { button, element, replaceChildren } from "../dom.js";
+import { button, element, replaceChildren } from "../page/dom.js";
 import { mounter, Page } from "./page.js";
 import { JobStrip } from "./job_strip.js";
 

@@ -1,6 +1,6 @@
 // The list of keys, as a dialog.
 
-import { button, element } from "./dom.js";
+import { button, element } from "../page/dom.js";
 import { KEYS } from "./keys.js";
 
 export function helpDialog(more, onclose) {

@@ -1,6 +1,6 @@
 // The panel beside the pictures: warnings, findings, labels of the mask, grey windows.
 
-import { button, element, iconButton, replaceChildren } from "./dom.js";
+import { button, element, iconButton, replaceChildren } from "../page/dom.js";
 import { DIFFERENCE } from "./other_mask.js";
 
 const EYE = "M1 8s2.5-4.5 7-4.5S15 8 15 8s-2.5 4.5-7 4.5S1 8 1 8zM8 6a2 2 0 1 0 0 4 2 2 0 0 0 0-4z";
@@ -16,6 +16,7 @@ export class SidePanel {
     this.rows = [];
     replaceChildren(this.host, this.warnings(study), this.findings(study), this.room.marks.host, this.labels(study), study.mask ? this.room.panel.open() : null, this.windows(study));
     this.update();
+    this.choose(this.room.chosenFinding);
   }
 
   warnings(study) {
@@ -147,7 +148,6 @@ export class SidePanel {
     this.slabWidth.disabled = room.slab.mode === "none";
     this.slabWidth.value = String(room.slab.thicknessMm || 10);
     this.slabText.textContent = room.slab.mode === "none" ? "" : `${room.slab.thicknessMm} mm`;
-    this.choose(room.chosenFinding);
   }
 
   choose(n) {

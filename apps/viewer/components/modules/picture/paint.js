@@ -61,34 +61,40 @@ export function paint(words, stored, labels, greys, tables) {
 // rows and columns. Returns a Map from label to a flat array.
 export function outlines(labels, rows, columns, hidden) {
   const found = new Map();
-  const at = (row, column) => {
-    if (row < 0 || column < 0 || row >= rows || column >= columns) return 0;
-    const label = labels[row * columns + column];
-    return hidden.has(label) ? 0 : label;
-  };
+  const box = extent(labels, rows, columns);
+  if (box === null) return found;
+  const shown = hidden.size === 0 ? labels : labels.map((label) => (hidden.has(label) ? 0 : label));
   const add = (label, x0, y0, x1, y1) => {
     if (!found.has(label)) found.set(label, []);
     found.get(label).push(x0, y0, x1, y1);
   };
-  const box = extent(labels, rows, columns);
-  if (box === null) return found;
-  for (let row = box.top; row <= box.bottom + 1; row += 1) walk(box.left, box.right, (c) => [at(row - 1, c), at(row, c)], (l, a, b) => add(l, a, row, b, row));
-  for (let column = box.left; column <= box.right + 1; column += 1) walk(box.top, box.bottom, (r) => [at(r, column - 1), at(r, column)], (l, a, b) => add(l, column, a, column, b));
+  const [wide, high] = [box.right + 1, box.bottom + 1];
+  for (let row = box.top; row <= high; row += 1) {
+    const [above, below] = [row > box.top ? (row - 1) * columns : -1, row < high ? row * columns : -1];
+    walk(shown, above, 1, below, box.left, wide, (label, from, to) => add(label, from, row, to, row));
+  }
+  for (let column = box.left; column <= wide; column += 1) {
+    const [before, after] = [column > box.left ? column - 1 : -1, column < wide ? column : -1];
+    walk(shown, before, columns, after, box.top, high, (label, from, to) => add(label, column, from, column, to));
+  }
   return found;
 }
 
-// Runs of equal edges along one line of pixel corners.
-function walk(first, last, sides, emit) {
-  let runs = [0, 0];
-  let starts = [first, first];
-  for (let n = first; n <= last + 1; n += 1) {
-    const [before, after] = n <= last ? sides(n) : [0, 0];
-    const edges = before === after ? [0, 0] : [before, after];
-    for (let side = 0; side < 2; side += 1) {
-      if (edges[side] === runs[side]) continue;
-      if (runs[side] !== 0) emit(runs[side], starts[side], n);
-      runs[side] = edges[side];
-      starts[side] = n;
+// Runs of equal edges along one line of pixel corners, between the pixels that begin at `a` on one side of it and at `b`
+// on the other; -1 where there are none.
+function walk(labels, a, stride, b, first, end, emit) {
+  let [runA, runB, startA, startB] = [0, 0, first, first];
+  for (let n = first; n <= end; n += 1) {
+    let labelA = n < end && a >= 0 ? labels[a + n * stride] : 0;
+    let labelB = n < end && b >= 0 ? labels[b + n * stride] : 0;
+    if (labelA === labelB) labelA = labelB = 0;
+    if (labelA !== runA) {
+      if (runA !== 0) emit(runA, startA, n);
+      [runA, startA] = [labelA, n];
+    }
+    if (labelB !== runB) {
+      if (runB !== 0) emit(runB, startB, n);
+      [runB, startB] = [labelB, n];
     }
   }
 }

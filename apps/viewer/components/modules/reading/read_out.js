@@ -1,7 +1,7 @@
 // What is said of a place: in the line below the pictures, and in their corners.
 
-import { element } from "./dom.js";
-import { written } from "./windows.js";
+import { element } from "../page/dom.js";
+import { written } from "../picture/windows.js";
 
 const FIELDS = {
   where: "Position in the patient",
@@ -27,11 +27,16 @@ export function readOut(room) {
   }
   const [x, y, z] = room.volume.grid.world(index);
   const side = (value, plus, minus) => `${value >= 0 ? plus : minus} ${Math.abs(value).toFixed(1)}`;
-  const label = room.mask === null ? null : room.colours.get(room.mask[room.volume.grid.offset(index)]);
-  fields.where.textContent = `${side(x, "R", "L")}  ${side(y, "A", "P")}  ${side(z, "S", "I")} mm`;
-  fields.voxel.textContent = `voxel ${room.study.toOwn(index).join(", ")}`;
-  fields.value.textContent = withUnit(room.volume.value(index), room.volume.unit);
-  fields.label.textContent = label ? label.name : "–";
+  const label = room.mask === null ? null : room.labels.get(room.mask[room.volume.grid.offset(index)]);
+  say(fields.where, `${side(x, "R", "L")}  ${side(y, "A", "P")}  ${side(z, "S", "I")} mm`);
+  say(fields.voxel, `voxel ${room.study.toOwn(index).join(", ")}`);
+  say(fields.value, withUnit(room.volume.value(index), room.volume.unit));
+  say(fields.label, label ? label.name : "–");
+}
+
+// Text that is there already is left alone: the page is then not laid out anew.
+function say(field, text) {
+  if (field.textContent !== text) field.textContent = text;
 }
 
 export function withUnit(value, unit) {

@@ -20,8 +20,8 @@ export class MeasureTool {
     this.add(pane, point);
   }
 
-  move() {
-    this.room.redraw();
+  move(pane) {
+    this.room.redraw([pane]);
   }
 
   up(pane, point) {

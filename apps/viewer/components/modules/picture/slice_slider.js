@@ -1,6 +1,6 @@
 // The slider at a pane's right edge: where in the stack of slices the pane stands, and a hold to move it by.
 
-import { element } from "./dom.js";
+import { element } from "../page/dom.js";
 
 // An input whose top is the last slice, as the wheel and the up key have it; `show` brings it in line with the pane.
 export function sliceSlider(pane) {
@@ -18,12 +18,17 @@ export function sliceSlider(pane) {
     room.hover = null;
     if (room.isOpen) room.redraw();
   });
+  let shown = "";
   const show = () => {
     const { slices } = pane.picture;
+    const words = `${pane.slice + 1} of ${slices}`;
+    if (words === shown) return;
+    shown = words;
     slider.max = String(slices);
     slider.value = String(pane.slice + 1);
     slider.disabled = slices === 1;
-    slider.setAttribute("aria-valuetext", `${pane.slice + 1} of ${slices}`);
+    slider.setAttribute("aria-valuetext", words);
+    pane.host.setAttribute("aria-label", `${pane.planeName} plane, slice ${words}`);
   };
   return { host: slider, show };
 }

@@ -1,7 +1,7 @@
 // Another mask of the same scan over this one: its outline dashed, or where the two differ in colours.
 
 import { loadOtherMask } from "./opening.js";
-import { differenceTables } from "./paint.js";
+import { differenceTables } from "../picture/paint.js";
 
 export const DIFFERENCE = { here: [94, 201, 120], there: [226, 92, 196], label: [240, 200, 70] };
 

@@ -1,6 +1,6 @@
 // A study on its way in: voxels, mask, and the draft that a reader left.
 
-import { loadMask, loadScan } from "./source.js";
+import { loadMask, loadScan } from "../picture/source.js";
 
 export async function load(room) {
   const { signal } = room.loading;

@@ -1,35 +1,32 @@
 // The reading room: one study, its panes, and everything a reader can do with them. Parts call the room; the room redraws.
 
 import { Cine } from "./cine.js";
-import { exportDialog } from "./dialogs/export.js";
-import { runDialog } from "./dialogs/run.js";
-import { element, replaceChildren } from "./dom.js";
+import { exportDialog } from "../dialogs/export.js";
+import { runDialog } from "../dialogs/run.js";
+import { element, replaceChildren } from "../page/dom.js";
 import { helpDialog } from "./help.js";
 import { buildHeader, buildStatus } from "./frame.js";
 import { press } from "./keys.js";
-import { colourTables, greyTable } from "./paint.js";
-import { Pane } from "./pane.js";
-import { Pane3d } from "./pane3d.js";
-import { listen } from "./pointer.js";
+import { Pane3d } from "../picture/pane3d.js";
+import { Viewing } from "../picture/viewing.js";
 import { SidePanel } from "./side_panel.js";
-import { MarksPanel } from "./marks_panel.js";
-import { MaskEdit } from "./mask_edit.js";
+import { MarksPanel } from "../measuring/marks_panel.js";
+import { MaskEdit } from "../correcting/mask_edit.js";
 import { load, loadStoredMask } from "./opening.js";
 import { OtherMask } from "./other_mask.js";
 import { cornerTexts, readOut } from "./read_out.js";
-import { Server } from "./server.js";
-import { Review } from "./review.js";
-import { REVIEW_KEYS, ReviewPanel } from "./review_panel.js";
+import { Server } from "../page/server.js";
+import { Review } from "../correcting/review.js";
+import { REVIEW_KEYS, ReviewPanel } from "../correcting/review_panel.js";
 import { makeTools } from "./toolbox.js";
-import { Grid, PLANES, Volume } from "./volume.js";
 import { Uncertainty } from "./uncertainty.js";
-import { presets } from "./windows.js";
 
 const IDLE_MS = 400;
 const SLABS = ["none", "mip", "minip", "mean"];
 
-export class Room {
+export class Room extends Viewing {
   constructor(host, page) {
+    super();
     this.page = page;
     this.server = new Server(() => page.trigger("renew", Date.now()));
     this.edit = new MaskEdit(this);
@@ -43,19 +40,7 @@ export class Room {
     this.brush = { label: 1, radiusMm: 5, is3d: false, isLimited: false, limits: [0, 0], isOnBackground: false, isOneLabel: false };
     this.tools = makeTools(this);
     this.tool = this.tools.crosshair;
-    this.isOpen = false;
-    this.isSmooth = true;
-    this.isInverted = false;
-    this.isMaskShown = true;
-    this.hasOutline = true;
-    this.isCrosshairShown = true;
-    this.areCornersShown = true;
-    this.opacity = 0.25;
-    this.slab = { mode: "none", thicknessMm: 0 };
-    this.versions = { volume: 0, mask: 0, tables: 0 };
     this.maximised = null;
-    this.presets = [];
-    this.panes = Object.keys(PLANES).map((name) => new Pane(this, name));
     this.active = this.panes[0];
     this.side = new SidePanel(this);
     this.header = element("header", { class: "top" });
@@ -66,7 +51,6 @@ export class Room {
     this.host.room = this;
     this.host.classList.toggle("light", localStorage.getItem("medseg-theme") === "light");
     host.append(this.host);
-    this.panes.forEach(listen);
     this.onkey = (event) => {
       if (this.isOpen && !event.defaultPrevented && press(this, event, this.moreKeys)) event.preventDefault();
     };
@@ -90,9 +74,7 @@ export class Room {
 
   async open(study) {
     this.close();
-    this.study = study;
-    this.hidden = new Set();
-    this.mask = null;
+    this.takeStudy(study);
     this.other.reset();
     this.uncertainty.reset();
     this.maskSha256 = study.mask?.sha256 ?? null;
@@ -100,16 +82,10 @@ export class Room {
     this.loading = new AbortController();
     this.edit.reset();
     this.review.reset();
-    const grid = new Grid(study.scan.shape, study.scan.spacing_mm, study.scan.affine, study.scan.inverse);
-    this.volume = new Volume(grid, study.scan.slope, study.scan.intercept, study.scan.unit);
-    this.presets = presets(study.scan.unit, study.window);
-    this.window = { centre: study.window.centre, width: study.window.width };
     this.brush.label = (study.labels.find((label) => label.is_counted) ?? study.labels[0])?.index ?? 0;
     this.brush.limits = [study.window.centre - study.window.width / 2, study.window.centre + study.window.width / 2];
-    this.cursor = grid.shape.map((n) => Math.floor(n / 2));
     this.chosenColours = new Map();
-    for (const pane of this.panes) pane.prepare(grid);
-    this.marks.open(study.marks, grid);
+    this.marks.open(study.marks, this.volume.grid);
     this.toggle3d(false);
     this.moreKeys = study.mask ? REVIEW_KEYS : [];
     this.isOpen = true;
@@ -122,7 +98,6 @@ export class Room {
   // Everything around the pictures, from what is known of the study.
   showStudy() {
     for (const label of this.study.labels) label.colour = this.chosenColours.get(label.index) ?? label.colour;
-    this.colours = new Map(this.study.labels.map((label) => [label.index, label]));
     buildHeader(this);
     buildStatus(this);
     this.side.open(this.study);
@@ -166,17 +141,8 @@ export class Room {
   // --- where we are -------------------------------------------------------------------------------------------------
 
   setCursor(index) {
-    this.cursor = this.volume.grid.clamp(index);
+    super.setCursor(index);
     this.chooseFindingHere();
-    this.redraw();
-    this.readOut();
-  }
-
-  step(slices, pane = this.active) {
-    const index = [...this.cursor];
-    const last = this.volume.grid.shape[pane.plane.depth] - 1;
-    index[pane.plane.depth] = Math.min(last, Math.max(0, index[pane.plane.depth] + slices));
-    this.setCursor(index);
   }
 
   nudge(key, voxels) {
@@ -189,11 +155,8 @@ export class Room {
   goToFinding(n) {
     const finding = this.study.findings[n];
     if (finding === undefined) return;
-    this.cursor = [...finding.index];
-    this.chosenFinding = n;
-    this.side.choose(n);
-    this.redraw();
-    this.readOut();
+    super.setCursor(finding.index);
+    this.choose(n);
   }
 
   nextFinding(step) {
@@ -214,22 +177,16 @@ export class Room {
       const apart = Math.hypot(...finding.centroid_mm.map((value, axis) => value - here[axis]));
       if (apart < nearest) [best, nearest] = [n, apart];
     });
-    if (best === this.chosenFinding) return;
-    this.chosenFinding = best;
-    this.side.choose(best);
+    this.choose(best);
+  }
+
+  choose(n) {
+    if (n === this.chosenFinding) return;
+    this.chosenFinding = n;
+    this.side.choose(n);
   }
 
   // --- how it looks -------------------------------------------------------------------------------------------------
-
-  setWindow(window) {
-    this.window = window;
-    this.retable();
-  }
-
-  applyPreset(key) {
-    const preset = this.presets.find((one) => one.key === key);
-    if (preset) this.setWindow({ centre: preset.centre, width: preset.width });
-  }
 
   setOpacity(opacity) {
     this.opacity = Math.min(1, Math.max(0, Math.round(opacity * 20) / 20));
@@ -253,29 +210,20 @@ export class Room {
 
   // Show a label in another colour, as long as the study is open.
   setColour(index, colour) {
-    const label = this.study.labels.find((one) => one.index === index);
     this.chosenColours.set(index, colour);
-    label.colour = colour;
-    this.colours.set(index, label);
+    this.study.labels.find((one) => one.index === index).colour = colour;
     this.retable();
   }
 
-  colourOf(label) {
-    return this.colours.get(label)?.colour ?? [255, 255, 255];
-  }
-
   retable() {
-    const { slope, intercept } = this.volume;
-    this.greys = greyTable(this.window, slope, intercept, this.isInverted);
-    this.tables = colourTables(this.study.labels, this.opacity, this.hidden);
-    this.side.update();
-    this.updateTools();
-    this.changed("tables");
+    super.retable();
+    this.areSwitchesStale = true;
   }
 
   // --- panes --------------------------------------------------------------------------------------------------------
 
   setActive(pane) {
+    if (pane !== this.active) this.redraw();
     this.active = pane;
     for (const one of this.panes) one.host.classList.toggle("active", one === pane);
   }
@@ -297,7 +245,7 @@ export class Room {
 
   zoom(factor) {
     this.active.view.zoomAt(factor, this.active.width / 2, this.active.height / 2, this.active.width, this.active.height);
-    this.redraw();
+    this.redraw([this.active]);
   }
 
   resetViews() {
@@ -308,19 +256,14 @@ export class Room {
   setTool(name) {
     this.tool = this.tools[name];
     this.grid.dataset.tool = name;
-    this.updateTools();
+    this.areSwitchesStale = true;
     this.redraw();
-  }
-
-  updateTools() {
-    for (const [name, made] of this.toolButtons ?? []) made.setAttribute("aria-pressed", String(this.tool.name === name));
-    for (const [name, made] of this.switchButtons ?? []) made.setAttribute("aria-pressed", String(this[name]));
   }
 
   setSlab(slab) {
     this.slab = { ...this.slab, ...slab };
     if (this.slab.mode !== "none" && this.slab.thicknessMm === 0) this.slab.thicknessMm = 10;
-    this.side.update();
+    this.areSwitchesStale = true;
     this.redraw();
   }
 
@@ -341,44 +284,37 @@ export class Room {
 
   // --- drawing ------------------------------------------------------------------------------------------------------
 
-  // Voxels, labels or lookup tables have changed, and with them the pictures.
-  changed(what) {
-    this.versions[what] += 1;
-    this.redraw();
+  drawNow(panes = this.panes) {
+    super.drawNow(panes);
+    this.draw3dSoon();
+    if (this.areSwitchesStale) this.showSwitches();
+    readOut(this);
   }
 
-  redraw() {
-    if (!this.isOpen || this.frame) return;
-    this.frame = requestAnimationFrame(() => {
-      this.frame = null;
-      this.drawNow();
-    });
-  }
-
-  drawNow() {
-    const started = performance.now();
-    for (const pane of this.panes) pane.draw();
+  // The third dimension follows when the hand rests.
+  draw3dSoon() {
     const of3d = `${Object.values(this.versions)}|${this.opacity}`;
     if (this.pane3d.isShown && of3d !== this.drawn3d) {
       clearTimeout(this.timer3d);
       this.timer3d = setTimeout(() => this.pane3d.show(true), IDLE_MS);
     }
     this.drawn3d = of3d;
-    this.drawMs = performance.now() - started;
-    this.readOut();
   }
 
-  // What tools draw over a picture.
+  // Buttons, boxes and sliders in line with the room.
+  showSwitches() {
+    this.areSwitchesStale = false;
+    this.side.update();
+    for (const [name, made] of this.toolButtons) made.setAttribute("aria-pressed", String(this.tool.name === name));
+    for (const [name, made] of this.switchButtons) made.setAttribute("aria-pressed", String(this[name]));
+  }
+
   drawOver(context, pane) {
     for (const tool of Object.values(this.tools)) tool.drawOver?.(context, pane);
   }
 
   cornerTexts(pane) {
     return cornerTexts(this, pane);
-  }
-
-  readOut() {
-    readOut(this);
   }
 
   // --- coming and going ---------------------------------------------------------------------------------------------
@@ -434,8 +370,8 @@ export class Room {
 
   destroy() {
     this.close();
+    super.destroy();
     window.removeEventListener("keydown", this.onkey);
-    for (const pane of this.panes) pane.destroy();
     this.pane3d.destroy();
     replaceChildren(this.host);
     this.host.remove();

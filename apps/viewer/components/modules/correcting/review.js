@@ -1,6 +1,6 @@
 // Corrections on their way to the server: drafts as the reader draws, a correction when it is saved, verdicts.
 
-import { loadStoredMask } from "./opening.js";
+import { loadStoredMask } from "../reading/opening.js";
 
 const DRAFT_AFTER_MS = 1500;
 

@@ -1,6 +1,6 @@
 // The bar above the pictures and the line below them.
 
-import { element, iconButton, replaceChildren } from "./dom.js";
+import { element, iconButton, replaceChildren } from "../page/dom.js";
 import { readOutFields } from "./read_out.js";
 
 const SWITCHES = [

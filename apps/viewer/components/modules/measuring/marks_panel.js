@@ -1,8 +1,8 @@
 // The measurements of a study: drawn, kept with it, listed in the side panel, gone to and removed.
 
-import { button, element, iconButton, replaceChildren } from "./dom.js";
+import { button, element, iconButton, replaceChildren } from "../page/dom.js";
 import { KINDS, valuesOf } from "./marks.js";
-import { PLANES } from "./volume.js";
+import { PLANES } from "../picture/volume.js";
 
 const CROSS = "M4 4l8 8M12 4l-8 8";
 

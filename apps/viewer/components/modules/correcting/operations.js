@@ -1,6 +1,6 @@
 // Whole-mask operations: holes, islands, slices between slices. Pure: they say which voxels change, and change none.
 
-import { PLANES } from "./volume.js";
+import { PLANES } from "../picture/volume.js";
 
 // Offsets of background enclosed by a label within one slice of a plane.
 export function holesInSlice(grid, mask, planeName, slice, label) {

@@ -57,7 +57,7 @@ export class PanTool {
     pane.view.panX += point.x - this.last.x;
     pane.view.panY += point.y - this.last.y;
     this.last = point;
-    pane.room.redraw();
+    pane.room.redraw([pane]);
   }
 
   up() {

@@ -1,8 +1,8 @@
 // Every tool of the left button, in the order of the toolbar.
 
-import { BrushTool } from "./brush.js";
-import { MeasureTool } from "./measure_tool.js";
-import { CrosshairTool, PanTool, WindowTool } from "./tools.js";
+import { BrushTool } from "../correcting/brush.js";
+import { MeasureTool } from "../measuring/measure_tool.js";
+import { CrosshairTool, PanTool, WindowTool } from "../picture/tools.js";
 
 const BRUSH = "M13.500 2.500L7 9M7 9c-2-1-4 .5-4 2.500 0 1.200-.7 2-1.500 2.500 3 .8 6.500-.5 6.500-3C8 10 7.500 9.300 7 9z";
 const ERASER = "M6 13.500h8M2.500 9.500l6-6.500 4.500 4-6 6.500H5z";

@@ -1,6 +1,6 @@
 // The part of the side panel where a mask is corrected and a study is signed off.
 
-import { button, element, replaceChildren } from "./dom.js";
+import { button, element, replaceChildren } from "../page/dom.js";
 import { allButPiece, betweenSlices, holes, pieceAt } from "./operations.js";
 
 const RADII_MM = [0.5, 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30];

@@ -1,7 +1,7 @@
 // The third dimension: masks as lit surfaces within a maximum projection of the scan, by WebGL2 ray march over a copy of
 // at most 192 voxels a side. Drawn only when something changed; turned by dragging.
 
-import { element } from "./dom.js";
+import { element } from "../page/dom.js";
 import { FRAGMENT, VERTEX } from "./shaders.js";
 
 const MOST_VOXELS = 192;

@@ -24,10 +24,10 @@ export function listen(pane) {
   host.addEventListener("pointermove", (event) => {
     if (!room.isOpen) return;
     const point = pointOf(event);
+    const hasCome = room.hover?.pane !== pane;
     room.hover = { pane, ...point };
     if (held !== null) held.move(pane, point);
-    room.readOut();
-    if (room.tool.follows) room.redraw();
+    room.redraw(!room.tool.follows ? [] : hasCome ? room.panes : [pane]);
   });
   const release = (event) => {
     if (held === null) return;
@@ -38,9 +38,7 @@ export function listen(pane) {
   host.addEventListener("pointercancel", release);
   host.addEventListener("pointerleave", () => {
     room.hover = null;
-    if (!room.isOpen) return;
-    room.readOut();
-    if (room.tool.follows) room.redraw();
+    room.redraw(room.tool.follows ? room.panes : []);
   });
   host.addEventListener("contextmenu", (event) => event.preventDefault());
   host.addEventListener("dblclick", () => room.maximise(room.maximised === pane.planeName ? null : pane.planeName));
@@ -58,7 +56,7 @@ export function listen(pane) {
       if (event.ctrlKey) {
         const { x, y } = pointOf(event);
         pane.view.zoomAt(up ? ZOOM_PER_NOTCH : 1 / ZOOM_PER_NOTCH, x, y, pane.width, pane.height);
-        room.redraw();
+        room.redraw([pane]);
       } else {
         room.step(up ? 1 : -1, pane);
       }

@@ -43,13 +43,18 @@ export class BrushTool {
     const spacing = pane.grid.spacingMm;
     const apart = Math.hypot(...to.map((value, axis) => (value - from[axis]) * spacing[axis]));
     const steps = Math.max(1, Math.ceil(apart / Math.max(this.room.brush.radiusMm / 2, Math.min(...spacing) / 2)));
+    const boxes = [];
     for (let n = this.last === null ? steps : 1; n <= steps; n += 1) {
-      this.dab(pane, from.map((value, axis) => value + ((to[axis] - value) * n) / steps));
+      boxes.push(this.dab(pane, from.map((value, axis) => value + ((to[axis] - value) * n) / steps)));
     }
     this.last = to;
-    this.room.changed("mask");
+    this.room.changedWithin({
+      first: [0, 1, 2].map((axis) => Math.min(...boxes.map((box) => box.first[axis]))),
+      last: [0, 1, 2].map((axis) => Math.max(...boxes.map((box) => box.last[axis]))),
+    });
   }
 
+  // Paint about one place; the box of voxels that was looked at.
   dab(pane, centre) {
     const { room } = this;
     const { brush, mask, volume, edit } = room;
@@ -78,6 +83,7 @@ export class BrushTool {
         }
       }
     }
+    return { first, last };
   }
 
   // The ring under the pointer, as large as what would be painted.
