@@ -153,7 +153,7 @@ class Desk:
         """What was recorded of a study's review, oldest first."""
         if entry.report is None:
             return ()
-        return self.reviews.history(entry.report.source_sha256, entry.report.task.name)
+        return self.reviews.history(entry.report.source_sha256, entry.report.task.name, entry.report.model.sha256)
 
     def next_undecided(self, study: str) -> str | None:
         """The study after this one, around the end of the worklist, that is neither accepted nor rejected."""

@@ -34,10 +34,11 @@ from medseg.review.records import (
     Verdict,
     link,
     mask_sha256,
+    of_model,
 )
 
-SCHEMA_VERSION = 2
-"""1 had no head file and no adjudications; a store of 1 is read, and becomes one of 2 when it is written to."""
+SCHEMA_VERSION = 3
+"""1 had no head file and no adjudications, 2 no model of a verdict; older ones are read, and become 3 when written to."""
 
 REVIEW_FOLDER = ".medseg-review"
 """Where corrections and drafts are kept, beside the results; a leading dot keeps it out of the worklist."""
@@ -90,8 +91,8 @@ class CorrectionStore:
         """The record of a corrected mask, saved for good.
 
         A second reading is drawn without a look at the first, over the same base, and kept beside it.
-        Raises ConflictError when `base` is not the newest mask of the scan any more, InputError when nothing was
-        changed or the store cannot be written.
+        Raises ConflictError when `base` is not the newest mask of that model's result any more, InputError when nothing
+        was changed or the store cannot be written.
         """
         apart = base.geometry.difference(corrected.geometry)
         if apart is not None:
@@ -115,7 +116,7 @@ class CorrectionStore:
             dice=_mean_dice(corrected, base),
         )
         with self._writing() as connection:
-            newest = None if is_second_reading else _newest(connection, scan_sha256, task)
+            newest = None if is_second_reading else _newest(connection, scan_sha256, task, by.model_sha256)
             if newest is not None and newest.mask_sha256 != correction.base_mask_sha256:
                 when = newest.made.strftime("%H:%M on %Y-%m-%d")
                 raise ConflictError(
@@ -143,6 +144,7 @@ class CorrectionStore:
             made=datetime.now(UTC),
             reason=by.reason,
             mask_sha256=mask,
+            model_sha256=by.model_sha256,
             decision=decision,
             finding=finding,
         )
@@ -163,12 +165,16 @@ class CorrectionStore:
         with self._connected() as connection:
             return tuple(connection.execute(query))
 
-    def history(self, scan_sha256: str, task: str) -> tuple[Record, ...]:
-        """Everything recorded of a scan under a task, oldest first; empty where there is nothing."""
+    def history(self, scan_sha256: str, task: str, model_sha256: str | None = None) -> tuple[Record, ...]:
+        """Everything recorded of a scan under a task, oldest first; empty where there is nothing.
+
+        With `model_sha256` only what is about the result of that model.
+        """
         if not self._database.exists():
             return ()
         with self._connected() as connection:
-            return _history(connection, scan_sha256, task)
+            records = _history(connection, scan_sha256, task)
+        return records if model_sha256 is None else of_model(records, model_sha256)
 
     def newest(self, scan_sha256: str, task: str) -> Correction | None:
         """The last correction of a scan, None where it was never corrected."""
@@ -297,8 +303,9 @@ def _history(connection: sqlite3.Connection, scan_sha256: str, task: str) -> tup
     return tuple(RECORD.validate_json(text) for (text,) in connection.execute(query, (scan_sha256, task)))
 
 
-def _newest(connection: sqlite3.Connection, scan_sha256: str, task: str) -> Correction | None:
-    corrections = [record for record in _history(connection, scan_sha256, task) if isinstance(record, Correction)]
+def _newest(connection: sqlite3.Connection, scan_sha256: str, task: str, model_sha256: str) -> Correction | None:
+    records = of_model(_history(connection, scan_sha256, task), model_sha256)
+    corrections = [record for record in records if isinstance(record, Correction)]
     return corrections[-1] if corrections else None
 
 

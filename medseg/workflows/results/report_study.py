@@ -171,7 +171,7 @@ def _reviewed(
     label_map: LabelMap, report: Report, volume: Volume, reviews: CorrectionStore, options: ReportOptions
 ) -> tuple[LabelMap, Report]:
     """The mask that stands and the report of it: the model's own, or a reader's with its findings measured anew."""
-    records = reviews.history(report.source_sha256, report.task.name)
+    records = reviews.history(report.source_sha256, report.task.name, report.model.sha256)
     if not records:
         return label_map, report
     stands = standing(records, mask_sha256(label_map), prefers_model=options.uses_model_mask)

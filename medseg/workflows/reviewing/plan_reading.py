@@ -32,7 +32,7 @@ def plan_reading(folder: Path, *, random_share: float = RANDOM_SHARE, seed: int 
     for entry in list_studies(folder):
         if entry.report is None:
             continue
-        records = store.history(entry.report.source_sha256, entry.report.task.name)
+        records = store.history(entry.report.source_sha256, entry.report.task.name, entry.report.model.sha256)
         if review_status(records) in ("new", "in review"):
             waiting.append(_candidate(entry.name, entry.path, entry.report))
     return reading_order(waiting, np.random.default_rng(seed), random_share)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from viewer_window import Window, window_on
 
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
@@ -38,18 +39,17 @@ def served(
         yield viewer
 
 
+@pytest.fixture(scope="module")
+def window(chromium: Any, served: Any) -> Iterator[Window]:
+    with window_on(chromium, served) as opened:
+        yield opened
+
+
 @pytest.fixture
-def page(chromium: Any, served: Any) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
-    opened = context.new_page()
-    opened.set_default_timeout(60_000)
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto(served.url)
-    opened.wait_for_selector(".worklist tbody tr")
+def page(window: Window) -> Iterator[Any]:
+    opened = window.worklist()
     yield opened
-    context.close()
-    assert problems == []
+    opened.close()
 
 
 def test_brought_in_segmented_and_read(page: Any, served: Any, tmp_path: Path) -> None:
