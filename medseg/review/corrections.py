@@ -38,7 +38,7 @@ from medseg.review.records import (
 )
 
 SCHEMA_VERSION = 3
-"""1 had no head file and no adjudications, 2 no model of a verdict; older ones are read, and become 3 when written to."""
+"""1 had no head file and no adjudications, 2 no model of a verdict; both are read, and become 3 when written to."""
 
 REVIEW_FOLDER = ".medseg-review"
 """Where corrections and drafts are kept, beside the results; a leading dot keeps it out of the worklist."""

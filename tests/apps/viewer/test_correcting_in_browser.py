@@ -15,12 +15,12 @@ from medseg.analysis.quantification.by_hand import measure_by_hand
 from medseg.imaging.slices import PLANES, mask_from_screen
 from medseg.review.corrections import CorrectionStore
 from medseg.review.marks import MarkStore
-from medseg.review.records import Correction, Verdict
+from medseg.review.records import Verdict
 from medseg.workflows.results.open_study import OpenedStudy, as_reviewed, list_studies, open_study
 
 pytestmark = pytest.mark.browser
 
-STUDIES = ("drawn", "conflict", "draft", "review", "measured", "untouched")
+STUDIES = ("drawn", "draft", "review", "measured", "untouched")
 """A study of its own for each test that leaves something behind."""
 
 
@@ -76,24 +76,6 @@ def test_drawn_in_three_planes_undone_saved_and_shown_again(window: Window) -> N
     again = window.open("drawn")
     assert np.array_equal(labels_in(again), drawn)
     assert again.locator(".badge.in-review").count() == 1
-
-
-def test_a_second_tab_gets_a_conflict_and_keeps_its_work(window: Window) -> None:
-    room, other = window.open("conflict"), window.open("conflict")
-    first, second = room.page, other.page
-    for at, plane in ((room, "axial"), (other, "coronal")):
-        at.page.bring_to_front()
-        at.page.keyboard.press("b")
-        brush_stroke(at, plane)
-    first.keyboard.press("Control+s")
-    wait_for_state(room, "saved")
-    drawn = labels_in(other)
-    second.keyboard.press("Control+s")
-    second.wait_for_selector(".message:not([hidden])")
-    assert "another correction" in other.locator(".message").inner_text()
-    assert np.array_equal(labels_in(other), drawn)
-    records = stored(window, "conflict").records
-    assert len([record for record in records if isinstance(record, Correction)]) == 1
 
 
 def test_a_draft_survives_the_tab(window: Window) -> None:

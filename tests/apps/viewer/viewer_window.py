@@ -103,10 +103,10 @@ def wait_for_state(room: Any, state: str) -> None:
     room.locator("[data-read=review-state]").get_by_text(state, exact=True).wait_for()
 
 
-def labels_in(room: Any) -> NDArray[np.uint8]:
+def labels_in(room: Any) -> NDArray[np.uint16]:
     """The labels (k, j, i) as the browser has them."""
     ni, nj, nk = in_room(room, "room.volume.grid.shape")
-    return np.array(in_room(room, "Array.from(room.mask)"), np.uint8).reshape(nk, nj, ni)
+    return np.array(in_room(room, "Array.from(room.mask)"), np.uint16).reshape(nk, nj, ni)
 
 
 def brush_stroke(room: Any, plane: str) -> None:
