@@ -20,6 +20,7 @@ from apps.viewer.work import Work
 from medseg.core.errors import InputError
 from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
+from medseg.core.report import Report
 from medseg.core.task import Window
 from medseg.imaging.slices import SCREEN_AXES, ScreenVolume, for_screen, mask_for_screen, percentile_window, thinned
 from medseg.review.audit import AuditLog
@@ -27,6 +28,7 @@ from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
 from medseg.review.drafts import DraftStore
 from medseg.review.marks import MarkStore
 from medseg.review.records import Correction, Record, mask_sha256, review_status
+from medseg.review.worklist import Candidate
 from medseg.workflows.results.open_study import (
     MASK_FILE,
     REPORT_FILE,
@@ -40,6 +42,7 @@ from medseg.workflows.results.open_study import (
 )
 from medseg.workflows.results.open_uncertainty import uncertainty
 from medseg.workflows.results.open_vessels import OpenedVessels, open_vessels
+from medseg.workflows.reviewing.plan_reading import candidate_of, plan_reading
 
 STUDIES_KEPT = 2
 """Opened studies held in memory: the one being read and the one before it. A large CT takes about half a gigabyte."""
@@ -98,6 +101,7 @@ class Desk:
         self._locks: dict[str, threading.Lock] = {}
         self._vessels: dict[tuple[str, int], OpenedVessels] = {}
         self._open: OrderedDict[str, StudyOnScreen] = OrderedDict()
+        self._judged: dict[str, tuple[str, Candidate]] = {}
 
     @property
     def arrivals(self) -> Path:
@@ -154,6 +158,22 @@ class Desk:
         if entry.report is None:
             return ()
         return self.reviews.history(entry.report.source_sha256, entry.report.task.name, entry.report.model.sha256)
+
+    def reading_order(self) -> list[str]:
+        """The ids of the studies that nobody has decided on, the likeliest failure of the model first.
+
+        Each result is judged once, and again when its files change.
+        """
+        ids = {entry.name: entry.id for entry in self.entries()}
+        return [ids[one.study] for one in plan_reading(self.folder, judge=self._judge) if one.study in ids]
+
+    def _judge(self, entry: StudyEntry, report: Report) -> Candidate:
+        files = _files(entry)
+        known = self._judged.get(entry.id)
+        if known is None or known[0] != files:
+            known = files, candidate_of(entry, report)
+            self._judged[entry.id] = known
+        return known[1]
 
     def next_undecided(self, study: str) -> str | None:
         """The study after this one, around the end of the worklist, that is neither accepted nor rejected."""

@@ -16,6 +16,7 @@ from medseg.core.study import Series
 from medseg.imaging.slices import PLANES, edges, to_screen_index
 from medseg.review.records import Correction, Record, Verdict, review_status
 from medseg.workflows.results.open_study import StudyEntry
+from medseg.workflows.reviewing.plan_reading import quality_of
 
 ROUTE_ROOT = "/data"
 
@@ -79,6 +80,12 @@ def study_data(on_screen: StudyOnScreen, marks: Sequence[Mark] = ()) -> dict[str
         if report is None
         else [_finding(finding, on_screen) for finding in sorted(report.findings, key=_importance)],
     }
+
+
+def predicted_dice(on_screen: StudyOnScreen) -> dict[str, Any] | None:
+    """What the model's quality control expects of the mask that is shown; None where nothing is known of it."""
+    quality = None if on_screen.opened.correction else quality_of(on_screen.opened.entry.path)
+    return None if quality is None else quality.predicted.model_dump(mode="json")
 
 
 def other_masks(on_screen: StudyOnScreen, others: Sequence[StudyEntry]) -> list[dict[str, str]]:
@@ -155,7 +162,7 @@ def _thinning_note(step: int) -> list[str]:
 
 def _unit(ucum: str) -> str:
     """A UCUM unit as people write it."""
-    return {"[hnsf'U]": "HU", "mL": "ml", "{SUVbw}g/ml": "SUV", "[arb'U]": "1"}.get(ucum, ucum)
+    return {"[hnsf'U]": "HU", "mL": "ml", "g/ml{SUVbw}": "SUV", "[arb'U]": "1"}.get(ucum, ucum)
 
 
 def _about(series: Series, report: Report | None) -> str:

@@ -3,6 +3,7 @@
 import { loadStoredMask } from "../reading/opening.js";
 
 const DRAFT_AFTER_MS = 1500;
+const AGAIN_AFTER_MS = 3000;
 
 export class Review {
   constructor(room) {
@@ -15,6 +16,8 @@ export class Review {
     clearTimeout(this.timer);
     this.seconds = 0;
     this.lastEdit = null;
+    this.isKept = true;
+    this.isWaiting = false;
     this.state = "";
     this.saving = Promise.resolve();
   }
@@ -24,6 +27,7 @@ export class Review {
     const now = performance.now();
     if (this.lastEdit !== null && now - this.lastEdit < 60_000) this.seconds += (now - this.lastEdit) / 1000;
     this.lastEdit = now;
+    this.isKept = false;
     this.say("not saved");
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.keepDraft(), DRAFT_AFTER_MS);
@@ -51,15 +55,30 @@ export class Review {
     clearTimeout(this.timer);
     if (!this.room.edit.isDirty) return this.saving;
     this.saving = this.saving.then(async () => {
+      const drawn = this.lastEdit;
       try {
         await this.send("draft", "PUT", await this.packed(), this.headers());
-        if (this.room.edit.isDirty) this.say("draft kept");
+        if (this.isWaiting) this.room.say("");
+        this.isWaiting = false;
+        this.isKept = drawn === this.lastEdit;
+        if (this.isKept && this.room.edit.isDirty) this.say("draft kept");
       } catch (error) {
-        this.say("draft not kept");
-        this.room.say(`The draft could not be kept: ${error.message}`);
+        this.draftFailed(error);
       }
     });
     return this.saving;
+  }
+
+  // Where the server cannot be reached, or the session was lost, the draft is sent again until it is kept.
+  draftFailed(error) {
+    this.say("draft not kept");
+    if (error.isAnswer) {
+      this.room.say(`The draft could not be kept: ${error.message}`);
+      return;
+    }
+    this.isWaiting = true;
+    this.room.say("The server cannot be reached. What you drew is safe in this page and is sent again until it is kept: leave the page open.");
+    if (this.room.isOpen) this.timer = setTimeout(() => this.keepDraft(), AGAIN_AFTER_MS);
   }
 
   // Lay the reader's draft over the mask, as one change that can be undone.
@@ -76,6 +95,8 @@ export class Review {
     room.edit.begin();
     for (let offset = 0; offset < labels.length; offset += 1) if (labels[offset] !== room.mask[offset]) room.edit.set(offset, labels[offset]);
     if (room.edit.end() > 0) {
+      clearTimeout(this.timer);
+      this.isKept = true;
       this.seconds = Number(response.headers.get("X-Seconds") ?? 0);
       this.say("draft taken up");
     }
@@ -96,6 +117,7 @@ export class Review {
       const saved = await response.json();
       room.maskSha256 = saved.mask_sha256;
       room.edit.saved();
+      this.isKept = true;
       this.seconds = 0;
       this.lastEdit = null;
       this.say("saved");
@@ -103,7 +125,7 @@ export class Review {
     } catch (error) {
       this.say("not saved");
       room.say(error.message);
-      if (error.isConflict) await this.keepDraft();
+      if (error.isConflict || !error.isAnswer) await this.keepDraft();
     }
   }
 
@@ -113,6 +135,7 @@ export class Review {
     await this.saving;
     await this.send("draft", "DELETE");
     await loadStoredMask(room);
+    this.isKept = true;
     this.seconds = 0;
     this.say("");
   }

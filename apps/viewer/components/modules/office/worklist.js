@@ -14,6 +14,7 @@ const COLUMNS = [
   ["task", "Task"],
   ["findings", "Findings"],
   ["status", "Status"],
+  ["next", "Read next"],
   ["created", "Segmented"],
   ["name", "Folder"],
 ];
@@ -33,6 +34,7 @@ export class Worklist extends Page {
     this.run = button("Segment …", "Segment the chosen study (s)", () => this.segment(), { "data-action": "segment" });
     this.compare = button("Compare", "Compare the chosen study with its prior, or the two that are marked (x marks)", () => this.openPair(), { "data-action": "compare" });
     this.table = element("table", { class: "worklist" });
+    this.order = [];
     this.strip = new JobStrip(this);
     replaceChildren(this.tools, this.search, this.filter, this.count, this.upload, this.run, this.compare);
     replaceChildren(this.main, this.strip.host, this.table);
@@ -41,6 +43,7 @@ export class Worklist extends Page {
 
   take({ rows, last_read: lastRead, may_add: mayAdd }) {
     this.rows = rows;
+    this.rank();
     this.chosen ??= lastRead;
     this.upload.hidden = !this.mayCorrect || !mayAdd;
     this.run.hidden = !this.mayCorrect;
@@ -49,6 +52,21 @@ export class Worklist extends Page {
     this.filter.value = statuses.includes(this.status) ? this.status : "all";
     this.draw();
     this.strip.look();
+    this.lookAtOrder();
+  }
+
+  // Where the model most likely failed is to be read first; the server takes a while to judge what is new.
+  async lookAtOrder() {
+    const order = await this.attempt(() => this.server.json("/data/reading-order"));
+    if (order === null || order.join() === this.order.join()) return;
+    this.order = order;
+    this.rank();
+    this.draw();
+  }
+
+  rank() {
+    const ranks = new Map(this.order.map((id, n) => [id, String(n + 1)]));
+    for (const row of this.rows) row.next = ranks.get(row.id) ?? "";
   }
 
   shown() {
@@ -60,7 +78,9 @@ export class Worklist extends Page {
     });
     if (this.sortBy === null) return rows;
     const sign = this.isDescending ? -1 : 1;
-    return rows.toSorted((a, b) => sign * String(a[this.sortBy]).localeCompare(String(b[this.sortBy]), undefined, { numeric: true }));
+    const compared = (a, b) => sign * String(a).localeCompare(String(b), undefined, { numeric: true });
+    // What a study does not say stands last, whichever way the others go.
+    return rows.toSorted((a, b) => (a[this.sortBy] === "") - (b[this.sortBy] === "") || compared(a[this.sortBy], b[this.sortBy]));
   }
 
   draw() {

@@ -37,7 +37,8 @@ export class Server {
     });
   }
 
-  // The response where all is well; otherwise an error with the server's sentence, `isConflict` set on a 409.
+  // The response where all is well; otherwise an error with the server's sentence, which has `isAnswer` set, and
+  // `isConflict` on a 409. Where there was no answer, or the session is lost, the error has neither.
   async request(url, { method = "GET", body, headers = {}, signal } = {}) {
     const send = () => fetch(url, { method, body, signal, cache: "no-store", headers: { Authorization: `Bearer ${this.permitFor(url)}`, ...headers } });
     let response = await send();
@@ -49,6 +50,7 @@ export class Server {
     if (!response.ok) {
       const error = new Error(await sentence(response));
       error.isConflict = response.status === 409;
+      error.isAnswer = response.status < 500;
       throw error;
     }
     return response;

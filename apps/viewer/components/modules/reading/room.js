@@ -55,6 +55,10 @@ export class Room extends Viewing {
       if (this.isOpen && !event.defaultPrevented && press(this, event, this.moreKeys)) event.preventDefault();
     };
     window.addEventListener("keydown", this.onkey);
+    this.onunload = (event) => {
+      if (this.isOpen && this.edit.isDirty && !this.review.isKept) event.preventDefault();
+    };
+    window.addEventListener("beforeunload", this.onunload);
   }
 
   // Take what the page says: a new study is opened; of the one that is open only what was recorded since is taken.
@@ -372,6 +376,7 @@ export class Room extends Viewing {
     this.close();
     super.destroy();
     window.removeEventListener("keydown", this.onkey);
+    window.removeEventListener("beforeunload", this.onunload);
     this.pane3d.destroy();
     replaceChildren(this.host);
     this.host.remove();

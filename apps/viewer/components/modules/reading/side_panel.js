@@ -30,7 +30,7 @@ export class SidePanel {
   }
 
   findings(study) {
-    const section = element("section", { class: "findings" }, element("h2", { text: "Findings" }));
+    const section = element("section", { class: "findings" }, element("h2", { text: "Findings" }), predicted(study.predicted));
     if (study.findings.length === 0) {
       section.append(element("p", { class: "quiet", text: study.model ? "Nothing was found." : "This scan has not been segmented." }));
       return section;
@@ -158,6 +158,14 @@ export class SidePanel {
     const finding = this.room.study.findings[n];
     this.detail.replaceChildren(...(finding ? finding.measurements.map((m) => measurementLine(m)) : []));
   }
+}
+
+// What the model's quality control expects of its mask, before anybody corrected it.
+function predicted(quality) {
+  if (!quality) return null;
+  const [low, high] = quality.interval.map((end) => end.toFixed(2));
+  const text = `Predicted Dice ${quality.dice.toFixed(2)} (${Math.round(quality.coverage * 100)} % interval ${low} to ${high})`;
+  return element("p", { class: "quiet predicted", text, title: "How far the model's mask is expected to agree with a reader's" });
 }
 
 function legend(colour, text) {
