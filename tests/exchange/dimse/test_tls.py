@@ -1,0 +1,75 @@
+"""DICOM over TLS: certificates of both sides are asked for, and who has none is told so and holds up nobody."""
+
+import datetime as dt
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from dicom_peers import RunningListener, raw
+
+from medseg.core.errors import InputError, UnreachableError
+from medseg.exchange.dicom.network.dimse.client import echo
+from medseg.exchange.dicom.network.dimse.config import ClientSettings, DimseNode, TlsFiles
+
+AS_MODALITY = ClientSettings(ae_title="MODALITY", timeout_s=3)
+
+
+def certified(folder: Path, name: str) -> TlsFiles:
+    """A key and a certificate for loopback that vouches for itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(pem))
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / f"{name}.key").write_bytes(private)
+    return TlsFiles(certificate=folder / f"{name}.pem", key=folder / f"{name}.key")
+
+
+def test_both_sides_show_certificates(listening: Callable[..., RunningListener], tmp_path: Path) -> None:
+    ours, theirs = certified(tmp_path, "ours"), certified(tmp_path, "theirs")
+    listener = listening(tls=ours.model_copy(update={"authorities": theirs.certificate}))
+
+    def node(tls: TlsFiles | None) -> DimseNode:
+        return DimseNode(ae_title="MEDSEG", host="127.0.0.1", port=listener.port, tls=tls)
+
+    trusting = theirs.model_copy(update={"authorities": ours.certificate})
+    with raw(listener.port):  # says nothing, and keeps nobody waiting
+        echo(node(trusting), AS_MODALITY)
+    without_own = TlsFiles(authorities=ours.certificate)
+    of_another = certified(tmp_path, "stranger").model_copy(update={"authorities": ours.certificate})
+    trusting_nobody = theirs.model_copy(update={"authorities": theirs.certificate})
+    for refused in (None, without_own, of_another, trusting_nobody):
+        with pytest.raises(UnreachableError, match="TLS"):
+            echo(node(refused), AS_MODALITY)
+    echo(node(trusting), AS_MODALITY)
+
+
+def test_files_that_are_none_are_a_sentence(listening: Callable[..., RunningListener], tmp_path: Path) -> None:
+    ours = certified(tmp_path, "ours")
+    (tmp_path / "text.pem").write_text("no certificate")
+    wrong = (
+        ours.model_copy(update={"key": certified(tmp_path, "other").key}),
+        ours.model_copy(update={"certificate": tmp_path / "text.pem"}),
+        ours.model_copy(update={"authorities": tmp_path / "missing.pem"}),
+        TlsFiles(authorities=ours.certificate),
+    )
+    for tls in wrong:
+        with pytest.raises(InputError, match="PEM files"):
+            listening(tls=tls)
