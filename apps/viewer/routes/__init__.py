@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from apps.viewer.desk import Desk
+from apps.viewer.routes.archives import archive_routes
 from apps.viewer.routes.compare import compare_routes
 from apps.viewer.routes.door import Door
 from apps.viewer.routes.exports import export_routes
@@ -29,6 +30,7 @@ def data_routes(desk: Desk, key: str) -> list[Route]:
         log_routes,
         compare_routes,
         reading_order_routes,
+        archive_routes,
         vessel_routes,
     )
     return [route for family in families for route in family(door)]

@@ -172,16 +172,18 @@ def chromium() -> Iterator[Any]:
 class ServedViewer:
     """The viewer as users start it, on a free port of this machine: its address, and the folder that it shows."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
+        self._options = options
         self.folder, self.url = folder, f"http://127.0.0.1:{self._port}"
         self.start()
 
     def start(self) -> None:
         """Start it, or start it again where it was before."""
         command = [sys.executable, "-m", "apps.viewer", str(self.folder), "--port", str(self._port), "--no-browser"]
+        command += self._options
         root = Path(__file__).resolve().parents[3]
         self._server = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _wait_until_up(self._server, self._port)
@@ -193,9 +195,9 @@ class ServedViewer:
 
 
 @contextmanager
-def viewer_over(folder: Path) -> Iterator[ServedViewer]:
+def viewer_over(folder: Path, *options: str) -> Iterator[ServedViewer]:
     """A viewer that runs while the block does."""
-    served = ServedViewer(folder)
+    served = ServedViewer(folder, *options)
     try:
         yield served
     finally:
@@ -214,6 +216,6 @@ def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Callable[[Path], AbstractContextManager[ServedViewer]]:
+def serve() -> Callable[..., AbstractContextManager[ServedViewer]]:
     """`viewer_over`, for tests."""
     return viewer_over

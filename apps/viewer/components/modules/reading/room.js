@@ -351,7 +351,7 @@ export class Room extends Viewing {
 
   async export() {
     try {
-      await exportDialog(this.host, this.server, this.study, this.edit.isDirty);
+      await exportDialog(this.host, this.server, this.study, this.edit.isDirty, this.mayCorrect);
     } catch (error) {
       this.say(error.message);
     }
