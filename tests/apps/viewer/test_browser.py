@@ -12,8 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from viewer_window import Window, in_room, wait_in_room, window_on
 
+from medseg.core.geometry import Geometry
 from medseg.core.task import Window as GreyWindow
 from medseg.core.task import load_task
+from medseg.core.volume import Volume
+from medseg.exchange.write import write_volume
 from medseg.imaging.overlay import OverlayStyle, overlay
 from medseg.imaging.slices import PLANES, for_screen, grey, mask_for_screen, picture
 from medseg.workflows.results.open_study import list_studies, open_study
@@ -35,6 +38,8 @@ def served(
     for name, (axis_codes, turned_deg) in STORED.items():
         write(name, axis_codes, turned_deg=turned_deg)
     write("script", patient_name=HOSTILE_NAME)
+    flat = np.arange(480, dtype=np.int16).reshape(24, 20, 1)
+    write_volume(Volume(flat, Geometry.from_spacing(flat.shape, (1, 1, 5))), root / "results" / "flat.nii.gz")
     with serve(root / "results") as viewer:
         yield viewer
 
@@ -262,3 +267,22 @@ def test_back_to_the_worklist_on_a_key(window: Window) -> None:
     page = window.open("lps").page
     page.keyboard.press("q")
     page.wait_for_selector(".worklist tbody tr")
+
+
+def test_a_scan_of_one_slice_without_a_mask(window: Window) -> None:
+    room = window.open("flat.nii.gz")
+    assert in_room(room, "room.panes.map((pane) => [pane.picture.rows, pane.picture.columns])") == [
+        [20, 24],
+        [1, 24],
+        [1, 20],
+    ]
+    assert "This scan has not been segmented." in room.locator(".findings").inner_text()
+    assert "There is no mask to show." in room.locator(".labels").inner_text()
+    cursor = in_room(room, "[...room.cursor]")
+    room.page.keyboard.press("End")
+    room.page.keyboard.press("ArrowUp")
+    assert in_room(room, "[...room.cursor]") == cursor
+    assert room.get_by_label("Axial slice").is_disabled()
+    room.page.keyboard.press("v")
+    room.page.keyboard.press("Shift+E")
+    room.page.get_by_text("the scan was not segmented").first.wait_for()

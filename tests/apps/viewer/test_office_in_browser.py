@@ -35,6 +35,7 @@ def served(
     # Large enough to be at work for many seconds, so that a job on it can be taken back.
     noise = np.random.default_rng(0).integers(0, 200, (160, 160, 160)).astype(np.int16)
     write_volume(Volume(noise, Geometry.from_spacing(noise.shape, (1, 1, 1))), root / "results" / "large.nii")
+    (root / "results" / "cut.nii").write_bytes(bytes(400))
     with serve(root / "results") as viewer:
         yield viewer
 
@@ -85,6 +86,17 @@ def test_a_job_is_taken_back_from_the_page(page: Any, served: Any) -> None:
     page.get_by_role("button", name="Jobs", exact=True).click()
     page.locator("tr", has_text="large").locator(".badge.cancelled").wait_for()
     assert not (served.folder / "segmented" / "large__hippocampus_mr").exists()
+
+
+def test_a_job_that_fails_says_why(page: Any) -> None:
+    page.locator("tr", has_text="cut.nii").first.click()
+    page.keyboard.press("s")
+    page.locator("[data-action=start]").click()
+    page.locator("dialog").wait_for(state="detached")
+    page.get_by_role("button", name="Jobs", exact=True).click()
+    failed = page.locator("tr", has_text="cut.nii").filter(has=page.locator(".badge.failed"))
+    failed.wait_for()
+    assert "is not a NIfTI file" in failed.inner_text()
 
 
 def test_what_is_no_scan_is_said_in_the_dialog(page: Any, tmp_path: Path) -> None:
