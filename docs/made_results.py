@@ -39,8 +39,8 @@ class Made:
 
 
 STUDIES = (
-    Made("made_a_2026-03-12", "Made^Anna", "20260312", 4),
-    Made("made_a_2025-12-01", "Made^Anna", "20251201", 4, is_short_of_one=True),
+    Made("made_a", "Made^Anna", "20260312", 4),
+    Made("made_a_before", "Made^Anna", "20251201", 4, is_short_of_one=True),
     Made("made_b", "Made^Bert", "20260310", 7),
     Made("made_c", "Made^Cara", "20260309", 9),
 )

@@ -33,6 +33,7 @@ ARGUMENTS = (
 SIZE = {"width": 1440, "height": 900}
 START_TIMEOUT_S = 120.0
 LONG_MS = 120_000
+COLOURS = 160
 
 
 @contextmanager
@@ -57,9 +58,9 @@ def viewer(folder: Path) -> Iterator[str]:
 
 
 def shoot(page: Page, path: Path) -> None:
-    """Write what the page shows, in 255 colours, so that it is small."""
+    """Write what the page shows, in few colours, so that it is small."""
     picture = Image.open(io.BytesIO(page.screenshot(timeout=LONG_MS))).convert("RGB")
-    picture.quantize(255, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def take(page: Page, url: str, output: Path) -> None:

@@ -234,6 +234,6 @@ def _status(entry: StudyEntry, records: Sequence[Record]) -> str:
 
 
 def _counted(report: Report) -> str:
-    """How many of each counted label, "2 lesion, 1 blockage"; organs are not counted."""
+    """How many of each counted label, "lesion × 2, blockage × 1"; organs are not counted."""
     counts = Counter(finding.label.name for finding in report.findings if finding.label.is_counted)
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    return ", ".join(f"{name} × {count}" for name, count in counts.items())
