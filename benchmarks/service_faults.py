@@ -1,12 +1,13 @@
 """`medseg serve` beside a real Orthanc, under faults: does every series end as one result, or set aside with a reason?
 
-    python benchmarks/service_faults.py [--series 200] [--seed 0] [--minutes 9] [--picture docs/images/service_memory.png]
+    python benchmarks/service_faults.py [--series 200] [--seed 0] [--times 3] [--minutes 9] [--picture memory.png]
 
 Small made MR series (12 slices of 36 x 50) are sent by dcmtk's storescu as a modality would, one half to the archive,
 the other to the listener, some to both, some twice; two associations interleave theirs. Among them are series that
 must not give a result: half a series in an association that breaks off, a series with a missing slice, and series
 whose results the archive refuses. Meanwhile, at random moments: kill -9 of the worker, the listener, Orthanc and the
-service with all its processes; Orthanc away for 10 s; a full spool; a wrong AE title; a PDU of 4 GiB; 60 silent sockets.
+service with all its processes; Orthanc away for 10 s; a full spool; a wrong AE title; a PDU of 4 GiB; 60 silent
+sockets.
 The service is started again at once when it dies, as systemd would; Orthanc too, on its storage.
 
 At the end every series is looked up: jobs by its UID in the queue, and what the archive holds of its study. Recovery is
@@ -26,6 +27,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -210,10 +212,8 @@ def memory_mb(pid: int) -> float:
 
 
 def kill(pid: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def kill_worker(site: Site) -> None:
@@ -339,11 +339,9 @@ def send_interleaved(site: Site, first: Sent, second: Sent) -> None:
 def until_taken(tried: Callable[[], bool], one: Sent) -> None:
     ends = time.monotonic() + PATIENT_S
     while time.monotonic() < ends:
-        try:
+        with suppress(OSError, AssertionError, RuntimeError):
             if tried():
                 return
-        except (OSError, AssertionError, RuntimeError):
-            pass
         time.sleep(0.5)
     print(f"{one.kind}: the modality gave up", flush=True)
 

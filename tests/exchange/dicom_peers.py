@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pydicom.dataset import Dataset
+from pydicom.uid import Comprehensive3DSRStorage, SegmentationStorage
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
@@ -187,7 +188,7 @@ class MadeArchive:
 
     def __enter__(self) -> Self:
         entity = AE("MADE")
-        for sop_class in RECEIVED_CLASSES:
+        for sop_class in (*RECEIVED_CLASSES, SegmentationStorage, Comprehensive3DSRStorage):
             entity.add_supported_context(sop_class)
         if self.commit is not None:
             entity.add_supported_context(StorageCommitmentPushModel)

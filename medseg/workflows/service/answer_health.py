@@ -18,6 +18,9 @@ from medseg.settings.model import Metrics
 HANGS_S = 60.0
 """A main loop that has not moved for so long hangs."""
 
+STARTING = "start"
+"""The problem of a service until its main loop has looked at everything once."""
+
 _SILENCE_S = 5.0
 
 
@@ -25,7 +28,7 @@ _SILENCE_S = 5.0
 class Health:
     """How the service is: written by its main loop, read by whoever asks. Empty problems are none."""
 
-    problems: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=lambda: {STARTING: "it is being started"})
     beat_s: float = field(default_factory=time.monotonic)
 
     @property

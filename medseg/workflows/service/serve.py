@@ -30,7 +30,7 @@ from medseg.jobs.job import SETTLED, JobState
 from medseg.jobs.local_engine import LocalEngine, LocalEngineConfig
 from medseg.jobs.queue import Queue
 from medseg.settings.model import Settings
-from medseg.workflows.service.answer_health import Health, HealthServer
+from medseg.workflows.service.answer_health import STARTING, Health, HealthServer
 from medseg.workflows.service.clean_up import clean_up
 from medseg.workflows.service.intake.receive_series import receive
 from medseg.workflows.service.intake.watch_archive import watch
@@ -38,8 +38,8 @@ from medseg.workflows.service.ledger import Ledger
 from medseg.workflows.service.measure import Measures
 from medseg.workflows.service.places import SHORT, Places
 from medseg.workflows.service.show_viewer import show
+from medseg.workflows.service.start_worker import TreatSeries
 from medseg.workflows.service.supervise import BodyChild, Child, Kept, ListenerChild
-from medseg.workflows.service.treat_series import TreatSeries
 from medseg.workflows.service.write_log import Event, log_to, service_log
 
 _LOOK_S = 0.5
@@ -144,6 +144,7 @@ class _Service:
         if now - self.looked_s < _LOOK_S:
             return
         self.looked_s = now
+        self.health.problems.pop(STARTING, None)
         for kept in self.kept:
             starts = kept.starts
             kept.look()

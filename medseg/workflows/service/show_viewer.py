@@ -26,5 +26,5 @@ def show(settings: Settings, beat: Callable[[], None]) -> None:
             beat()
 
     threading.Thread(target=move, daemon=True).start()
-    sys.argv = [VIEWER, str(Places.of(settings).work), "--port", str(settings.viewer.port)]
+    sys.argv = [VIEWER, str(Places.of(settings).work), "--port", str(settings.viewer.port), "--no-browser"]
     runpy.run_module(VIEWER, run_name="__main__", alter_sys=True)

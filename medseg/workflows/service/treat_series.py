@@ -1,4 +1,4 @@
-"""TreatSeries: what a worker does with a series: fetch, segment, write, store, each step whole or not at all.
+"""Worker: what is done with a series: fetch, segment, write, store, each step whole or not at all.
 
 A step whose outcome lies in the job's folder is not done again, and results have UIDs that follow from what they were
 made of and are noted before they are sent. So a job may be cut off anywhere, begin anew, and ends the same.
@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from pydantic import JsonValue, ValidationError
 
 from medseg.core.atomic import discard_all_unfinished
@@ -26,7 +25,7 @@ from medseg.core.report import Report
 from medseg.exchange.dicom.identifiers import identifying_words, without_identifiers
 from medseg.exchange.dicom.network.web.archive import WebArchive
 from medseg.exchange.reports.formats import WRITERS
-from medseg.jobs.engine import HopelessError, PostponedError, Run
+from medseg.jobs.engine import HopelessError, PostponedError
 from medseg.jobs.job import Job
 from medseg.models.ensemble import Model
 from medseg.models.segmenter import NetworkSegmenter
@@ -41,7 +40,7 @@ from medseg.workflows.service.deliver_results import Delivery
 from medseg.workflows.service.intake.choose_series import images_hash
 from medseg.workflows.service.ledger import Ledger, short_name
 from medseg.workflows.service.places import IMAGES, OBJECTS, RESULT, SHORT, Places
-from medseg.workflows.service.write_log import Event, log_to, service_log, trace_of
+from medseg.workflows.service.write_log import Event, service_log, trace_of
 
 USER = "medseg serve"
 """Who acts, in the audit log."""
@@ -53,23 +52,9 @@ _EMPTY_MASK = ("dicom-seg", "rtstruct")
 """Formats that do not exist of nothing; the report says that nothing was found."""
 
 
-@dataclass(frozen=True, slots=True)
-class TreatSeries:
-    """Starts a worker that treats the series of one service."""
-
-    settings: Settings
-
-    def __call__(self, threads: int) -> Run:
-        """The worker's run, with so many threads."""
-        log_to(self.settings.log)
-        torch.set_num_threads(threads)
-        places = Places.of(self.settings)
-        return _Worker(self.settings, places, Ledger(places.ledger_file), AuditLog(places.state))
-
-
 @dataclass(slots=True)
-class _Worker:
-    """Treats series; holds the models that it used last."""
+class Worker:
+    """Treats series, a job at a time; holds the models that it used last."""
 
     settings: Settings
     places: Places
@@ -125,7 +110,7 @@ class _BrokenError(MedsegError):
 class _Treatment:
     """One job's way through the steps; `seconds` is what each took."""
 
-    worker: _Worker
+    worker: Worker
     job: Job
     folder: Path
     seconds: dict[str, float] = field(default_factory=dict)

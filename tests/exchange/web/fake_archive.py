@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,10 +27,11 @@ class FakeArchive:
     asked: list[str] = field(default_factory=list)
     listed: list[str] | None = None
     port: int = 0
+    tls: ssl.SSLContext | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/dicom-web"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/dicom-web"
 
 
 class Request(BaseHTTPRequestHandler):
@@ -93,6 +95,8 @@ def running(archive: FakeArchive) -> Iterator[FakeArchive]:
     handler = type("Handler", (Request,), {"archive": archive})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    if archive.tls is not None:
+        server.socket = archive.tls.wrap_socket(server.socket, server_side=True)
     archive.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from fake_archive import BOUNDARY, SERIES, STUDY, FakeArchive, Request, multipart, running
 from hypothesis import given
 from hypothesis import strategies as st
+from made_certificates import certified
 from orthanc import Orthanc, made_ct
 from pydantic import SecretStr, ValidationError
 
@@ -262,6 +264,29 @@ class TestParts:
     def test_more_objects_than_listed(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="more than 1 objects"):
             list(save_parts([multipart([b"a", b"b"])], BOUNDARY.encode(), tmp_path, 1, 1000))
+
+
+class TestTls:
+    def test_both_sides_show_certificates(self, tmp_path: Path) -> None:
+        theirs, ours, strangers = (certified(tmp_path, name) for name in ("theirs", "ours", "strangers"))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(str(theirs.certificate), str(theirs.key))
+        context.load_verify_locations(str(ours.certificate))
+        context.verify_mode = ssl.CERT_REQUIRED
+        ca = {"ca_file": theirs.certificate}
+        mine = {"client_certificate": ours.certificate, "client_key": ours.key}
+        of_another = {"client_certificate": strangers.certificate, "client_key": strangers.key}
+        with running(FakeArchive(tls=context)) as fake:
+            with connected(fake, **ca, **mine) as archive:
+                assert not list(archive.studies())
+            with (
+                connected(fake, **mine) as archive,
+                pytest.raises(InputError, match=r"Name the authority in archive\.ca"),
+            ):
+                list(archive.studies())
+            for refused in ({}, of_another):
+                with connected(fake, **ca, **refused) as archive, pytest.raises((InputError, UnreachableError)):
+                    list(archive.studies())
 
 
 class TestConfig:

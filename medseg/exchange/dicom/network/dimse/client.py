@@ -13,11 +13,13 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined] # made when the module is loaded
 
-from medseg.core.errors import UnreachableError
+from medseg.core.errors import InputError, MedsegError, UnreachableError
 from medseg.exchange.dicom.network.dimse.config import ClientSettings, DimseNode
 from medseg.exchange.dicom.network.dimse.tls import client_context
+from medseg.exchange.dicom.writing.elements import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 
 SUCCESS = 0x0000
+MOST_PDU_BYTES = 128 << 10
 _CALLING_UNKNOWN, _CALLED_UNKNOWN = (1, 3), (1, 7)
 """Source and reason in an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
 
@@ -31,13 +33,14 @@ def associated(
 ) -> Iterator[Association]:
     """An association on which some of the contexts were accepted; released when the block ends, aborted when it fails.
 
-    Raises UnreachableError where there is none to be had, and says why.
+    Raises UnreachableError where there is none to be had, and says why; InputError where no context is accepted.
     """
     _silence_pynetdicom()
     entity = AE(settings.ae_title)
     entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = settings.timeout_s
     entity.network_timeout = settings.timeout_s
-    entity.maximum_pdu_size = 128 << 10
+    entity.maximum_pdu_size = MOST_PDU_BYTES
+    entity.implementation_class_uid, entity.implementation_version_name = IMPLEMENTATION_UID, IMPLEMENTATION_NAME
     connections: list[socket.socket] = []
     noted = (evt.EVT_CONN_OPEN, lambda event: connections.append(event.assoc.dul.socket.socket))
     association = entity.associate(
@@ -51,7 +54,7 @@ def associated(
     )
     try:
         if not association.is_established:
-            raise UnreachableError(_why_not(association, node, settings))
+            raise _refusal(association, node, settings)
         yield association
         association.release()
     finally:
@@ -74,23 +77,26 @@ def named(node: DimseNode) -> str:
     return f"the DICOM node {node.ae_title} at {node.host}:{node.port}"
 
 
-def _why_not(association: Association, node: DimseNode, settings: ClientSettings) -> str:
+def _refusal(association: Association, node: DimseNode, settings: ClientSettings) -> MedsegError:
     answer = association.acceptor.primitive
     if association.is_rejected and answer is not None:
         reason = (answer.result_source, answer.diagnostic)
         if reason == _CALLING_UNKNOWN:
-            return f"{named(node)} does not know our AE title {settings.ae_title}. Have it registered there."
-        if reason == _CALLED_UNKNOWN:
-            return f"{named(node)} is not called {node.ae_title}. Correct its AE title."
-        return f"{named(node)} rejects the association (source {reason[0]}, reason {reason[1]}). Try again later."
+            said = f"does not know our AE title {settings.ae_title}. Have it registered there."
+        elif reason == _CALLED_UNKNOWN:
+            said = f"is not called {node.ae_title}. Correct its AE title."
+        else:
+            said = f"rejects the association (source {reason[0]}, reason {reason[1]}). Try again later."
+        return UnreachableError(f"{named(node)} {said}")
     if answer is not None:
-        return f"{named(node)} accepts none of the kinds of objects that we propose. Let it accept them."
+        return InputError(f"{named(node)} accepts none of the kinds of objects that we propose. Let it accept them.")
     try:
         socket.create_connection((node.host, node.port), settings.timeout_s).close()
     except OSError as error:
-        return f"{named(node)} does not answer ({error.strerror or type(error).__name__}). Does it run?"
+        reached = error.strerror or type(error).__name__
+        return UnreachableError(f"{named(node)} does not answer ({reached}). Does it run?")
     how = "by TLS: does its certificate fit, and does it want one of ours" if node.tls else "as DICOM: does it want TLS"
-    return f"{named(node)} takes connections and does not answer {how}?"
+    return UnreachableError(f"{named(node)} takes connections and does not answer {how}?")
 
 
 def _silence_pynetdicom() -> None:

@@ -23,6 +23,7 @@ from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAsso
 
 from medseg.exchange.dicom.network.dimse.config import ListenerConfig
 from medseg.exchange.dicom.network.dimse.tls import server_context
+from medseg.exchange.dicom.writing.elements import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 
 MOST_ASSOCIATE_BYTES = 256 << 10
 """No honest request for an association is longer: 128 contexts with 20 transfer syntaxes each have 80 kB."""
@@ -228,5 +229,6 @@ def bounded_entity(config: ListenerConfig) -> AE:
     entity.dimse_timeout = config.silence_s
     entity.network_timeout = config.silence_s
     entity.maximum_pdu_size = config.most_pdu_kb << 10
+    entity.implementation_class_uid, entity.implementation_version_name = IMPLEMENTATION_UID, IMPLEMENTATION_NAME
     entity.maximum_associations = 1 << 20  # the listener itself counts those that are established
     return entity

@@ -27,7 +27,7 @@ from medseg.settings.sources import read_settings
 from medseg.workflows.service.intake.watch_archive import Watcher
 from medseg.workflows.service.ledger import Ledger
 from medseg.workflows.service.places import Places
-from medseg.workflows.service.treat_series import TreatSeries
+from medseg.workflows.service.start_worker import TreatSeries
 
 SHAPE = (16, 16, 8)
 
