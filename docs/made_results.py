@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from medseg.analysis.quantification.measure import measure_findings
 from medseg.core.findings import Mark
@@ -29,18 +30,18 @@ READER = Signature("reader", model_sha256="5e" * 32)
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """One study to make: its folder, whose, of which day, from which seed, and whether its mask lacks a lesion."""
+    """One study to make: its folder, whose, of which day, from which seed, and whether it is the earlier one."""
 
     name: str
     patient: str
     date: str
     seed: int
-    is_short_of_one: bool = False
+    is_earlier: bool = False
 
 
 STUDIES = (
     Made("made_a", "Made^Anna", "20260312", 4),
-    Made("made_a_before", "Made^Anna", "20251201", 4, is_short_of_one=True),
+    Made("made_a_before", "Made^Anna", "20251201", 4, is_earlier=True),
     Made("made_b", "Made^Bert", "20260310", 7),
     Made("made_c", "Made^Cara", "20260309", 9),
 )
@@ -66,18 +67,17 @@ def write_made_results(root: Path) -> Path:
 
 def _write(made: Made, scans: Path, results: Path) -> tuple[Report, LabelMap]:
     study = make_study(made.seed, phantom_grid((150, 150, 100), (1.6, 1.6, 1.9)))
-    labels = study.label_map.array.copy()
+    volume, labels = study.volume, study.label_map.array.copy()
+    if made.is_earlier:
+        # Another scan of the same patient, on which each lesion is a voxel smaller all around, and one is not there.
+        lesion = TASK.label_schema.named("lesion").index
+        lesions, count = ndimage.label(ndimage.binary_erosion(labels == lesion))
+        labels[labels == lesion] = TASK.label_schema.named("organ").index
+        labels[(lesions > 0) & (lesions < count)] = lesion
+        volume = Volume(volume.array + np.int16(1), volume.geometry, volume.unit)
     scan = scans / f"{made.name}.nii.gz"
-    write_volume(study.volume, scan)
-    whole = measure_findings(study.label_map, TASK, study.volume)
-    if made.is_short_of_one:
-        lost = [finding for finding in whole if finding.label.is_counted][-1]
-        near = np.linalg.norm(
-            study.volume.geometry.world(np.argwhere(labels == lost.label.index)) - lost.centroid_mm, axis=1
-        )
-        gone = np.argwhere(labels == lost.label.index)[near < 25]
-        labels[tuple(gone.T)] = 1
-    label_map = LabelMap(labels, study.volume.geometry, TASK.label_schema)
+    write_volume(volume, scan)
+    label_map = LabelMap(labels, volume.geometry, TASK.label_schema)
     write_label_map(label_map, results / made.name / "segmentation.nii.gz")
     who = Study(patient_id=f"P-{made.seed:03}", patient_name=made.patient, date=made.date, description="Abdomen")
     report = Report(
@@ -86,7 +86,7 @@ def _write(made: Made, scans: Path, results: Path) -> tuple[Report, LabelMap]:
         source_sha256=read_scan(scan).sha256,
         task=TASK,
         model=ModelIdentity(name="made_unet", sha256=READER.model_sha256, medseg_version="0.1.0"),
-        findings=measure_findings(label_map, TASK, study.volume),
+        findings=measure_findings(label_map, TASK, volume),
         created=datetime.now(UTC) - timedelta(hours=5),
         duration_s=4.0,
     )
