@@ -311,7 +311,7 @@ def _count_labels(array: NDArray[np.unsignedinteger[Any]], length: int) -> NDArr
     """How many voxels each label has, counted in pieces that fit a processor's cache."""
     flat = array.ravel(order="K")
     pieces = (flat[start : start + _PIECE] for start in range(0, flat.size, _PIECE))
-    return np.sum([np.bincount(piece, minlength=length) for piece in pieces], axis=0, dtype=np.int64)
+    return np.asarray(sum((np.bincount(piece, minlength=length) for piece in pieces), np.zeros(length, np.int64)))
 
 
 def _append(connection: sqlite3.Connection, record: AnyRecord) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from medseg.analysis.quantification import concepts
 from medseg.core.findings import HandMeasurement, Mark, Measurement
+from medseg.core.labels import Code
 from medseg.core.volume import Volume
 from medseg.imaging.slices import DEPTH, SCREEN_AXES
 
@@ -41,7 +42,7 @@ def measure_by_hand(mark: Mark, reader: str, volume: Volume) -> HandMeasurement 
     )
 
 
-def _millimetres(name: str, apart_mm: NDArray[np.float64], code: concepts.Code) -> Measurement:
+def _millimetres(name: str, apart_mm: NDArray[np.float64], code: Code) -> Measurement:
     return Measurement(name=name, value=float(np.linalg.norm(apart_mm)), unit=concepts.MILLIMETRE, code=code)
 
 

@@ -31,7 +31,7 @@ def in_words(drawn: HandMeasurement) -> str:
     middle = np.mean(drawn.outline_mm, axis=0)
     place = " ".join(
         f"{plus if mm >= 0 else minus} {abs(mm):.0f}"
-        for mm, (plus, minus) in zip(middle, ("RL", "AP", "SI"), strict=True)
+        for mm, (plus, minus) in zip(middle, (("R", "L"), ("A", "P"), ("S", "I")), strict=True)
     )
     return f"{said} ({drawn.plane}, at {place} mm), by {drawn.reader}"
 

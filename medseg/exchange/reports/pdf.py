@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medseg.core.atomic import whole_file
 from medseg.core.findings import Finding, FindingFlag, HandMeasurement, Measurement
+from medseg.core.geometry import PlaneName
 from medseg.core.label_map import LabelMap
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.volume import Volume
@@ -57,7 +58,7 @@ SHORT_NAMES = {
 class _View:
     """One picture: a plane through a voxel of the scan in display order, and what it shows."""
 
-    plane: slices.PlaneName
+    plane: PlaneName
     index: tuple[int, int, int]
     title: str
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from medseg.core.errors import InputError
 from medseg.exchange.dicom.network.web.archive import WebArchive
 from medseg.exchange.dicom.network.web.config import WebArchiveConfig
-from medseg.workflows.results.report_study import WRITERS, ReportOptions, report_study
+from medseg.exchange.reports.formats import WRITERS
+from medseg.workflows.results.report_study import ReportOptions, report_study
 
 
 def send_result(

@@ -21,7 +21,8 @@ KEY = new_key()
 def run(folder: Path, study: str | None = None) -> AppTest:
     """The app over a folder, on the worklist or on the reading page of a study."""
     page = AppTest.from_file(str(SCRIPT), default_timeout=30)
-    page.secrets["medseg"] = {"folder": str(folder), "models": "", "access": "", "signing_key": KEY, "reader": "jane"}
+    empty = dict.fromkeys(("models", "access", "settings"), "")
+    page.secrets["medseg"] = {"folder": str(folder), "signing_key": KEY, "reader": "jane", **empty}
     if study is not None:
         page.session_state["medseg_viewer"] = ViewerState(study=study, destination="read")
     return page.run()

@@ -147,7 +147,12 @@ def test_what_readers_measured_by_hand_leaves_with_their_names(
     study: Reviewed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     printed: list[str] = []
-    monkeypatch.setattr(pdf, "paragraph", lambda figure, x, y, text: (printed.append(text), y - 0.01)[1])
+
+    def paragraph(_figure: object, _x: float, y: float, text: str) -> float:
+        printed.append(text)
+        return y - 0.01
+
+    monkeypatch.setattr(pdf, "paragraph", paragraph)
     ends = study.geometry.world([(1, 2, 1), (5, 6, 1)])
     points = tuple((float(x), float(y), float(z)) for x, y, z in ends)
     length_mm = float(np.linalg.norm(ends[0] - ends[1]))
