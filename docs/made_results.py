@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,7 +61,7 @@ def write_made_results(root: Path) -> Path:
     lesion = next(finding for finding in report.findings if finding.label.is_counted)
     x, y, z = lesion.centroid_mm
     length = Mark(kind="length", plane="axial", points_mm=((x - 14, y - 6, z), (x + 14, y + 6, z)))
-    MarkStore(results / REVIEW_FOLDER).keep(MarkList(marks=(length,)), report.source_sha256, "reader")
+    MarkStore(results / REVIEW_FOLDER).keep(MarkList(marks=(length,)), report.source_sha256, getpass.getuser())
     _write_vessel(root, results / "vessels")
     return results
 

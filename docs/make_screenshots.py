@@ -30,10 +30,10 @@ ARGUMENTS = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
-SIZE = {"width": 1440, "height": 900}
+SIZE = {"width": 1280, "height": 800}
 START_TIMEOUT_S = 120.0
 LONG_MS = 120_000
-COLOURS = 160
+COLOURS = 255
 
 
 @contextmanager
