@@ -14,6 +14,9 @@ from medseg.core.labels import Code
 from medseg.core.volume import Volume
 from medseg.imaging.slices import DEPTH, SCREEN_AXES
 
+_ROUNDING = 1 + 1e-6
+"""A voxel whose centre lies on the rim is inside, whatever the last digit of its place in the world."""
+
 
 def measure_by_hand(mark: Mark, reader: str, volume: Volume) -> HandMeasurement | None:
     """What a reader's mark comes to on a scan; None for an ellipse that holds no voxel.
@@ -72,7 +75,9 @@ def _ellipse(mark: Mark, volume: Volume) -> tuple[tuple[tuple[float, float, floa
         return outline, []
     picture = np.take(turn.apply(volume.array), at, axis=depth)
     i, j = np.ogrid[: picture.shape[0], : picture.shape[1]]
-    values = picture[((i - middle[a]) / radii[a]) ** 2 + ((j - middle[b]) / radii[b]) ** 2 <= 1].astype(np.float64)
+    values = picture[((i - middle[a]) / radii[a]) ** 2 + ((j - middle[b]) / radii[b]) ** 2 <= _ROUNDING].astype(
+        np.float64
+    )
     values = values[np.isfinite(values)]
     if not values.size:
         return outline, []

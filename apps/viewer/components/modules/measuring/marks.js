@@ -1,6 +1,9 @@
 // Measurements by hand: length, two diameters, angle, and the values within an ellipse. Points are voxel positions
 // (fractional) in display order; they are kept with the study in world millimetres.
 
+// A voxel whose centre lies on the rim is inside, whatever the last digit of its place in the world.
+const ROUNDING = 1 + 1e-6;
+
 export const KINDS = {
   length: { words: "Length", points: 2 },
   diameters: { words: "Two diameters", points: 4 },
@@ -40,10 +43,10 @@ function ellipse(mark, volume) {
   const radii = axes.map((axis) => Math.abs(mark.points[0][axis] - mark.points[1][axis]) / 2);
   const slice = Math.round(mark.points[0][mark.depth]);
   let [count, sum, squares, least, most] = [0, 0, 0, Infinity, -Infinity];
-  const [first, last] = [axes.map((axis, n) => Math.max(0, Math.ceil(middle[n] - radii[n]))), axes.map((axis, n) => Math.min(grid.shape[axis] - 1, Math.floor(middle[n] + radii[n])))];
+  const [first, last] = [axes.map((axis, n) => Math.max(0, Math.ceil(middle[n] - radii[n] * ROUNDING))), axes.map((axis, n) => Math.min(grid.shape[axis] - 1, Math.floor(middle[n] + radii[n] * ROUNDING)))];
   for (let a = first[0]; a <= last[0]; a += 1) {
     for (let b = first[1]; b <= last[1]; b += 1) {
-      if (((a - middle[0]) / radii[0]) ** 2 + ((b - middle[1]) / radii[1]) ** 2 > 1) continue;
+      if (((a - middle[0]) / radii[0]) ** 2 + ((b - middle[1]) / radii[1]) ** 2 > ROUNDING) continue;
       const index = [0, 0, 0];
       index[mark.depth] = slice;
       index[axes[0]] = a;
