@@ -22,6 +22,7 @@ from medseg.cli import (
     reports,
     retrain,
     review,
+    service,
     studies,
     vessels,
 )
@@ -41,7 +42,9 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(review.app, name="review")
 app.add_typer(registry.app, name="models")
-for module in (models, cross_validate, retrain, studies, vessels, batch, reports, export, doctor):
+app.add_typer(service.config_app, name="config")
+app.add_typer(service.quarantine_app, name="quarantine")
+for module in (models, cross_validate, retrain, studies, vessels, batch, reports, export, service, doctor):
     for command in module.COMMANDS:
         app.command()(command)
 
