@@ -36,7 +36,7 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parents[1]
 GOAL = 0.8
-TIMEOUT_S = 120.0
+TIMEOUT_S = 300.0
 
 LEFT_OUT = (
     "BitOr",

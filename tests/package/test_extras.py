@@ -18,6 +18,7 @@ MODULES = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "openvino": ("openvino",),
     "radiomics": ("mirp",),
+    "network": ("dicomweb_client", "prometheus_client", "pynetdicom"),
     "docs": ("mkdocs", "material"),
     "dev": ("pytest", "hypothesis", "playwright", "ignite"),
 }
@@ -74,6 +75,7 @@ WITH_EXTRA = {
     "mlflow": ["train", "scan.nii.gz", "--output", "run", "--tracker", "mlflow"],
     "onnx": ["export", "hippocampus_mr", "--to", "onnx", "--output", "out.onnx"],
     "openvino": ["segment", "scan.nii.gz", "--model", "hippocampus_mr", "--output", "other", "--device", "openvino"],
+    "network": ["serve"],
     "radiomics": ["report", "result", "--format", "radiomics", "--output", "features"],
 }
 
