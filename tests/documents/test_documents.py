@@ -16,6 +16,7 @@ from blocks import ROOT, Block, blocks_of, documents
 from made_workspace import make_workspace
 
 from medseg.cli import app, main
+from medseg.core.task import Task
 
 WITH_BLOCKS = [path.relative_to(ROOT).as_posix() for path in documents() if blocks_of(path)]
 SHORTER = (
@@ -62,7 +63,9 @@ def _check(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
         if not block.excuse:
             exec(code, {"__name__": "__main__"})
     elif block.language == "toml":
-        tomllib.loads(block.text)
+        told = tomllib.loads(block.text)
+        if "labels" in told:
+            Task.model_validate(told)
     elif block.language == "json":
         json.loads(block.text)
     elif block.language in ("yaml", "yml"):
