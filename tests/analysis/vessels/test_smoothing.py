@@ -1,0 +1,41 @@
+"""Sections taken together: an even lumen is averaged, a tip is not."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.analysis.vessels.lumen.smoothing import smoothed_radius
+
+RADII = np.linspace(0.0, 3.0, 64)
+NOISE = 0.1
+
+
+def fitted(truth: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """The radius from parabolas around the truth, each off by noise of standard deviation NOISE."""
+    measured = truth + np.random.default_rng(seed).normal(0, NOISE, len(truth))
+    cost = (RADII[None, :] - measured[:, None]) ** 2
+    # a parabola of bend 2 has this standard error at this variance
+    return smoothed_radius(cost, RADII, np.ones(len(truth)), NOISE**2)
+
+
+def test_the_tightest_section_of_an_even_lumen_is_not_the_noisiest() -> None:
+    lows = [fitted(np.full(80, 1.5), seed).min() for seed in range(5)]
+    single = [(1.5 + np.random.default_rng(seed).normal(0, NOISE, 80)).min() for seed in range(5)]
+    assert 1.5 - np.mean(lows) < 0.4 * (1.5 - np.mean(single))
+
+
+def test_a_short_tight_place_is_not_filled() -> None:
+    along = np.arange(80.0)
+    truth = 1.5 - 1.0 * np.exp(-(((along - 40) / 3) ** 2) / 2)
+    assert abs(np.mean([fitted(truth, seed)[39:42].min() for seed in range(5)]) - 0.5) < 0.15
+
+
+def test_without_noise_nothing_changes() -> None:
+    truth = 1.5 - 0.8 * np.exp(-(((np.arange(60.0) - 30) / 4) ** 2) / 2)
+    cost = (RADII[None, :] - truth[:, None]) ** 2
+    np.testing.assert_allclose(smoothed_radius(cost, RADII, np.ones(60), 1e-8), truth, atol=0.01)
+
+
+def test_a_branch_of_four_sections_has_four_radii() -> None:
+    assert smoothed_radius((RADII[None, :] - np.ones((4, 1))) ** 2, RADII, np.ones(4), 0.01).shape == (4,)
