@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from medseg.analysis.vessels.lumen.smoothing import smoothed_radius
+from medseg.analysis.vessels.lumen.smoothing import noise_variance, smoothed_radius
 
 RADII = np.linspace(0.0, 3.0, 64)
 NOISE = 0.1
@@ -16,7 +17,7 @@ def fitted(truth: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     measured = truth + np.random.default_rng(seed).normal(0, NOISE, len(truth))
     cost = (RADII[None, :] - measured[:, None]) ** 2
     # a parabola of bend 2 has this standard error at this variance
-    return smoothed_radius(cost, RADII, np.ones(len(truth)), NOISE**2)
+    return smoothed_radius((cost, RADII, np.ones(len(truth))), NOISE**2)
 
 
 def test_the_tightest_section_of_an_even_lumen_is_not_the_noisiest() -> None:
@@ -34,8 +35,18 @@ def test_a_short_tight_place_is_not_filled() -> None:
 def test_without_noise_nothing_changes() -> None:
     truth = 1.5 - 0.8 * np.exp(-(((np.arange(60.0) - 30) / 4) ** 2) / 2)
     cost = (RADII[None, :] - truth[:, None]) ** 2
-    np.testing.assert_allclose(smoothed_radius(cost, RADII, np.ones(60), 1e-8), truth, atol=0.01)
+    np.testing.assert_allclose(smoothed_radius((cost, RADII, np.ones(60)), 1e-8), truth, atol=0.01)
 
 
 def test_a_branch_of_four_sections_has_four_radii() -> None:
-    assert smoothed_radius((RADII[None, :] - np.ones((4, 1))) ** 2, RADII, np.ones(4), 0.01).shape == (4,)
+    branch = ((RADII[None, :] - np.ones((4, 1))) ** 2, RADII, np.ones(4))
+    assert smoothed_radius(branch, 0.01).shape == (4,)
+
+
+def test_noise_is_told_from_a_shape_that_does_not_fit() -> None:
+    measured = 1.5 + np.random.default_rng(0).normal(0, NOISE, 300)
+    costs = [(RADII[None, :] - radius[:, None]) ** 2 for radius in (measured, np.full(300, 1.5))]
+    noisy, even = ((cost + 5.0, RADII, np.ones(300)) for cost in costs)
+    assert noise_variance([noisy]) == pytest.approx(NOISE**2, rel=0.3)
+    assert noise_variance([even]) < 1e-6
+    assert noise_variance([]) == 0.0

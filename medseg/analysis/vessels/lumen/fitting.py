@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter1d, percentile_filter
 
 from medseg.analysis.vessels.lumen.blurred_disc import Plaque, disc_costs, lowest, plaque_costs
 from medseg.analysis.vessels.lumen.sections import Points
-from medseg.analysis.vessels.lumen.smoothing import smoothed_radius
+from medseg.analysis.vessels.lumen.smoothing import noise_variance, smoothed_radius
 from medseg.analysis.vessels.tree.branches import arc_of
 from medseg.core.geometry import Geometry
 
@@ -78,10 +78,9 @@ def fitted_radii(
     What a narrowed lumen of an image lies in `has_plaque`: a level of its own, not the tissue's.
     """
     costs = [_costs(profile, geometry, blur_mm, has_plaque=has_plaque) for profile in profiles]
-    if not costs:
-        return []
-    variance = float(np.median(np.concatenate([one.misfit for one in costs]))) ** 2
-    return [(smoothed_radius(one.cost, one.radii_mm, one.weight, variance), one.misfit) for one in costs]
+    branches = [(one.cost, one.radii_mm, one.weight) for one in costs]
+    variance = noise_variance(branches)
+    return [(smoothed_radius(branch, variance), one.misfit) for branch, one in zip(branches, costs, strict=True)]
 
 
 def best_blur_mm(profiles: Sequence[RadialProfile], geometry: Geometry) -> float:
