@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from medseg.analysis.vessels.tree.faint import follow_ends
@@ -13,7 +14,7 @@ from medseg.core.geometry import Geometry
 SPACING_MM = 0.5
 
 
-def bent_vessel(faint: float, gap_mm: float = 6.0) -> np.ndarray:
+def bent_vessel(faint: float, gap_mm: float = 6.0) -> NDArray[np.float32]:
     """A vessel 3 mm wide along an arc of 15 mm radius, seen only faintly over a stretch in its middle."""
     shape = (90, 90, 24)
     x, y, z = (np.arange(size) * SPACING_MM for size in shape)
@@ -22,7 +23,7 @@ def bent_vessel(faint: float, gap_mm: float = 6.0) -> np.ndarray:
     along_mm = 15.0 * np.abs(np.arctan2(x[:, None] - 22, y[None, :] - 8))[:, :, None]
     thin = (np.hypot(across, up) < 0.9) * faint
     share = np.where(along_mm < gap_mm / 2, thin, share) * (y[None, :, None] > 10)
-    return gaussian_filter(share, 0.8).astype(np.float32)
+    return np.asarray(gaussian_filter(share, 0.8), dtype=np.float32)
 
 
 def followed(faint: float) -> tuple[int, int]:

@@ -99,7 +99,8 @@ def best_blur_mm(profiles: Sequence[RadialProfile], geometry: Geometry) -> float
         return BLURS_MM[best]
     near = slice(best - 1, best + 2)
     bend, slope, _ = np.polyfit(BLURS_MM[near], means[near], 2)
-    return float(np.clip(-slope / (2 * bend), *BLURS_MM[near][::2])) if bend > 0 else BLURS_MM[best]
+    lowest_mm = -slope / (2 * bend) if bend > 0 else BLURS_MM[best]
+    return float(np.clip(lowest_mm, BLURS_MM[best - 1], BLURS_MM[best + 1]))
 
 
 def _costs(

@@ -40,6 +40,9 @@ LANDING_MM = 6.0
 SPUR_MM = 3.0
 """A way that meets a vessel this close to its loose end meets the end."""
 
+REACHES = (0.5, 1.0, 1.5)
+"""How far ahead the map is looked at, in steps."""
+
 DIRECTIONS = 200
 
 
@@ -65,7 +68,7 @@ def _faint_way(end: End, soft: NDArray[np.float32], mask: NDArray[np.bool_], geo
     way, outside_mm = [here], 0.0
     for _ in range(round(MOST_WAY_MM / step_mm)):
         ahead = _DIRECTIONS[_DIRECTIONS @ heading >= TURN_COSINE]
-        share = sum(_value(soft, geometry, here + reach * step_mm * ahead) for reach in (0.5, 1.0, 1.5)) / 3.0
+        share = np.mean([_value(soft, geometry, here + reach * step_mm * ahead) for reach in REACHES], axis=0)
         best = int(np.argmax(share + STRAIGHT * (ahead @ heading)))
         if share[best] < FAINT:
             return None
