@@ -71,13 +71,16 @@ class _Costs:
 
 
 def fitted_radii(
-    profiles: Sequence[RadialProfile], geometry: Geometry, blur_mm: float, *, has_plaque: bool
+    profiles: Sequence[RadialProfile], geometry: Geometry, blur_mm: float, *, is_image: bool
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Radius in mm and misfit of every section of every branch, under a point spread.
 
-    What a narrowed lumen of an image lies in `has_plaque`: a level of its own, not the tissue's.
+    In an image a narrowed lumen lies in plaque, which has a level of its own, and there is noise: sections that agree
+    are taken together. A map of probabilities has neither; what changes in it from section to section is shape.
     """
-    costs = [_costs(profile, geometry, blur_mm, has_plaque=has_plaque) for profile in profiles]
+    costs = [_costs(profile, geometry, blur_mm, has_plaque=is_image) for profile in profiles]
+    if not is_image:
+        return [(lowest(one.cost, one.radii_mm), one.misfit) for one in costs]
     branches = [(one.cost, one.radii_mm, one.weight) for one in costs]
     variance = noise_variance(branches)
     return [(smoothed_radius(branch, variance), one.misfit) for branch, one in zip(branches, costs, strict=True)]

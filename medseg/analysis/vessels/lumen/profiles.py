@@ -97,7 +97,7 @@ def measure_lumens(
     fitted = [
         LumenProfile(profile.points_mm, *fit, profile.peak, np.zeros(len(profile.points_mm), dtype=bool))
         for profile, fit in zip(
-            profiles, fitted_radii(profiles, soft.geometry, blur_mm, has_plaque=soft.is_image), strict=True
+            profiles, fitted_radii(profiles, soft.geometry, blur_mm, is_image=soft.is_image), strict=True
         )
     ]
     if calcium is not None:
