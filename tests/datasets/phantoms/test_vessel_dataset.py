@@ -12,6 +12,7 @@ from medseg.datasets.phantoms.vessels.dataset import (
     VesselModality,
     drawn_training_grid,
     drawn_training_scene,
+    drawn_training_tree,
     write_vessel_dataset,
 )
 from medseg.datasets.phantoms.vessels.study import VESSEL, VesselScene, make_vessel_study, vessel_grid
@@ -41,6 +42,18 @@ def test_scenes_and_grids_vary(modality: VesselModality) -> None:
     assert np.ptp(spacings[:, 0]) > 0.25
     assert np.ptp(spacings[:, 2]) > 0.4
     assert np.allclose(spacings * [grid.shape for grid in grids], 66.0, atol=1.0)
+
+
+def test_trees_are_thin_and_leave_room_without_a_vessel() -> None:
+    grid = vessel_grid((160, 160, 160), (0.4, 0.4, 0.4))
+    trees = [drawn_training_tree("cerebral", "MR", grid, np.random.default_rng(seed)) for seed in range(12)]
+    trees = [tree for tree in trees if tree]
+    assert len(trees) > 8
+    roots = [float(tree[0].tube.radii_mm[0]) for tree in trees]
+    assert min(roots) < 1.0
+    assert max(roots) > 1.4
+    middles = np.array([np.concatenate([branch.tube.points_mm for branch in tree]).mean(axis=0) for tree in trees])
+    assert (np.ptp(middles, axis=0) > 2.0).all()
 
 
 def test_an_origin_is_bright_beyond_the_root_and_no_vessel() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from medseg.core.geometry import Geometry
 from medseg.datasets.phantoms.shapes import Points
@@ -16,6 +17,9 @@ PARTS = 4
 
 CALCIUM_INNER, CALCIUM_OUTER, CALCIUM_COSINE = 0.55, 1.12, 0.35
 """Calcium lies between these shares of the healthy radius, within 70 degrees of its direction."""
+
+NARROW_MM, WAY_MM, WAY_STEP_MM = 0.6, 0.4, 0.15
+"""A lumen of a smaller radius may fall between voxels: the way along it is kept, of this radius, in steps of this."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,37 @@ def vessel_coverage(branches: list[DiseasedBranch], geometry: Geometry) -> Vesse
             at = tuple(index.T)
             whole[at] = np.maximum(whole[at], share)
     return VesselCoverage(*fields)
+
+
+def seen_lumen(
+    covered: VesselCoverage, branches: list[DiseasedBranch], geometry: Geometry, least_mm: float
+) -> NDArray[np.bool_]:
+    """Where the open lumen is (i, j, k), unbroken down to a radius of `least_mm`.
+
+    A voxel counts where lumen fills half of it. A narrow lumen fills none: there the way along its middle is taken, as
+    wide as a network's grid needs to keep it whole.
+    """
+    seen = covered.lumen >= 0.5
+    way = np.concatenate([_narrow_way(branch, least_mm) for branch in branches] or [np.empty((0, 3))])
+    if len(way):
+        touched = np.argwhere((covered.healthy > 0) & ~seen)
+        distance, _ = cKDTree(way).query(geometry.world(touched), distance_upper_bound=WAY_MM)
+        seen[tuple(touched[distance <= WAY_MM].T)] = True
+        passed = np.round(geometry.index(way)).astype(np.int64)
+        passed = passed[((passed >= 0) & (passed < geometry.shape)).all(axis=1)]
+        seen[tuple(passed.T)] = True
+    return seen
+
+
+def _narrow_way(branch: DiseasedBranch, least_mm: float) -> Points:
+    """Points (n, 3) close together along the middle of the lumen where it is narrow, but not under `least_mm`."""
+    tube = branch.healthy
+    places = np.linspace(0.0, tube.length_mm, max(2, round(tube.length_mm / WAY_STEP_MM)))
+    radius = np.interp(places, tube.arc_mm, branch.open_radii_mm)
+    has_core = np.interp(places, tube.arc_mm, branch.core_radii_mm) > 0
+    middle = tube.points_mm + branch.offsets_mm
+    points = np.stack([np.interp(places, tube.arc_mm, middle[:, axis]) for axis in range(3)], axis=1)
+    return np.asarray(points[(radius >= least_mm) & (radius < NARROW_MM) & ~has_core])
 
 
 def _voxels_near(branch: DiseasedBranch, geometry: Geometry) -> NDArray[np.int64]:
