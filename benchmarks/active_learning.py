@@ -34,11 +34,11 @@ from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.review.worklist import RANDOM_SHARE, Candidate, reading_order
 from medseg.training.planning.plan import Plan, TrainingSpec
-from medseg.workflows.data_sets import open_data_set
-from medseg.workflows.evaluate_model import evaluate_model
-from medseg.workflows.fine_tune import FineTuning
-from medseg.workflows.segment_study import read_channels
-from medseg.workflows.train_model import train_model
+from medseg.workflows.models.evaluate_model import evaluate_model
+from medseg.workflows.scans.data_sets import open_data_set
+from medseg.workflows.segmenting.segment_study import read_channels
+from medseg.workflows.training.fine_tune import FineTuning
+from medseg.workflows.training.train_model import train_model
 
 MANIFEST = Path(__file__).parents[1] / "data_manifests" / "msd_task04_hippocampus"
 START, ROUND = 20, 10

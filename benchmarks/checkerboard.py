@@ -32,8 +32,8 @@ from medseg.training.planning.ladder import Choice
 from medseg.training.planning.plan import Plan
 from medseg.training.planning.rules import Budget
 from medseg.training.train import train
-from medseg.workflows.data_sets import open_data_set
-from medseg.workflows.make_plan import plan_training
+from medseg.workflows.scans.data_sets import open_data_set
+from medseg.workflows.training.make_plan import plan_training
 
 DECODERS = {
     "trilinear": {"decoder": "trilinear"},

@@ -36,8 +36,8 @@ from medseg.imaging.split_and_merge import SplitAndMerge, split_and_merge
 from medseg.models.bundle import ModelBundle, load_bundle
 from medseg.models.segmenter import NetworkSegmenter, Segmentation, Segmenter
 from medseg.training.cases import prepare_cases
-from medseg.workflows.data_sets import open_data_set
-from medseg.workflows.evaluate_model import Evaluation, evaluate_model
+from medseg.workflows.models.evaluate_model import Evaluation, evaluate_model
+from medseg.workflows.scans.data_sets import open_data_set
 
 CPU = torch.device("cpu")
 SPLITS = [SplitAndMerge(merge_difference=difference) for difference in (1.0, 2.0, 4.0)]

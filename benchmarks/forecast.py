@@ -26,11 +26,11 @@ from medseg.training.planning.plan import Plan
 from medseg.training.planning.rules import Budget
 from medseg.training.probe.child import in_own_process
 from medseg.training.probe.memory import MemoryWatch
-from medseg.workflows.data_sets import open_data_set
 from medseg.workflows.demonstrate import make_phantoms
-from medseg.workflows.forecast_training import forecast_training
-from medseg.workflows.make_plan import plan_training
-from medseg.workflows.run_record import RunRecord, read_record, write_record
+from medseg.workflows.scans.data_sets import open_data_set
+from medseg.workflows.training.forecast_training import forecast_training
+from medseg.workflows.training.make_plan import plan_training
+from medseg.workflows.training.run_record import RunRecord, read_record, write_record
 
 REAL = ("msd_task04_hippocampus", "ibsi_sts_sarcoma_pet")
 MANIFESTS = Path(__file__).resolve().parents[1] / "data_manifests"
@@ -64,7 +64,7 @@ class Row:
 
 def run_training(trial: Trial) -> None:
     """The training, in this process."""
-    from medseg.workflows.train_model import train_model
+    from medseg.workflows.training.train_model import train_model
 
     train_model(open_data_set(trial.data, trial.root), 0, trial.run, plan=trial.plan, budget=trial.budget)
 
@@ -73,7 +73,7 @@ def run_inference(given: tuple[Path, Case, str]) -> tuple[float, float]:
     """Seconds and peak MB of one inference with a trained bundle, the first of this process."""
     from medseg.models.bundle import load_bundle
     from medseg.models.segmenter import NetworkSegmenter
-    from medseg.workflows.segment_study import read_channels
+    from medseg.workflows.segmenting.segment_study import read_channels
 
     model, case, device = given
     watch = MemoryWatch(torch.device(device))

@@ -102,7 +102,7 @@ def make_bundle(ratio: float):  # type: ignore[no-untyped-def]
 
 def streamed(scan: Path, ratio: float) -> Measured:
     """The whole job, as the command does it."""
-    from medseg.workflows.segment_study import segment_study
+    from medseg.workflows.segmenting.segment_study import segment_study
 
     bundle, start_mb, begin = make_bundle(ratio), resident_mb("VmRSS"), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +129,7 @@ def in_memory(scan: Path, ratio: float) -> Measured:
 
 def foretold(scan: Path, ratio: float) -> Measured:
     """What `medseg segment --forecast` says."""
-    from medseg.workflows.forecast_study import forecast_study
+    from medseg.workflows.segmenting.forecast_study import forecast_study
 
     told = forecast_study({"CT": scan}, make_bundle(ratio), device="cpu")
     return Measured(0.0, told.peak_memory_mb, told.seconds)

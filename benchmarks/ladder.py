@@ -114,8 +114,8 @@ def compare_memory() -> None:
 
 def run(trial: Trial) -> Row:
     """Train and score one rung in this process."""
-    from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.train_model import train_model
+    from medseg.workflows.scans.data_sets import open_data_set
+    from medseg.workflows.training.train_model import train_model
 
     run_folder = trial.folder / trial.choice.network
     manifest = open_data_set(trial.data, trial.root)

@@ -38,10 +38,10 @@ from medseg.training.distributed import Team
 from medseg.training.planning.plan import Plan
 from medseg.training.planning.rules import Budget
 from medseg.training.train import train
-from medseg.workflows.data_sets import open_data_set
-from medseg.workflows.evaluate_model import evaluate_mask
-from medseg.workflows.make_plan import plan_training
-from medseg.workflows.train_model import train_model
+from medseg.workflows.models.evaluate_model import evaluate_mask
+from medseg.workflows.scans.data_sets import open_data_set
+from medseg.workflows.training.make_plan import plan_training
+from medseg.workflows.training.train_model import train_model
 
 SIDE = Path(__file__).with_name("nnunet_side.py")
 MANIFEST = Path(__file__).parents[1] / "data_manifests" / "msd_task04_hippocampus"

@@ -151,7 +151,7 @@ def export(model: str, folder: Path) -> None:
 
 
 def with_medseg(folder: Path, model: str) -> None:
-    from medseg.workflows.segment_study import open_bundle, segment_study
+    from medseg.workflows.segmenting.segment_study import open_bundle, segment_study
 
     bundle = open_bundle(folder / model)
     channel = bundle.spec.task.channels[0].name

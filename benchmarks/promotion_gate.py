@@ -25,11 +25,11 @@ from medseg.exchange.read import read_label_map
 from medseg.exchange.write import write_label_map
 from medseg.models.bundle import ModelBundle, load_bundle, save_bundle
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
-from medseg.workflows.data_sets import open_data_set
-from medseg.workflows.fine_tune import FineTuning
 from medseg.workflows.progress import silent
 from medseg.workflows.retraining.judge import judge_challenger, promote
 from medseg.workflows.retraining.selection import open_register
+from medseg.workflows.scans.data_sets import open_data_set
+from medseg.workflows.training.fine_tune import FineTuning
 
 
 def noisy(bundle: ModelBundle, noise: float, folder: Path) -> Path:

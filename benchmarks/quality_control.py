@@ -25,8 +25,8 @@ from medseg.models.quality.dice_prediction import DicePredictor
 from medseg.models.quality.input_gate import SIDES, InputGate, scan_features
 from medseg.models.quality.temperature import fit_temperature
 from medseg.models.store import find_model
-from medseg.workflows.data_sets import open_data_set
-from medseg.workflows.qualify_model import Looked, look_at
+from medseg.workflows.models.qualify_model import Looked, look_at
+from medseg.workflows.scans.data_sets import open_data_set
 
 MANIFEST = Path(__file__).parents[1] / "data_manifests" / "msd_task04_hippocampus"
 HALVINGS = 200

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from medseg.core.volume import Volume
     from medseg.exchange.read import read_label_map, read_scan
     from medseg.models.bundle import load_bundle
-    from medseg.workflows.segment_study import segment_study
-    from medseg.workflows.train_model import train_model
+    from medseg.workflows.segmenting.segment_study import segment_study
+    from medseg.workflows.training.train_model import train_model
 
 __version__ = "0.1.0"
 
@@ -42,8 +42,8 @@ _HOMES = {
     "load_task": "core.task",
     "read_label_map": "exchange.read",
     "read_scan": "exchange.read",
-    "segment_study": "workflows.segment_study",
-    "train_model": "workflows.train_model",
+    "segment_study": "workflows.segmenting.segment_study",
+    "train_model": "workflows.training.train_model",
 }
 
 __all__ = [

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from medseg.core.errors import MedsegError
-from medseg.workflows.process_batch import process_batch
+from medseg.workflows.segmenting.process_batch import process_batch
 
 USAGE = "usage: python -m apps.batch.process_folder INPUT OUTPUT MODEL\n"
 

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from medseg.core.errors import MedsegError
-from medseg.workflows.data_sets import open_data_set
 from medseg.workflows.retraining.judge import judge_challenger, promote
+from medseg.workflows.scans.data_sets import open_data_set
 
 USAGE = "usage: python -m apps.retraining.promote REGISTRY DATA\n"
 REFUSED = 3

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from medseg.core.errors import MedsegError
-from medseg.workflows.data_sets import open_data_set
-from medseg.workflows.make_plan import training_budget
 from medseg.workflows.retraining.retrain import retrain
 from medseg.workflows.retraining.selection import Sources
+from medseg.workflows.scans.data_sets import open_data_set
+from medseg.workflows.training.make_plan import training_budget
 
 USAGE = "usage: python -m apps.retraining.retrain RESULTS REGISTRY DATA RUN [MINUTES]\n"
 

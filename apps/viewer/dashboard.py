@@ -12,7 +12,7 @@ from typing import Any
 from apps.viewer.desk import Desk
 from medseg.core.report import Report
 from medseg.review.records import Correction, Record, Verdict, review_status
-from medseg.workflows.watch_drift import drift_of
+from medseg.workflows.reviewing.watch_drift import drift_of
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
 from medseg.review.drafts import DraftStore
 from medseg.review.marks import MarkStore
 from medseg.review.records import Correction, Record, mask_sha256, review_status
-from medseg.workflows.open_study import (
+from medseg.workflows.results.open_study import (
     MASK_FILE,
     REPORT_FILE,
     VESSEL_REPORT,
@@ -38,8 +38,8 @@ from medseg.workflows.open_study import (
     measured,
     open_study,
 )
-from medseg.workflows.open_uncertainty import uncertainty
-from medseg.workflows.open_vessels import OpenedVessels, open_vessels
+from medseg.workflows.results.open_uncertainty import uncertainty
+from medseg.workflows.results.open_vessels import OpenedVessels, open_vessels
 
 STUDIES_KEPT = 2
 """Opened studies held in memory: the one being read and the one before it. A large CT takes about half a gigabyte."""

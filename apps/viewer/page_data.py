@@ -16,7 +16,7 @@ from medseg.core.study import Series
 from medseg.imaging.slices import PLANES, edges, to_screen_index
 from medseg.review.marks import Mark
 from medseg.review.records import Correction, Record, Verdict, review_status
-from medseg.workflows.open_study import StudyEntry
+from medseg.workflows.results.open_study import StudyEntry
 
 ROUTE_ROOT = "/data"
 

@@ -13,7 +13,7 @@ from apps.viewer.access.roles import User
 from apps.viewer.access.tokens import FOLDER, RIGHTS, Permit, issue
 from apps.viewer.desk import Desk, desk_of
 from medseg.core.errors import InputError
-from medseg.workflows.open_study import StudyEntry
+from medseg.workflows.results.open_study import StudyEntry
 
 _KEY = "medseg_viewer"
 

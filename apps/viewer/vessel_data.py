@@ -8,8 +8,8 @@ import numpy as np
 
 from apps.viewer.page_data import ROUTE_ROOT
 from medseg.imaging.slices import percentile_window
-from medseg.workflows.open_study import StudyEntry
-from medseg.workflows.open_vessels import OpenedVessels
+from medseg.workflows.results.open_study import StudyEntry
+from medseg.workflows.results.open_vessels import OpenedVessels
 
 
 def vessel_data(entry: StudyEntry, vessels: OpenedVessels) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from medseg.core.errors import InputError, MedsegError
-from medseg.workflows.open_study import StudyEntry, source_of
-from medseg.workflows.segment_on_request import Requests, result_name
-from medseg.workflows.take_in_scans import stem_of
+from medseg.workflows.results.open_study import StudyEntry, source_of
+from medseg.workflows.scans.take_in_scans import stem_of
+from medseg.workflows.segmenting.segment_on_request import Requests, result_name
 
 
 class Work:
@@ -28,7 +28,7 @@ class Work:
 
         Raises StoreError where there is no such model, InputError where it takes more than one scan.
         """
-        from medseg.workflows.list_models import model_named
+        from medseg.workflows.models.list_models import model_named
 
         chosen = model_named(model, self.models)
         if len(chosen.channels) > 1:

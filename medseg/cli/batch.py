@@ -13,8 +13,8 @@ from medseg.cli.options import InferenceDevice, InferenceDeviceOption, ModelOpti
 if TYPE_CHECKING:
     from medseg.jobs.local_engine import LocalEngineConfig
     from medseg.jobs.ray_engine import RayEngineConfig
-    from medseg.workflows.find_scans import FoundScans
-    from medseg.workflows.process_batch import BatchSummary
+    from medseg.workflows.scans.find_scans import FoundScans
+    from medseg.workflows.segmenting.process_batch import BatchSummary
 
 SOME_FAILED = 3
 """Exit code of a batch that went through and left some scans aside."""
@@ -52,8 +52,8 @@ def batch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Segment many scans; a batch that was cut off goes on where it stopped. Exit code 3 where some scans failed."""
-    from medseg.workflows.process_batch import BatchOptions, plan_batch, process_batch
-    from medseg.workflows.segment_study import open_bundle
+    from medseg.workflows.segmenting.process_batch import BatchOptions, plan_batch, process_batch
+    from medseg.workflows.segmenting.segment_study import open_bundle
 
     with shown_progress() as progress:
         if dry_run:

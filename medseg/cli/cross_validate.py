@@ -21,8 +21,8 @@ from medseg.cli.options import (
 from medseg.core.errors import InputError
 
 if TYPE_CHECKING:
-    from medseg.workflows.choose_bias import Decoding
-    from medseg.workflows.choose_mirroring import Mirroring
+    from medseg.workflows.training.choose_bias import Decoding
+    from medseg.workflows.training.choose_mirroring import Mirroring
 
 
 def cross_validate(
@@ -43,9 +43,9 @@ def cross_validate(
 
     The minutes are for the whole, shared among the folds.
     """
-    from medseg.workflows.cross_validate import cross_validate as run
-    from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.make_plan import open_plan, training_budget
+    from medseg.workflows.scans.data_sets import open_data_set
+    from medseg.workflows.training.cross_validate import cross_validate as run
+    from medseg.workflows.training.make_plan import open_plan, training_budget
 
     if plan and (network or loss or minutes):
         raise InputError(

@@ -20,7 +20,7 @@ def check(
     checksums: Annotated[bool, typer.Option(help="Whether to compare the sha256 of every file.")] = True,
 ) -> None:
     """Read every case of a data set and say what is wrong with it; exit code 2 where anything is."""
-    from medseg.workflows.data_sets import check_data_set, open_data_set
+    from medseg.workflows.scans.data_sets import check_data_set, open_data_set
 
     with shown_progress() as progress:
         manifest = open_data_set(data, root)
@@ -54,7 +54,7 @@ def list_(
     ] = None,
 ) -> None:
     """Write a manifest (cases, folds by subject, checksums) for a data set."""
-    from medseg.workflows.data_sets import list_data_set, open_data_set
+    from medseg.workflows.scans.data_sets import list_data_set, open_data_set
 
     with shown_progress() as progress:
         manifest = list_data_set(open_data_set(data, root, splits), output, progress)
@@ -74,7 +74,7 @@ def export(
     root: RootOption = None,
 ) -> None:
     """Write a data set as nnU-Net's folder of raw data, with the same folds, to run it side by side."""
-    from medseg.workflows.data_sets import export_nnunet, open_data_set
+    from medseg.workflows.scans.data_sets import export_nnunet, open_data_set
 
     del layout  # the only one so far
     with shown_progress() as progress:
@@ -88,7 +88,7 @@ def fetch(
     root: Annotated[Path, typer.Option("--root", help="Where the data is to lie.", show_default=False)],
 ) -> None:
     """Download a data set as its manifest says, with resume and checksums."""
-    from medseg.workflows.data_sets import fetch_data_set, open_data_set
+    from medseg.workflows.scans.data_sets import fetch_data_set, open_data_set
 
     with shown_progress() as progress:
         manifest = open_data_set(manifest_folder, root)
@@ -120,7 +120,7 @@ def vessels(
     processes: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
 ) -> None:
     """Make angiograms to train on, whose open lumen and narrowings are known by formula."""
-    from medseg.workflows.data_sets import make_vessels
+    from medseg.workflows.scans.data_sets import make_vessels
 
     with shown_progress() as progress:
         manifest = make_vessels(output, modality, cases=cases, seed=seed, processes=processes, progress=progress)

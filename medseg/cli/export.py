@@ -23,7 +23,7 @@ def export(
     ],
 ) -> None:
     """Write a model for onnxruntime or MONAI, checked against torch; nothing is written where it is off."""
-    from medseg.workflows.export_model import export_monai, export_onnx
+    from medseg.workflows.models.export_model import export_monai, export_onnx
 
     if to == "onnx":
         agreement, notes = export_onnx(model, output)

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from medseg.analysis.evaluation.scores import CaseScores, Metric
     from medseg.training.planning.ladder import Choice, LossName
     from medseg.training.probe.forecast import Forecast
-    from medseg.workflows.evaluate_model import Evaluation
+    from medseg.workflows.models.evaluate_model import Evaluation
     from medseg.workflows.progress import Progress
-    from medseg.workflows.train_model import Run, Seat
+    from medseg.workflows.training.train_model import Run, Seat
 
 
 def plan(
@@ -51,9 +51,9 @@ def plan(
     forecast: Annotated[bool, typer.Option(help="Whether to try the plan for some seconds, to forecast it.")] = True,
 ) -> None:
     """Look at a data set and write a plan of how to train on it, with a forecast; plan.toml may be edited."""
-    from medseg.workflows import make_plan as workflow
-    from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.forecast_training import forecast_training, save_forecast
+    from medseg.workflows.scans.data_sets import open_data_set
+    from medseg.workflows.training import make_plan as workflow
+    from medseg.workflows.training.forecast_training import forecast_training, save_forecast
 
     with shown_progress() as progress:
         manifest = open_data_set(data, root)
@@ -109,11 +109,11 @@ def train(
 
     Under torchrun, several processes train together: `torchrun --nproc-per-node 2 -m medseg.cli train ...`.
     """
-    from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.fine_tune import fine_tuning
-    from medseg.workflows.make_plan import open_plan, training_budget
-    from medseg.workflows.track_training import choose_tracking
-    from medseg.workflows.train_model import Run, train_together
+    from medseg.workflows.scans.data_sets import open_data_set
+    from medseg.workflows.training.fine_tune import fine_tuning
+    from medseg.workflows.training.make_plan import open_plan, training_budget
+    from medseg.workflows.training.track_training import choose_tracking
+    from medseg.workflows.training.train_model import Run, train_together
 
     if plan and (network or loss):
         raise InputError(
@@ -145,7 +145,7 @@ def train(
 
 def forecast_first(run: Run, plan: Path | None, wanted: bool | None, progress: Progress) -> Forecast | None:
     """The forecast of a run, where it is wanted or worth its time; one that came with a plan is kept beside it."""
-    from medseg.workflows.forecast_training import adopt_forecast, forecast_run, is_worth_forecasting
+    from medseg.workflows.training.forecast_training import adopt_forecast, forecast_run, is_worth_forecasting
 
     if wanted or (wanted is None and plan is None and is_worth_forecasting(run.budget)):
         return forecast_run(run.manifest, run.fold, run.folder, run.wanted, run.budget, progress)
@@ -156,7 +156,7 @@ def forecast_first(run: Run, plan: Path | None, wanted: bool | None, progress: P
 
 def seat_of_torchrun() -> Seat:
     """Where torchrun put this process; alone without it."""
-    from medseg.workflows.train_model import Seat
+    from medseg.workflows.training.train_model import Seat
 
     if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
         return Seat()
@@ -165,7 +165,7 @@ def seat_of_torchrun() -> Seat:
 
 def chosen(network: Network | None, losses: list[Loss] | None) -> Choice | None:
     """The network and losses that were named; None where neither was."""
-    from medseg.workflows.make_plan import Choice
+    from medseg.workflows.training.make_plan import Choice
 
     if not network and not losses:
         return None
@@ -196,8 +196,8 @@ def evaluate(
     device: DeviceOption = "auto",
 ) -> None:
     """Score a model on a data set, or one mask against another: Dice, NSD, HD95, volume difference."""
-    from medseg.workflows import evaluate_model as workflow
-    from medseg.workflows.data_sets import open_data_set
+    from medseg.workflows.models import evaluate_model as workflow
+    from medseg.workflows.scans.data_sets import open_data_set
 
     if masks:
         if len(masks) != 2 or task is None or model or data:

@@ -34,7 +34,7 @@ def print_plan(plan: Plan, path: Path) -> None:
 
 def print_targets(plan: Plan, fingerprint: Fingerprint) -> None:
     """What each label is like: medians over the cases that have any of it."""
-    from medseg.workflows.make_plan import describe_targets
+    from medseg.workflows.training.make_plan import describe_targets
 
     rows = [
         (

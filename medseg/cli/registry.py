@@ -97,8 +97,8 @@ def qualify(
     device: DeviceOption = "auto",
 ) -> None:
     """Write a model with quality control: calibrated probabilities, predicted Dice, an input gate."""
-    from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.qualify_model import qualify_model
+    from medseg.workflows.models.qualify_model import qualify_model
+    from medseg.workflows.scans.data_sets import open_data_set
 
     with shown_progress() as progress:
         manifest = open_data_set(data, root)
@@ -120,8 +120,8 @@ def judge(
     device: DeviceOption = "auto",
 ) -> None:
     """Judge a challenger against the champion on the frozen test cases; exit code 3 where it is refused."""
-    from medseg.workflows.data_sets import open_data_set
     from medseg.workflows.retraining.judge import judge_challenger, verdict_path
+    from medseg.workflows.scans.data_sets import open_data_set
 
     with shown_progress() as progress:
         manifest = open_data_set(data, root)

@@ -58,7 +58,7 @@ def report(
     ] = None,
 ) -> None:
     """Write a result in other formats, with the mask that a reader accepted; each object is read back and compared."""
-    from medseg.workflows.report_study import ReportOptions, report_study
+    from medseg.workflows.results.report_study import ReportOptions, report_study
 
     options = ReportOptions(uses_model_mask, probability, label, reviews)
     for path in report_study(result, [one.value for one in formats], output, options):
@@ -79,7 +79,7 @@ def deidentify(
     ] = None,
 ) -> None:
     """Write DICOM images without what names the patient, and search every byte written for what named them."""
-    from medseg.workflows.deidentify_scans import deidentify_scans
+    from medseg.workflows.scans.deidentify_scans import deidentify_scans
 
     done = deidentify_scans(source, target, key)
     for file, reason in done.left_out:

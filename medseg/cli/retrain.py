@@ -31,10 +31,10 @@ def retrain(
 
     A run that was cut off goes on where it stopped. Then: `medseg models judge`, `medseg models promote`.
     """
-    from medseg.workflows.data_sets import open_data_set
-    from medseg.workflows.make_plan import training_budget
     from medseg.workflows.retraining.retrain import retrain as run_retraining
     from medseg.workflows.retraining.selection import Sources
+    from medseg.workflows.scans.data_sets import open_data_set
+    from medseg.workflows.training.make_plan import training_budget
 
     with shown_progress() as progress:
         made = run_retraining(

@@ -29,7 +29,7 @@ def verify(
     ] = None,
 ) -> None:
     """Check that no correction or verdict was changed or removed; prints the last link, to be noted elsewhere."""
-    from medseg.workflows.judge_readings import verify_reviews
+    from medseg.workflows.reviewing.judge_readings import verify_reviews
 
     head = verify_reviews(results, noted)
     if head is None:
@@ -41,7 +41,7 @@ def verify(
 @app.command()
 def agreement(results: ResultsArgument) -> None:
     """How far readers of the same study agree: Dice, Cohen's kappa, and the seconds each spent."""
-    from medseg.workflows.judge_readings import compare_readings
+    from medseg.workflows.reviewing.judge_readings import compare_readings
 
     rows = []
     for pair in compare_readings(results):
@@ -68,7 +68,7 @@ def adjudicate(
 ) -> None:
     """Record whose mask of a study stands, where several readers corrected it."""
     from medseg.review.corrections import Signature
-    from medseg.workflows.judge_readings import adjudicate_study
+    from medseg.workflows.reviewing.judge_readings import adjudicate_study
 
     record = adjudicate_study(results, study, winner, by=Signature(judge, reason=reason))
     dice = "" if record.dice is None else f"; lowest Dice to another reader {record.dice:.3f}"
@@ -85,7 +85,7 @@ def worklist(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random share.")] = 0,
 ) -> None:
     """Which studies to read next: those the model most likely failed on, and a share at random."""
-    from medseg.workflows.plan_reading import plan_reading
+    from medseg.workflows.reviewing.plan_reading import plan_reading
 
     rows = [
         (
@@ -103,7 +103,7 @@ def drift(
     baseline: Annotated[int, typer.Option("--baseline", min=2, help="How many of the first values are normal.")] = 30,
 ) -> None:
     """Whether scans, findings and verdicts are still what they were; exit code 3 where something has drifted."""
-    from medseg.workflows.watch_drift import watch_drift
+    from medseg.workflows.reviewing.watch_drift import watch_drift
 
     report = watch_drift(results, baseline)
     print_table(

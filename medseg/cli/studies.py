@@ -80,8 +80,8 @@ def segment(
 ) -> None:
     """Segment a scan: the mask on the scan's own grid, and a table of what was found."""
     from medseg.exchange.scan import Mends
-    from medseg.workflows.report_study import MAP, ReportOptions, report_study, require_map, require_writable
-    from medseg.workflows.segment_study import open_bundle, segment_study
+    from medseg.workflows.results.report_study import MAP, ReportOptions, report_study, require_map, require_writable
+    from medseg.workflows.segmenting.segment_study import open_bundle, segment_study
 
     mends = Mends(series, phase, allow_gaps)
     sources = named_sources(scans)
@@ -124,7 +124,7 @@ def inspect(
 ) -> None:
     """Say what studies, series and files lie under a path, and what would be read or refused, and why."""
     from medseg.exchange.scan import Mends
-    from medseg.workflows.inspect_scans import inspect_scans
+    from medseg.workflows.scans.inspect_scans import inspect_scans
 
     inspection = inspect_scans(path, with_pixels=pixels, mends=Mends(series, phase, allow_gaps))
     if as_json:
@@ -148,7 +148,7 @@ def follow_up(
 ) -> None:
     """Follow lesions over time: matched, merged, split, new, vanished; growth; and the response by RECIST 1.1."""
     from medseg.core.report import NOT_FOR_DIAGNOSIS
-    from medseg.workflows.follow_up import follow_up as workflow
+    from medseg.workflows.results.follow_up import follow_up as workflow
 
     with shown_progress() as progress:
         found = workflow(results, output, is_deformable=is_deformable, progress=progress)
@@ -215,7 +215,7 @@ def named_sources(scans: list[str]) -> dict[str, Path]:
 
 def print_forecast(sources: dict[str, Path], bundle: Model, mends: Mends, device: InferenceDevice) -> None:
     """How many windows, seconds and gigabytes `segment` would take, in a line; and what the memory grows with."""
-    from medseg.workflows.forecast_study import forecast_study
+    from medseg.workflows.segmenting.forecast_study import forecast_study
 
     with shown_progress() as progress:
         told = forecast_study(sources, bundle, mends=mends, device=device, progress=progress)

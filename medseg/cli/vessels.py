@@ -61,8 +61,8 @@ def vessels(
     """Find, count and grade blockages of vessels: tree, percentages with intervals, CAD-RADS and NASCET, pictures."""
     from medseg.analysis.vessels.findings.segments import Ostia
     from medseg.exchange.scan import Mends
-    from medseg.workflows.find_blockages import find_blockages, find_blockages_of_scan
-    from medseg.workflows.segment_study import open_bundle
+    from medseg.workflows.segmenting.find_blockages import find_blockages, find_blockages_of_scan
+    from medseg.workflows.segmenting.segment_study import open_bundle
 
     if (left_ostium is None) != (right_ostium is None):
         raise InputError("segments are named from both ostia: give --left-ostium and --right-ostium, or neither")

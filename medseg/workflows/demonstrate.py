@@ -12,11 +12,11 @@ from medseg.datasets.phantoms.dataset import held_out_studies, write_dataset
 from medseg.datasets.phantoms.truth import PhantomTruth
 from medseg.exchange.read import read_label_map
 from medseg.models.device import DeviceName
-from medseg.workflows.evaluate_model import score_turned
-from medseg.workflows.make_plan import training_budget
+from medseg.workflows.models.evaluate_model import score_turned
 from medseg.workflows.progress import Progress, silent
-from medseg.workflows.segment_study import MASK, segment_study
-from medseg.workflows.train_model import TrainedModel, train_model
+from medseg.workflows.segmenting.segment_study import MASK, segment_study
+from medseg.workflows.training.make_plan import training_budget
+from medseg.workflows.training.train_model import TrainedModel, train_model
 
 MEMORY_GB = 4.0
 

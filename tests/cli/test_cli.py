@@ -237,7 +237,7 @@ def test_data_check_names_each_problem_and_fails(run: Run, tmp_path: Path) -> No
 
 def test_a_bug_is_code_1_with_a_traceback() -> None:
     program = (
-        "import sys, medseg.cli, medseg.workflows.data_sets as d\n"
+        "import sys, medseg.cli, medseg.workflows.scans.data_sets as d\n"
         "def broken(*a): raise RuntimeError('a bug')\n"
         "d.open_data_set = broken\n"
         "sys.argv = ['medseg', 'data', 'check', '.']\n"

@@ -8,8 +8,8 @@ from medseg.core.task import load_task
 from medseg.datasets.manifest import read_manifest
 from medseg.models.bundle import load_bundle
 from medseg.models.store import find_model
-from medseg.workflows.evaluate_model import evaluate_mask
-from medseg.workflows.segment_study import MASK, segment_study
+from medseg.workflows.models.evaluate_model import evaluate_mask
+from medseg.workflows.segmenting.segment_study import MASK, segment_study
 
 MANIFESTS = Path(__file__).resolve().parents[2] / "data_manifests"
 

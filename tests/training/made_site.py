@@ -14,10 +14,10 @@ from medseg.datasets.manifest import Manifest
 from medseg.exchange.nifti import write_nifti
 from medseg.models.registry.registry import Registry
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore, Signature
-from medseg.workflows.open_study import list_studies, open_study
+from medseg.workflows.results.open_study import list_studies, open_study
 from medseg.workflows.retraining.selection import Sources
-from medseg.workflows.segment_study import segment_study
-from medseg.workflows.train_model import TrainedModel
+from medseg.workflows.segmenting.segment_study import segment_study
+from medseg.workflows.training.train_model import TrainedModel
 
 BallImage = Callable[[Geometry, int], tuple[np.ndarray, np.ndarray]]
 

@@ -15,7 +15,7 @@ from medseg.imaging.preparation import Preparation
 from medseg.models.networks.unet3d import UNet3DConfig
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.training.planning.plan import Plan, TrainingSpec
-from medseg.workflows.train_model import TrainedModel, train_model
+from medseg.workflows.training.train_model import TrainedModel, train_model
 
 SHAPE = (20, 18, 16)
 

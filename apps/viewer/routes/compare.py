@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from apps.viewer.routes.answers import PRIVATE
 from apps.viewer.routes.door import Door, Visit
-from medseg.workflows.compare_studies import LesionChange, compare_studies
+from medseg.workflows.results.compare_studies import LesionChange, compare_studies
 
 
 def compare_routes(door: Door) -> list[Route]:

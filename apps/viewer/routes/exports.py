@@ -13,8 +13,8 @@ from starlette.routing import Route
 from apps.viewer.routes.answers import PRIVATE
 from apps.viewer.routes.door import Door, Visit
 from medseg.core.errors import InputError
-from medseg.workflows.report_study import FORMATS, ReportOptions, report_study, require_writable
-from medseg.workflows.segment_on_request import result_name
+from medseg.workflows.results.report_study import FORMATS, ReportOptions, report_study, require_writable
+from medseg.workflows.segmenting.segment_on_request import result_name
 
 WORDS = {
     "json": "Report (JSON)",

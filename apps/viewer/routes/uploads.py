@@ -19,7 +19,7 @@ from apps.viewer.routes.answers import PRIVATE
 from apps.viewer.routes.door import Door, Visit, answered
 from medseg.core.atomic import clear_disk_errors
 from medseg.core.errors import InputError
-from medseg.workflows.take_in_scans import take_in_scans
+from medseg.workflows.scans.take_in_scans import take_in_scans
 
 MOST_UPLOAD_BYTES = 4 << 30
 MOST_UPLOAD_FILES = 20_000

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from apps.viewer.routes.answers import PRIVATE, VOXELS
 from apps.viewer.routes.door import Door, Visit
 from medseg.core.errors import InputError
-from medseg.workflows.open_vessels import VesselPicture, section_picture, straightened_picture
+from medseg.workflows.results.open_vessels import VesselPicture, section_picture, straightened_picture
 
 SCALE = 32000
 """Values are sent as whole numbers; those that span less than this, such as probabilities, times a scale."""

@@ -37,7 +37,7 @@ def work_routes(door: Door) -> list[Route]:
 
 def models(visit: Visit) -> Response:
     """Every model that can be run here, with what is known of it."""
-    from medseg.workflows.list_models import list_models
+    from medseg.workflows.models.list_models import list_models
 
     found: list[dict[str, Any]] = []
     for entry in list_models(visit.desk.work.models):

@@ -15,8 +15,8 @@ from medseg.review.agreement import contradiction
 from medseg.review.corrections import CorrectionStore
 from medseg.review.records import Correction, mask_sha256
 from medseg.review.standing import standing
-from medseg.workflows.judge_readings import reviews_of
-from medseg.workflows.open_study import OpenedStudy, StudyEntry, list_studies, open_study
+from medseg.workflows.results.open_study import OpenedStudy, StudyEntry, list_studies, open_study
+from medseg.workflows.reviewing.judge_readings import reviews_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

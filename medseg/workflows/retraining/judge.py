@@ -25,10 +25,10 @@ from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
 from medseg.models.segmenter import NetworkSegmenter, Segmentation
 from medseg.review.promotion.gate import Measured, judge
 from medseg.review.promotion.verdict import GateRules, GateVerdict, read_verdict, write_verdict
-from medseg.workflows.evaluate_model import score_turned
+from medseg.workflows.models.evaluate_model import score_turned
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.retraining.selection import REGISTER, case_prints
-from medseg.workflows.segment_study import read_channels
+from medseg.workflows.segmenting.segment_study import read_channels
 
 
 def judge_challenger(

@@ -14,10 +14,10 @@ from medseg.models.registry.index import Version
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
 from medseg.training.planning.plan import Plan
 from medseg.training.planning.rules import Budget
-from medseg.workflows.fine_tune import FineTuning
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.retraining.selection import Selection, Sources, select
-from medseg.workflows.train_model import train_model
+from medseg.workflows.training.fine_tune import FineTuning
+from medseg.workflows.training.train_model import train_model
 
 
 @dataclass(frozen=True, slots=True)

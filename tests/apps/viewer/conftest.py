@@ -29,7 +29,7 @@ from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_scan
 from medseg.exchange.write import write_label_map, write_volume
-from medseg.workflows.find_blockages import find_blockages
+from medseg.workflows.segmenting.find_blockages import find_blockages
 
 TASK = load_task("phantom_ct")
 SHAPE = (24, 20, 16)

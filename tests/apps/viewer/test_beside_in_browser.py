@@ -15,7 +15,7 @@ from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_label_map, write_volume
-from medseg.workflows.open_study import list_studies, open_study
+from medseg.workflows.results.open_study import list_studies, open_study
 
 pytestmark = pytest.mark.browser
 

@@ -45,7 +45,7 @@ class TestChanges:
     def desk(self, write_result: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
         """Two studies of one patient that lie on each other; elastix has its own tests."""
         still = SimpleNamespace(on_current=lambda labels: labels.astype(np.uint16), moved_mm=0.0)
-        monkeypatch.setattr("medseg.workflows.compare_studies.align", lambda *_, **__: still)
+        monkeypatch.setattr("medseg.workflows.results.compare_studies.align", lambda *_, **__: still)
         write_result("current")
         write_result("prior")
         return Desk(tmp_path / "results")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medseg.core.task import Window, load_task
 from medseg.imaging.overlay import OverlayStyle, overlay
 from medseg.imaging.slices import PLANES, for_screen, grey, mask_for_screen, picture
-from medseg.workflows.open_study import list_studies, open_study
+from medseg.workflows.results.open_study import list_studies, open_study
 
 pytestmark = pytest.mark.browser
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from medseg.imaging.slices import PLANES, mask_from_screen
 from medseg.review.corrections import CorrectionStore
 from medseg.review.records import Correction, Verdict
-from medseg.workflows.open_study import OpenedStudy, as_reviewed, list_studies, open_study
+from medseg.workflows.results.open_study import OpenedStudy, as_reviewed, list_studies, open_study
 
 pytestmark = pytest.mark.browser
 

@@ -14,7 +14,7 @@ import pytest
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_volume
-from medseg.workflows.open_study import list_studies, measured, open_study
+from medseg.workflows.results.open_study import list_studies, measured, open_study
 
 pytestmark = pytest.mark.browser
 

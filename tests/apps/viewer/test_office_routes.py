@@ -24,7 +24,7 @@ from medseg.core.volume import Volume
 from medseg.exchange.write import write_volume
 from medseg.imaging.slices import mask_for_screen, mask_from_screen
 from medseg.review.corrections import Signature
-from medseg.workflows.open_study import measured, open_study
+from medseg.workflows.results.open_study import measured, open_study
 
 KEY = new_key()
 SCAN = Volume(np.arange(60, dtype=np.int16).reshape(3, 4, 5), Geometry.from_spacing((3, 4, 5), (1, 1, 2)))

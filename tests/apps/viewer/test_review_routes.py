@@ -19,7 +19,7 @@ from apps.viewer.page_data import study_data
 from apps.viewer.routes import data_routes
 from medseg.imaging.slices import mask_for_screen
 from medseg.review.records import Verdict
-from medseg.workflows.open_study import list_studies
+from medseg.workflows.results.open_study import list_studies
 
 KEY = new_key()
 

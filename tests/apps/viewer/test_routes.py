@@ -105,6 +105,7 @@ def test_slices_that_are_not_there_are_a_sentence(office: Office, part: str) -> 
         issue(new_key(), Permit("any", "local", "read")),
         issue(KEY, Permit("another study", "local", "read")),
     ],
+    ids=["none", "forged", "another server's", "another study's"],
 )
 def test_forged_and_foreign_permits_are_refused(office: Office, path: str, token: str) -> None:
     status, body, _ = office.get(path, token)

@@ -31,6 +31,7 @@ def test_the_right_to_correct_includes_reading() -> None:
         (issue(KEY, READ), "study-b", "read", "for another study"),
         (issue(KEY, READ), "study-a", "correct", "only the right to read"),
     ],
+    ids=["none", "forged", "another server's", "cut short", "another study's", "another right's"],
 )
 def test_what_does_not_fit_is_refused(text: str, study: str, right: str, sentence: str) -> None:
     with pytest.raises(RefusalError, match=sentence):

@@ -15,7 +15,7 @@ from medseg.core.task import load_task
 from medseg.exchange.labels import read_labels
 from medseg.exchange.read import read_scan
 from medseg.exchange.reports.formats import WRITERS, Result, write_formats
-from medseg.workflows.report_study import finding_numbers
+from medseg.workflows.results.report_study import finding_numbers
 
 pytestmark = pytest.mark.real_data
 

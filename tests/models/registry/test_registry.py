@@ -21,7 +21,7 @@ from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
 from medseg.models.spec import ModelSpec
 from medseg.models.store import find_model, load_model
 from medseg.models.weights import weights_of
-from medseg.workflows.list_models import list_models, model_named
+from medseg.workflows.models.list_models import list_models, model_named
 
 
 @pytest.fixture

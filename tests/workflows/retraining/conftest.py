@@ -8,7 +8,7 @@ from made_site import Site
 from medseg.core.geometry import Geometry
 from medseg.datasets.manifest import Manifest
 from medseg.models.registry.registry import CHAMPION, Registry
-from medseg.workflows.train_model import TrainedModel
+from medseg.workflows.training.train_model import TrainedModel
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from medseg.review.promotion.verdict import GateRules
 from medseg.workflows.progress import silent
 from medseg.workflows.retraining.judge import judge_challenger, promote
 from medseg.workflows.retraining.selection import open_register
-from medseg.workflows.segment_study import segment_study
+from medseg.workflows.segmenting.segment_study import segment_study
 
 RULES = GateRules(most_times_as_slow=20.0)
 """Seconds say nothing on a busy machine."""

@@ -18,8 +18,8 @@ from medseg.exchange.nifti import write_nifti
 from medseg.models.registry.registry import CHALLENGER, CHAMPION
 from medseg.review.corrections import Signature
 from medseg.training.planning.plan import Plan
-from medseg.workflows.open_study import list_studies
 from medseg.workflows.progress import silent
+from medseg.workflows.results.open_study import list_studies
 from medseg.workflows.retraining import selection as selecting
 from medseg.workflows.retraining.corrections import AcceptedCorrection, LeftOut, accepted_corrections
 from medseg.workflows.retraining.retrain import retrain

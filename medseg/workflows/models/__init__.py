@@ -1,0 +1,1 @@
+"""A finished model: scored, qualified, listed, handed on."""

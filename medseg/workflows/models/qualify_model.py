@@ -1,0 +1,112 @@
+"""Give a model its quality control: temperature, predicted Dice, input gate; fitted on cases held out from it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.errors import InputError, StoreError
+from medseg.core.study import Case
+from medseg.core.task import Task
+from medseg.datasets.manifest import Manifest
+from medseg.exchange.read import read_label_map
+from medseg.exchange.read_channel import read_channel
+from medseg.models.bundle import ModelBundle, save_bundle
+from medseg.models.device import DeviceName, choose_device
+from medseg.models.kept_maps import Keep
+from medseg.models.quality.control import QualityControl
+from medseg.models.quality.dice_prediction import COVERAGE, DicePredictor, result_features
+from medseg.models.quality.input_gate import InputGate, Side, scan_features
+from medseg.models.quality.temperature import class_samples, fit_temperature
+from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.store import load_model
+from medseg.workflows.models.evaluate_model import score_turned
+from medseg.workflows.progress import Progress, silent
+from medseg.workflows.segmenting.segment_study import read_channels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looked:
+    """One case with a reference as quality control sees it."""
+
+    case: str
+    dice: float
+    shown: NDArray[np.float64]
+    samples: NDArray[np.float32]
+    truth: NDArray[np.int64]
+
+
+def qualify_model(
+    model: str | Path,
+    manifest: Manifest,
+    fold: int,
+    output: Path,
+    *,
+    coverage: float = COVERAGE,
+    device: DeviceName = "auto",
+    progress: Progress = silent,
+) -> ModelBundle:
+    """The bundle with its quality control, written to another folder: another content, and so another identity.
+
+    `fold` is what was held out from its training; the gate also learns the scans of the other folds. Raises InputError
+    where the model has learned from the fold or it is too small, StoreError for an ensemble.
+    """
+    bundle = load_model(model)
+    if not isinstance(bundle, ModelBundle):
+        raise StoreError("quality control is kept with a single model; an ensemble has none")
+    held_out, name = manifest.validation(fold), manifest.facts.name
+    learned = bundle.provenance.case_sha256 if bundle.provenance.dataset == name else {}
+    seen = [case.name for case in held_out if case.name in learned]
+    if seen:
+        raise InputError(
+            f"the model has learned from {len(seen)} cases of fold {fold}, the first {seen[0]}, on which it is surer "
+            "than on others. Choose the fold that was held out from its training."
+        )
+    looked = look_at(bundle, held_out, device, progress)
+    scans = [*manifest.training(fold), *held_out]
+    gate = InputGate.fit([_features(case, bundle.spec.task) for case in scans])
+    quality = QualityControl(
+        temperature=fit_temperature(
+            np.concatenate([one.samples for one in looked]), np.concatenate([one.truth for one in looked])
+        ),
+        predictor=DicePredictor.fit([one.shown for one in looked], [one.dice for one in looked], coverage),
+        gate=gate,
+        fitted_on=f"{name}, fold {fold}",
+    )
+    return save_bundle(output, bundle.spec, bundle.weights, bundle.provenance, bundle.scores, quality)
+
+
+def look_at(
+    bundle: ModelBundle, cases: Sequence[Case], device: DeviceName = "auto", progress: Progress = silent
+) -> list[Looked]:
+    """Every case segmented, with its true mean Dice. Raises InputError where one has no reference."""
+    task, segmenter = bundle.spec.task, NetworkSegmenter(bundle, choose_device(device))
+    generator = np.random.default_rng(0)
+    looked = []
+    with tempfile.TemporaryDirectory() as place:
+        keep = Keep(tuple(label.name for label in task.labels), Path(place))
+        for done, case in enumerate(cases, start=1):
+            if case.label is None:
+                raise InputError(f"case {case.name} has no reference mask to check results against")
+            scans = read_channels(case.channels, task)
+            made = segmenter.segment({name: scan.volume for name, scan in scans.items()}, None, keep)
+            reference = read_label_map(case.label, task.label_schema)
+            if made.probabilities is None or made.label_map.geometry.difference(reference.geometry) is not None:
+                raise InputError(f"the scan and the reference of case {case.name} are stored along other axes")
+            scores = score_turned(made.label_map, reference, task, case.name).labels
+            dice = float(np.nanmean([score.dice for score in scores])) if scores else 1.0
+            samples, truth = class_samples(made.probabilities, reference, generator)
+            shown = result_features(made.label_map, made.probabilities)
+            looked.append(Looked(case.name, dice, shown, samples, truth))
+            progress("Checking results", done, len(cases))
+    return looked
+
+
+def _features(case: Case, task: Task) -> dict[Side, NDArray[np.float64]]:
+    channel = task.channels[0]
+    return scan_features(read_channel(case.channels[channel.name], channel).volume)

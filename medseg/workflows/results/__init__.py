@@ -1,0 +1,1 @@
+"""Results that are there: opened, compared, followed over time, brought into other formats."""

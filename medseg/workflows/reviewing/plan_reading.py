@@ -1,0 +1,77 @@
+"""Which studies of a folder to read next, from what the results tell of themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from medseg.core.errors import MedsegError
+from medseg.core.label_map import LabelMap
+from medseg.core.probability import CERTAIN, Probabilities, ProbabilityMap
+from medseg.core.report import Report
+from medseg.exchange.probabilities import AGREEMENT, probability_files
+from medseg.exchange.read import read_label_map, read_scan
+from medseg.models.quality.control import ResultQuality
+from medseg.models.quality.expected_dice import expected_dice
+from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
+from medseg.review.records import review_status
+from medseg.review.worklist import RANDOM_SHARE, Candidate, reading_order
+from medseg.workflows.results.open_study import MASK_FILE, list_studies
+from medseg.workflows.segmenting.segment_study import QUALITY
+
+
+def plan_reading(folder: Path, *, random_share: float = RANDOM_SHARE, seed: int = 0) -> tuple[Candidate, ...]:
+    """The studies of a folder that nobody has decided on, in the order in which to read them.
+
+    The doubt is that of quality.json, else that of the kept probabilities; of a result with neither nothing is known.
+    """
+    store = CorrectionStore(folder / REVIEW_FOLDER)
+    waiting = []
+    for entry in list_studies(folder):
+        if entry.report is None:
+            continue
+        records = store.history(entry.report.source_sha256, entry.report.task.name)
+        if review_status(records) in ("new", "in review"):
+            waiting.append(_candidate(entry.name, entry.path, entry.report))
+    return reading_order(waiting, np.random.default_rng(seed), random_share)
+
+
+def _candidate(name: str, folder: Path, report: Report) -> Candidate:
+    disagreement = None
+    try:
+        label_map = read_label_map(folder / MASK_FILE, report.task.label_schema)
+        disagreement = _disagreement(folder, label_map)
+        quality = _quality(folder)
+        if quality is not None:
+            return Candidate(name, 1 - quality.predicted.dice, disagreement, max(quality.distances.values()))
+        return Candidate(name, _doubt(folder, report, label_map), disagreement)
+    except MedsegError:  # a result that cannot be read is one to look at
+        return Candidate(name, None, disagreement)
+
+
+def _quality(folder: Path) -> ResultQuality | None:
+    try:
+        return ResultQuality.model_validate_json((folder / QUALITY).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _doubt(folder: Path, report: Report, label_map: LabelMap) -> float | None:
+    maps = {
+        name: ProbabilityMap.of(read_scan(folder / file).volume)
+        for name, file in probability_files(report.task).items()
+        if (folder / file).is_file()
+    }
+    promised = list(expected_dice(label_map, Probabilities(maps)).values())
+    return 1 - float(np.mean(promised)) if promised else None
+
+
+def _disagreement(folder: Path, label_map: LabelMap) -> float | None:
+    """The mean share of answers that differ from the mean's, in the mask; None where it was not kept or none is."""
+    if not (folder / AGREEMENT).is_file():
+        return None
+    kept = ProbabilityMap.of(read_scan(folder / AGREEMENT).volume)
+    inside = kept.array[label_map.array > 0]
+    return 1 - float(inside.mean()) / CERTAIN if inside.size else None

@@ -1,0 +1,270 @@
+"""Segment many scans: find them, queue them, work the queue off, and say of every file what became of it.
+
+OUTPUT/
+  batch.sqlite      the queue: a batch that was killed goes on from here
+  batch.json        which model the results are of
+  manifest.jsonl    a line for each scan and each file that was passed over
+  results/NAME/     a result folder for each scan: report.json, segmentation.nii.gz, findings.csv
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pydantic import JsonValue
+
+from medseg.core.atomic import discard_all_unfinished, whole_file
+from medseg.core.errors import InputError, StoreError
+from medseg.exchange.scan import Mends
+from medseg.jobs.engine import Run
+from medseg.jobs.job import SETTLED, Job, JobRecord, JobState
+from medseg.jobs.local_engine import LocalEngineConfig
+from medseg.jobs.queue import Limits, Queue
+from medseg.jobs.ray_engine import RayEngineConfig
+from medseg.jobs.worker import is_gone
+from medseg.models.device import InferenceDevice
+from medseg.models.ensemble import Model
+from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.store import find_model, load_model
+from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
+from medseg.workflows.progress import Progress, silent
+from medseg.workflows.scans.find_scans import FoundScan, FoundScans, find_scans
+from medseg.workflows.segmenting.segment_study import read_channels, segment_scans
+
+QUEUE, BATCH, MANIFEST, RESULTS = "batch.sqlite", "batch.json", "manifest.jsonl", "results"
+WORKFLOW = "segment_scan"
+_SECONDS_BETWEEN_MANIFESTS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """How a batch is run.
+
+    `limit` takes the first scans only; `only_failed` tries those again that were set aside, and no others;
+    `keeps_probabilities` keeps the probability of each voxel beside each mask.
+    """
+
+    engine: LocalEngineConfig | RayEngineConfig = field(default_factory=LocalEngineConfig)
+    device: InferenceDevice = "auto"
+    limit: int | None = None
+    only_failed: bool = False
+    keeps_probabilities: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSummary:
+    """How a batch ended: scans by state, those new in this run, files passed over, and seconds of this run."""
+
+    states: dict[JobState, int]
+    submitted: int
+    passed_over: int
+    failures: tuple[JobRecord, ...]
+    duration_s: float
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether some scans were set aside; the command then ends with exit code 3."""
+        return bool(self.failures)
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentScans:
+    """Starts a worker that segments scans with one model, loaded once."""
+
+    model: Path
+    model_sha256: str
+    results: Path
+    device: InferenceDevice
+
+    def __call__(self, threads: int) -> Run:
+        """Load the model. Raises StoreError where it is not the one that the batch began with."""
+        bundle = load_model(self.model)
+        if bundle.sha256 != self.model_sha256:
+            raise StoreError(f"the model {self.model} was changed while the batch ran. Start the batch again.")
+        torch.set_num_threads(threads)
+        segmenter = NetworkSegmenter.on(bundle, self.device)
+        return lambda job: self._segment(job, bundle, segmenter)
+
+    def _segment(self, job: Job, bundle: Model, segmenter: NetworkSegmenter) -> JsonValue:
+        begin = time.perf_counter()
+        reset_peak_memory()
+        arguments = cast("dict[str, Any]", job.arguments)
+        sources = {name: Path(path) for name, path in arguments["sources"].items()}
+        mends = {name: Mends(series=uid) for name, uid in arguments["series"].items()}
+        scans = read_channels(sources, bundle.spec.task, mends=mends)
+        output = self.results / arguments["name"]
+        keeps = bool(arguments.get("keeps_probabilities", False))
+        first = next(iter(sources.values()))
+        report = segment_scans(scans, first, bundle, segmenter, output, keeps_probabilities=keeps)
+        return {
+            "output": f"{RESULTS}/{arguments['name']}",
+            "findings": len(report.findings),
+            "warnings": list(report.warnings),
+            "scan_sha256": report.source_sha256,
+            "seconds": round(time.perf_counter() - begin, 3),
+            "peak_memory_mb": peak_memory_mb(),
+        }
+
+
+def plan_batch(
+    source: Path, bundle: Model, output: Path, *, data_root: Path | None = None, progress: Progress = silent
+) -> FoundScans:
+    """What a batch would do; nothing is written. Raises InputError where the input holds nothing that can be used."""
+    found = find_scans(source, bundle.spec.task, output, data_root=data_root, progress=progress)
+    if not found.scans:
+        raise InputError(
+            f"{source} holds no scan for this model (task {bundle.spec.task.name}); "
+            f"{len(found.passed_over)} files or series were passed over"
+            + (f", the first: {found.passed_over[0].path}: {found.passed_over[0].reason}" if found.passed_over else "")
+        )
+    return found
+
+
+def process_batch(
+    source: Path,
+    model: Path,
+    output: Path,
+    options: BatchOptions | None = None,
+    *,
+    data_root: Path | None = None,
+    progress: Progress = silent,
+) -> BatchSummary:
+    """Segment every scan of the input; the summary, after manifest.jsonl was written.
+
+    A batch that was killed, or is run again, does only what is not done yet. A scan that fails is tried three times,
+    then set aside with its reason while the others go on. Raises InputError where nothing can be begun at all.
+    """
+    begin = time.perf_counter()
+    options = options or BatchOptions()
+    model = find_model(model)
+    bundle = load_model(model)
+    _require_same_model(output, bundle)
+    found = FoundScans((), ())
+    if not options.only_failed:
+        found = plan_batch(source, bundle, output, data_root=data_root, progress=progress)
+    elif not (output / QUEUE).is_file():
+        raise InputError(f"there is no batch in {output} of which failed scans could be tried again")
+    keeps = options.keeps_probabilities
+    jobs = [_job(scan, bundle, keeps_probabilities=keeps) for scan in found.scans[: options.limit]]
+    with Queue(output / QUEUE, options.limits) as queue:
+        _clear(output, queue)
+        submitted = queue.retry() if options.only_failed else _submit(queue, jobs)
+        _remember_model(output, bundle)
+        start = SegmentScans(model.absolute(), bundle.sha256, (output / RESULTS).absolute(), options.device)
+        engine = options.engine.build(output / QUEUE, start, options.limits)
+        try:
+            states = engine.run(_Told(queue, output, found, progress))
+        finally:
+            engine.close()
+            if queue.path.exists():  # else the folder was removed, and is not begun anew without its queue
+                if queue.counts()["running"] == 0:  # of results only: another batch may be writing its manifest
+                    discard_all_unfinished(output / RESULTS)
+                _write_manifest(output, queue, found)
+        failures = queue.records("quarantined")
+    return BatchSummary(states, submitted, len(found.passed_over), failures, time.perf_counter() - begin)
+
+
+def _job(scan: FoundScan, bundle: Model, *, keeps_probabilities: bool) -> Job:
+    """The job of a scan: the same bytes under the same name for the same model, and as much kept, are the same job."""
+    arguments: dict[str, JsonValue] = {
+        "name": scan.name,
+        "sources": {name: str(path.absolute()) for name, path in scan.sources.items()},
+        "series": dict(scan.series),
+        "input_sha256": scan.sha256,
+        "model_sha256": bundle.sha256,
+    }
+    if keeps_probabilities:
+        arguments["keeps_probabilities"] = True
+    return Job(workflow=WORKFLOW, arguments=arguments)
+
+
+def _clear(output: Path, queue: Queue) -> None:
+    """Free what a killed batch had begun, and remove what its writers left, unless another batch runs here now."""
+    queue.release(is_gone)
+    if queue.counts()["running"] == 0:
+        discard_all_unfinished(output)
+        discard_all_unfinished(output / RESULTS)
+
+
+def _submit(queue: Queue, jobs: list[Job]) -> int:
+    """Queue the jobs; what is known of other bytes under the same names is forgotten. How many were new."""
+    names = {job.arguments["name"] for job in jobs}
+    ids = {job.id for job in jobs}
+    queue.forget(
+        record.job.id
+        for record in queue.records()
+        if record.job.arguments["name"] in names and record.job.id not in ids
+    )
+    return queue.submit(jobs)
+
+
+class _Told:
+    """Passes the engine's counts on to a person, and writes the manifest now and then."""
+
+    def __init__(self, queue: Queue, output: Path, found: FoundScans, progress: Progress) -> None:
+        self._queue, self._output, self._found, self._progress = queue, output, found, progress
+        self._begin_s = self._written_s = time.monotonic()
+        self._settled_before = _settled(queue.counts())
+
+    def __call__(self, states: dict[JobState, int]) -> None:
+        settled, total = _settled(states), sum(states.values())
+        minutes = (time.monotonic() - self._begin_s) / 60
+        note = f"{settled} of {total}, {(settled - self._settled_before) / max(minutes, 1e-3):.1f} a minute"
+        failed = f", {states['quarantined']} failed" if states["quarantined"] else ""
+        self._progress("Segmenting scans", settled, total, note + failed)
+        if time.monotonic() - self._written_s > _SECONDS_BETWEEN_MANIFESTS:
+            self._written_s = time.monotonic()
+            _write_manifest(self._output, self._queue, self._found)
+
+
+def _settled(states: dict[JobState, int]) -> int:
+    return sum(states[state] for state in SETTLED)
+
+
+def _write_manifest(output: Path, queue: Queue, found: FoundScans) -> None:
+    """Every scan of the queue and every file that this run passed over, a line of JSON each; whole or not at all."""
+    lines: list[dict[str, Any]] = [_line(record) for record in queue.records()]
+    lines += [
+        {"path": str(passed.path), "state": "passed over", "reason": passed.reason} for passed in found.passed_over
+    ]
+    with whole_file(output / MANIFEST) as unfinished:
+        unfinished.write_text("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines), encoding="utf-8")
+
+
+def _line(record: JobRecord) -> dict[str, Any]:
+    result = record.result if isinstance(record.result, dict) else {}
+    return {**record.job.arguments, "state": record.state, "starts": record.starts, "reason": record.reason, **result}
+
+
+def _require_same_model(output: Path, bundle: Model) -> None:
+    """Refuse to mix the results of two models in one folder."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; the output of a batch is a folder. Choose another name.")
+    path = output / BATCH
+    if not path.is_file():
+        if output.is_dir() and any(output.iterdir()) and not (output / QUEUE).is_file():
+            raise InputError(f"{output} holds other files. Choose a new or an empty folder for a batch.")
+        return
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))["model_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read: it should name the model of the batch. Choose another folder."
+        ) from error
+    if known != bundle.sha256:
+        raise InputError(
+            f"{output} holds a batch of another model ({str(known)[:12]}), and {bundle.name} is {bundle.sha256[:12]}. "
+            "Choose another output folder."
+        )
+
+
+def _remember_model(output: Path, bundle: Model) -> None:
+    text = json.dumps({"model": bundle.name, "model_sha256": bundle.sha256, "task": bundle.spec.task.name}, indent=1)
+    with whole_file(output / BATCH) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

@@ -1,0 +1,84 @@
+"""Requests are worked off by a process of their own, told of while they run, and can be taken back."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medseg.core.geometry import Geometry
+from medseg.exchange.nifti import write_nifti
+from medseg.workflows.segmenting.segment_on_request import Requests, SegmentRequests, WithdrawnError, result_name
+from medseg.workflows.training.train_model import TrainedModel
+
+
+@pytest.fixture
+def scan(
+    tmp_path: Path, ball_image: Callable[[Geometry, int], tuple[np.ndarray, np.ndarray]], upright: Geometry
+) -> Path:
+    write_nifti(ball_image(upright, 7)[0], upright, tmp_path / "scan.nii.gz")
+    return tmp_path / "scan.nii.gz"
+
+
+def test_a_request_becomes_a_result(tmp_path: Path, scan: Path, trained: TrainedModel) -> None:
+    requests = Requests(tmp_path / "requests")
+    assert requests.records() == ()
+    asked = requests.submit(scan, trained.folder, trained.bundle.sha256, tmp_path / "out")
+    assert requests.submit(scan, trained.folder, trained.bundle.sha256, tmp_path / "out") == asked
+    assert requests.are_open()
+    engine = requests.engine()
+    engine.run()
+    engine.close()
+    (record,) = requests.records()
+    assert (record.job.id, record.state, record.reason) == (asked, "done", None)
+    assert (tmp_path / "out" / "report.json").is_file()
+    assert requests.progress(asked) is None
+    # Settled and asked for again: it waits again.
+    requests.submit(scan, trained.folder, trained.bundle.sha256, tmp_path / "out")
+    assert requests.are_open()
+
+
+def test_a_request_that_fails_keeps_its_reason_and_is_tried_again(tmp_path: Path, trained: TrainedModel) -> None:
+    requests = Requests(tmp_path / "requests")
+    asked = requests.submit(tmp_path / "none.nii.gz", trained.folder, "another", tmp_path / "out")
+    engine = requests.engine()
+    engine.run()
+    engine.close()
+    (record,) = requests.records()
+    assert record.state == "quarantined"
+    assert "was changed since it was chosen" in str(record.reason)
+    assert requests.retry(asked)
+    assert not requests.retry("unknown")
+    assert requests.are_open()
+
+
+def test_a_running_request_tells_how_far_it_is_and_stops_when_taken_back(
+    tmp_path: Path, scan: Path, trained: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medseg.workflows.segmenting.segment_on_request._SECONDS_BETWEEN_NOTES", 0.0)
+    requests = Requests(tmp_path / "requests")
+    asked = requests.submit(scan, trained.folder, trained.bundle.sha256, tmp_path / "out")
+    told = []
+
+    def segment(
+        sources: object, bundle: object, output: Path, *, progress: Callable[[str, float, float], None]
+    ) -> None:
+        progress("Segmenting", 3, 8)
+        told.append(requests.progress(asked))
+        requests.withdraw(asked)
+        progress("Segmenting", 4, 8)
+
+    monkeypatch.setattr("medseg.workflows.segmenting.segment_study.segment_study", segment)
+    run = SegmentRequests(requests.folder)(1)
+    with requests._queue() as queue:
+        claim = queue.claim("worker")
+        assert claim is not None
+    with pytest.raises(WithdrawnError):
+        run(claim.job)
+    assert [(note.stage, note.done, note.total) for note in told if note] == [("Segmenting", 3, 8)]
+    assert requests.records()[0].state == "cancelled"
+    assert requests.progress(asked) is None
+
+
+def test_result_names_are_folder_names() -> None:
+    assert result_name("sub/../CT 1.nii.gz", "liver") == "sub_.._CT_1.nii.gz__liver"
