@@ -31,6 +31,14 @@ def test_a_data_set_is_whole_and_depends_on_its_seed_alone(tmp_path: Path) -> No
     assert VesselTruth.model_validate_json(truth.read_text(encoding="utf-8")).seed >= 1_000_000
 
 
+def test_narrowings_may_lie_in_stents(tmp_path: Path) -> None:
+    made = write_vessel_dataset(tmp_path / "made", "CT", cases=5, stented_share=1.0)
+    paths = sorted((made.data_folder / "truth").iterdir())
+    lesions = [one for path in paths for one in VesselTruth.model_validate_json(path.read_bytes()).lesions]
+    assert lesions
+    assert all(one.is_stented for one in lesions)
+
+
 @pytest.mark.parametrize("modality", ["CT", "MR"])
 def test_scenes_and_grids_vary(modality: VesselModality) -> None:
     scenes = [drawn_training_scene(modality, np.random.default_rng(seed)) for seed in range(40)]

@@ -1,5 +1,6 @@
 """Made vessels: the voxels against the formulas, and the rules by which trees grow and lesions are placed."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -145,6 +146,26 @@ def test_a_clot_leaves_a_ring_of_the_area_of_its_narrowing() -> None:
         branch = made.truth.branches[lesion.branch]
         lost = 1 - np.asarray(branch.open_radius_mm) / np.asarray(branch.healthy_radius_mm)
         assert 100 * lost.max() >= lesion.diameter_percent - 1.0
+
+
+def test_a_stent_is_a_mesh_in_the_wall_around_a_narrowing() -> None:
+    scene = VesselScene(noise_sd_hu=0.0, point_spread_mm=0.0, has_surroundings=False)
+    plain = Disease(lesions=(2, 2), occlusion_chance=0.0, calcified_share=0.0, serial_share=0.0)
+    disease = replace(plain, stented_share=1.0)
+    made = make_vessel_study(1, "carotid", geometry=GRID, scene=scene, disease=disease)
+    assert made.truth.lesions
+    assert all(lesion.is_stented for lesion in made.truth.lesions)
+    bright = made.volume.array > 600
+    for lesion in made.truth.lesions:
+        branch = made.truth.branches[lesion.branch]
+        tube = Tube(np.asarray(branch.points_mm), np.asarray(branch.healthy_radius_mm))
+        place, distance = tube.nearest(GRID.world(np.argwhere(bright)))
+        own = distance < tube.radius_at(place) + 1.0
+        assert place[own].min() == pytest.approx(max(0.0, lesion.start_mm - 2.0), abs=1.0)
+        assert place[own].max() == pytest.approx(lesion.stop_mm + 2.0, abs=1.0)
+        assert (np.abs(distance[own] - tube.radius_at(place[own])) < 0.7).all()
+    without = make_vessel_study(1, "carotid", geometry=GRID, scene=scene, disease=plain)
+    assert not (without.volume.array > 600).any()
 
 
 def test_a_seed_gives_the_same_study_twice() -> None:

@@ -1,4 +1,4 @@
-"""How much of each voxel is healthy vessel, open lumen and calcium."""
+"""How much of each voxel is healthy vessel, open lumen, calcium and the metal of stents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 
 from medseg.core.geometry import Geometry
 from medseg.datasets.phantoms.shapes import Points
-from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
+from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch, Stent
 
 PARTS = 4
 """Voxels at a surface are divided by this along each axis: a lumen of one voxel is then met by about fifty points."""
@@ -21,19 +21,24 @@ CALCIUM_INNER, CALCIUM_OUTER, CALCIUM_COSINE = 0.55, 1.12, 0.35
 NARROW_MM, WAY_MM, WAY_STEP_MM = 0.6, 0.4, 0.15
 """A lumen of a smaller radius may fall between voxels: the way along it is kept, of this radius, in steps of this."""
 
+STRUT_MM, STRUT_SHARE, MESH_CELLS, MESH_MM = 0.15, 0.3, 6, 2.0
+"""A stent's struts: their depth in mm, the sine of half their width in the phase of the mesh, and the mesh's cells
+around the vessel and in mm along it. About a third of the wall is metal."""
+
 
 @dataclass(frozen=True)
 class VesselCoverage:
-    """Fractions 0 to 1 of each voxel (i, j, k); `healthy` holds the other two but for calcium that bulges outwards."""
+    """Fractions 0 to 1 of each voxel (i, j, k); `healthy` holds the others but for calcium that bulges outwards."""
 
     healthy: NDArray[np.float32]
     lumen: NDArray[np.float32]
     calcium: NDArray[np.float32]
+    metal: NDArray[np.float32]
 
 
 def vessel_coverage(branches: list[DiseasedBranch], geometry: Geometry) -> VesselCoverage:
     """The coverage of a whole tree; where branches meet, the fuller one counts."""
-    fields = [np.zeros(geometry.shape, dtype=np.float32) for _ in range(3)]
+    fields = [np.zeros(geometry.shape, dtype=np.float32) for _ in range(4)]
     for branch in branches:
         index = _voxels_near(branch, geometry)
         for whole, share in zip(fields, _shares(branch, index, geometry), strict=True):
@@ -94,7 +99,7 @@ def _voxels_near(branch: DiseasedBranch, geometry: Geometry) -> NDArray[np.int64
 
 
 def _shares(branch: DiseasedBranch, index: NDArray[np.int64], geometry: Geometry) -> list[NDArray[np.float32]]:
-    """Healthy, lumen and calcium fractions (n,) of voxels: the centre's answer, or the mean over a divided voxel."""
+    """Healthy, lumen, calcium and metal fractions (n,) of voxels: the centre's answer, or a divided voxel's mean."""
     tube = branch.healthy
     points = geometry.world(index)
     place, distance = tube.nearest(points)
@@ -119,10 +124,10 @@ def _shares(branch: DiseasedBranch, index: NDArray[np.int64], geometry: Geometry
     return shares
 
 
-def _inside(
-    branch: DiseasedBranch, place: NDArray[np.float64], offset: Points
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether points, given by place along the branch and offset from its centreline, lie in vessel, lumen, calcium."""
+def _inside(branch: DiseasedBranch, place: NDArray[np.float64], offset: Points) -> tuple[NDArray[np.bool_], ...]:
+    """Whether points, given by place along the branch and offset from its centreline, lie in vessel, lumen, calcium or
+    metal.
+    """
     tube = branch.healthy
     distance = np.linalg.norm(offset, axis=1)
     healthy_mm = tube.radius_at(place)
@@ -138,7 +143,19 @@ def _inside(
             & (distance < CALCIUM_OUTER * healthy_mm)
             & (offset @ patch.direction > CALCIUM_COSINE * distance)
         )
-    return distance < healthy_mm, lumen, calcium & ~lumen
+    metal = np.zeros(len(place), dtype=bool)
+    for stent in branch.stents:
+        is_wall = (distance < healthy_mm) & (distance > healthy_mm - STRUT_MM)
+        metal |= is_wall & (place > stent.start_mm) & (place < stent.stop_mm) & _on_strut(stent, place, offset)
+    return distance < healthy_mm, lumen & ~metal, calcium & ~lumen & ~metal, metal
+
+
+def _on_strut(stent: Stent, place: NDArray[np.float64], offset: Points) -> NDArray[np.bool_]:
+    """Whether points lie on the struts of a stent's mesh: two sets of helices that cross."""
+    side = np.cross(stent.tangent, stent.direction)
+    turn = MESH_CELLS / 2 * np.arctan2(offset @ side, offset @ stent.direction)
+    rise = np.pi * (place - stent.start_mm) / MESH_MM
+    return np.asarray((np.abs(np.sin(turn + rise)) < STRUT_SHARE) | (np.abs(np.sin(turn - rise)) < STRUT_SHARE))
 
 
 def _half_diagonal_mm(geometry: Geometry) -> float:

@@ -55,20 +55,22 @@ def write_vessel_dataset(
     cases: int = 60,
     seed: int = 0,
     processes: int = 1,
+    stented_share: float = 0.0,
     on_study: Callable[[int, int], None] | None = None,
 ) -> Manifest:
     """Write a made data set of vessels in five folds and return its manifest; it appears whole or not at all.
 
     Label 1 is the open lumen, through narrowings too (`seen_lumen`); `truth/*.json` holds each study's VesselTruth. A
     study depends on its seed alone, not on the `processes` that share the work. Raises InputError when there are fewer
-    cases than folds.
+    cases than folds. Of the narrowings, `stented_share` lie in a stent.
     """
     if cases < FOLDS:
         raise InputError(f"a made data set has at least {FOLDS} cases, one a fold; got {cases}")
     require_output_folder(folder, own=MANIFEST)
     first = SEED_FAMILY[modality] + 10_000 * seed
     with whole_folder(folder) as unfinished:
-        write = partial(_write_study, root=unfinished, modality=modality, first=first)
+        disease = Disease(lesions=(0, 7), percent=(20.0, 95.0), stented_share=stented_share)
+        write = partial(_write_study, root=unfinished, modality=modality, first=first, disease=disease)
         rows: list[CaseRow] = []
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
             for row in pool.map(write, range(first, first + cases)):
@@ -141,7 +143,7 @@ def drawn_training_tree(
     ]
 
 
-def _write_study(seed: int, *, root: Path, modality: VesselModality, first: int) -> CaseRow:
+def _write_study(seed: int, *, root: Path, modality: VesselModality, first: int, disease: Disease) -> CaseRow:
     generator = np.random.default_rng([seed, 21])
     likeness = tuple(STYLES)[int(generator.integers(len(STYLES)))]
     grid = drawn_training_grid(generator)
@@ -149,7 +151,7 @@ def _write_study(seed: int, *, root: Path, modality: VesselModality, first: int)
         seed,
         likeness,
         geometry=grid,
-        disease=Disease(lesions=(0, 7), percent=(20.0, 95.0)),
+        disease=disease,
         scene=drawn_training_scene(modality, generator),
         grown=drawn_training_tree(likeness, modality, grid, generator),
     )

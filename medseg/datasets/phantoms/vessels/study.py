@@ -82,6 +82,7 @@ class VesselScene(BaseModel):
     lumen_hu: float = 400.0
     tissue_hu: float = 20.0
     calcium_hu: float = 850.0
+    metal_hu: float = 2500.0
     point_spread_mm: Annotated[float, Field(ge=0)] = 0.4
     noise_sd_hu: Annotated[float, Field(ge=0)] = 25.0
     noise_grain_mm: Annotated[float, Field(ge=0)] = 0.5
@@ -188,6 +189,7 @@ def _image(
     image += covered.healthy * ((PLAQUE_HU if is_ct else scene.tissue_hu) - image)
     image += covered.lumen * (scene.lumen_hu - image)
     image += covered.calcium * ((scene.calcium_hu if is_ct else 0.0) - image)
+    image += covered.metal * ((scene.metal_hu if is_ct else 0.0) - image)
     if is_ct and scene.beam_hardening > 0:
         sigma = [2.0 / spacing for spacing in geometry.spacing_mm]
         image -= scene.beam_hardening * 8.0 * scene.calcium_hu * gaussian_filter(covered.calcium, sigma)
