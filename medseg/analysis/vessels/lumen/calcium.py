@@ -46,7 +46,8 @@ BLOCK = 4
 @dataclass(frozen=True)
 class Walls:
     """Points (n, 3) in mm along all vessels, and at each how far away the wall may be, the levels of tissue and of
-    lumen, and the value above which a voxel must hold calcium, all (n,).
+    lumen, and the value above which a voxel must hold calcium, all (n,). `is_gap` (n,) is true where a soft map lost
+    the vessel and near there: it does not tell lumen from calcium.
     """
 
     points_mm: Points
@@ -54,6 +55,18 @@ class Walls:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     calcium: NDArray[np.float64]
+    is_gap: NDArray[np.bool_]
+
+    def where(self, chosen: NDArray[np.bool_]) -> Walls:
+        """The walls at some of the points."""
+        return Walls(
+            self.points_mm[chosen],
+            self.reach_mm[chosen],
+            self.low[chosen],
+            self.high[chosen],
+            self.calcium[chosen],
+            self.is_gap[chosen],
+        )
 
 
 @dataclass(frozen=True)
@@ -114,9 +127,12 @@ def calcium_by_map(
 ) -> CalciumFree:
     """The image with what a soft map says in and beside calcium, and beside what is bright but no lumen to the map.
 
-    Only a map made by something that has learnt what calcium looks like can tell a thin lumen from it.
+    Only a map made by something that has learnt what calcium looks like can tell a thin lumen from it. Where it shows
+    no vessel at all, in the gaps that were bridged, it may have missed a lumen: there brightness tells.
     """
     voxels, at = _voxels_near(image.shape, geometry, walls)
+    is_told = ~walls.is_gap[at]
+    voxels, at = voxels[is_told], at[is_told]
     where = tuple(voxels.T)
     values, held = image[where], probability[where]
     low, high = walls.low[at], walls.high[at]
@@ -140,6 +156,9 @@ def calcium_by_map(
             cKDTree(geometry.world(beside)).query(geometry.world(voxels), distance_upper_bound=reach_mm)[0]
         )
         cleaned[tuple(voxels[near].T)] = (low + held * (high - low))[near]
+    if walls.is_gap.any():
+        in_gaps = without_calcium(cleaned, geometry, walls.where(walls.is_gap), blur_mm)
+        cleaned, mask = in_gaps.image, mask | in_gaps.mask
     return CalciumFree(cleaned, mask, float(mask.sum()) * geometry.voxel_volume_ml)
 
 

@@ -27,6 +27,8 @@ RAYS = 24
 SAMPLING_VARIANCE = 1 / 12 + 1 / 6
 """What a voxel's own box (1/12) and linear interpolation between voxels (1/6 of a spacing squared) add to the blur."""
 
+BESIDE_GAP_MM = 1.5
+
 WALL_MM = 1.0
 """How far beyond the lumen calcified plaque may reach."""
 
@@ -144,7 +146,15 @@ def _walls(tree: VesselTree, levels: list[Levels]) -> Walls:
         np.concatenate([level.low for level in levels]),
         np.concatenate([level.high for level in levels]),
         np.concatenate([np.full(len(level.high), level.calcium) for level in levels]),
+        np.concatenate([_near_gap(branch) for branch in tree.branches]),
     )
+
+
+def _near_gap(branch: VesselBranch) -> NDArray[np.bool_]:
+    """Which points (n,) of a branch lie in a gap, or within `BESIDE_GAP_MM` of one: the map fades before it ends."""
+    step_mm = branch.length_mm / max(len(branch.points_mm) - 1, 1)
+    reach = round(BESIDE_GAP_MM / max(step_mm, 1e-6))
+    return np.asarray(maximum_filter1d(branch.is_gap.astype(np.int8), 2 * reach + 1, mode="constant") > 0)
 
 
 def _near_calcium(lumen: LumenProfile, calcium: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.bool_]:
