@@ -27,13 +27,14 @@ RAYS = 24
 SAMPLING_VARIANCE = 1 / 12 + 1 / 6
 """What a voxel's own box (1/12) and linear interpolation between voxels (1/6 of a spacing squared) add to the blur."""
 
-BESIDE_GAP_MM = 1.5
-
 WALL_MM = 1.0
 """How far beyond the lumen calcified plaque may reach."""
 
 NOISE_FLOOR = 0.3
 """The share of vessel in an image below which a voxel does not pull at the centreline: that is tissue and noise."""
+
+BESIDE_GAP_MM = 1.5
+"""Before a map loses a vessel it fades: so far beside a gap it is not trusted either."""
 
 NARROW_PEAK = 0.7
 """Where no voxel holds more vessel than this, the lumen is about as narrow as the blur."""
@@ -151,7 +152,7 @@ def _walls(tree: VesselTree, levels: list[Levels]) -> Walls:
 
 
 def _near_gap(branch: VesselBranch) -> NDArray[np.bool_]:
-    """Which points (n,) of a branch lie in a gap, or within `BESIDE_GAP_MM` of one: the map fades before it ends."""
+    """Which points (n,) of a branch lie in a gap, or within `BESIDE_GAP_MM` of one."""
     step_mm = branch.length_mm / max(len(branch.points_mm) - 1, 1)
     reach = round(BESIDE_GAP_MM / max(step_mm, 1e-6))
     return np.asarray(maximum_filter1d(branch.is_gap.astype(np.int8), 2 * reach + 1, mode="constant") > 0)
