@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from vessels import LIKENESSES, WAYS, Record, from_report, read_records, record
 
-from medseg.analysis.vessels.analyse import analyse_vessels
+from medseg.analysis.vessels.network_map import analyse_network_map
 from medseg.analysis.vessels.study_findings import soft_vessels
 from medseg.core.geometry import Geometry
 from medseg.core.probability import ProbabilityMap
@@ -82,7 +82,7 @@ def measure(path: Path, network: Network, seeds: range) -> None:
             continue
         study = make_vessel_study(seed, LIKENESSES[seed % len(LIKENESSES)])
         soft = network.soft_map(study.volume, str(seed))
-        WAYS[way] = lambda study, soft=soft: from_report(analyse_vessels(soft, study.volume, prefer_image=True))
+        WAYS[way] = lambda study, soft=soft: from_report(analyse_network_map(soft, study.volume))
         found = NetworkRecord(
             **record(study, "arterial", way).model_dump(),
             dice=dice(soft.array >= 0.5, study.lumen),

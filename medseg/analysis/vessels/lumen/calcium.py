@@ -6,7 +6,7 @@ under the scanner's blur is subtracted; what stays is lumen and soft plaque.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,12 @@ but something as bright: calcium in a thin vessel, or a neighbour."""
 MOST_DENIED_ML = 0.15
 """A larger denied piece is a neighbour."""
 
+SURE_SHARE = 0.2
+"""Brighter than the lumen by this share of its contrast is calcium even inside a soft map: networks take it in."""
+
+MISSED_SHARE = 0.8
+"""Where so much of a denied piece lies in a gap of the map, no brighter than the lumen, the map missed a lumen."""
+
 OUTSIDE_SHARE = 0.5
 """The same share beside a hard mask, a voxel away from it."""
 
@@ -56,17 +62,6 @@ class Walls:
     high: NDArray[np.float64]
     calcium: NDArray[np.float64]
     is_gap: NDArray[np.bool_]
-
-    def where(self, chosen: NDArray[np.bool_]) -> Walls:
-        """The walls at some of the points."""
-        return Walls(
-            self.points_mm[chosen],
-            self.reach_mm[chosen],
-            self.low[chosen],
-            self.high[chosen],
-            self.calcium[chosen],
-            self.is_gap[chosen],
-        )
 
 
 @dataclass(frozen=True)
@@ -127,23 +122,27 @@ def calcium_by_map(
 ) -> CalciumFree:
     """The image with what a soft map says in and beside calcium, and beside what is bright but no lumen to the map.
 
-    Only a map made by something that has learnt what calcium looks like can tell a thin lumen from it. Where it shows
-    no vessel at all, in the gaps that were bridged, it may have missed a lumen: there brightness tells.
+    What is brighter than any lumen is calcium, whatever the map says. Beyond that only a map made by something that has
+    learnt what calcium looks like can tell a thin lumen from it. Where it shows
+    no vessel at all, in the gaps that were bridged, it may have missed a lumen: what is no brighter than a lumen there
+    is one.
     """
+    sure = np.maximum(walls.calcium, walls.high + SURE_SHARE * (walls.high - walls.low))
+    bright = without_calcium(image, geometry, replace(walls, calcium=sure), blur_mm)
+    image = bright.image
     voxels, at = _voxels_near(image.shape, geometry, walls)
-    is_told = ~walls.is_gap[at]
-    voxels, at = voxels[is_told], at[is_told]
     where = tuple(voxels.T)
     values, held = image[where], probability[where]
     low, high = walls.low[at], walls.high[at]
     share = (values - low) / (high - low)
     field = np.zeros(image.shape, dtype=bool)
     field[where] = (held < DENIED) & (share > BRIGHT_SHARE) | (held < 0.5) & (values > walls.calcium[at])
-    mask, denied = np.zeros_like(field), np.zeros_like(field)
+    mask, denied, missed = bright.mask.copy(), np.zeros_like(field), np.zeros_like(field)
+    missed[where] = field[where] & walls.is_gap[at] & (values <= walls.calcium[at])
     pieces, count = connected_pieces(field, generate_binary_structure(3, 3))
     for number, box in enumerate(find_objects(pieces, count), start=1):
         piece = pieces[box] == number
-        if piece.sum() < LEAST_VOXELS:
+        if piece.sum() < LEAST_VOXELS or missed[box][piece].mean() > MISSED_SHARE:
             continue
         denied[box] |= piece
         if piece.sum() * geometry.voxel_volume_ml <= MOST_DENIED_ML:
@@ -156,9 +155,6 @@ def calcium_by_map(
             cKDTree(geometry.world(beside)).query(geometry.world(voxels), distance_upper_bound=reach_mm)[0]
         )
         cleaned[tuple(voxels[near].T)] = (low + held * (high - low))[near]
-    if walls.is_gap.any():
-        in_gaps = without_calcium(cleaned, geometry, walls.where(walls.is_gap), blur_mm)
-        cleaned, mask = in_gaps.image, mask | in_gaps.mask
     return CalciumFree(cleaned, mask, float(mask.sum()) * geometry.voxel_volume_ml)
 
 
