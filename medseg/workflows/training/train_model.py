@@ -54,6 +54,7 @@ from medseg.training.train import train
 from medseg.workflows.models.evaluate_model import Evaluation, bundle_scores, evaluate_model, write_case_scores
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.training.fine_tune import FineTuning, begin_from, require_parent
+from medseg.workflows.training.make_plan import training_budget
 from medseg.workflows.training.run_record import RunWatch
 from medseg.workflows.training.settle_plan import require_same_task, settle_plan
 
@@ -95,11 +96,12 @@ def train_model(
     """The model trained with `fold` held out, as RUN_FOLDER/model, and its scores on that fold.
 
     A run folder that holds an unfinished training of the same plan and data is continued. Without a plan the one in
-    the run folder is followed, or one is made for the budget, with the network and losses chosen. Raises PlanError
-    where plan, data and run folder do not belong together, InputError where the data cannot be used.
+    the run folder is followed, or one is made for the budget, with the network and losses chosen; without a budget the
+    GPU is used where there is one. Raises PlanError where plan, data and run folder do not belong together, InputError
+    where the data cannot be used.
     """
     begin = time.monotonic()
-    run = Run(manifest, fold, run_folder, plan, budget or Budget())
+    run = Run(manifest, fold, run_folder, plan, budget or training_budget())
     team = Team(choose_device(run.budget.device))
     return _score(run, _train(run, team, progress), team.device, progress, begin)
 
