@@ -259,6 +259,19 @@ def test_the_soft_map_tells_calcium_from_the_lumen_of_an_image() -> None:
     assert analysis.report.calcium_ml == pytest.approx(covered.calcium.sum() * grid().voxel_volume_ml, rel=0.6)
 
 
+@pytest.mark.parametrize(("percent", "within"), [(40.0, 6), (60.0, 6), (100.0, 1)])
+def test_where_a_map_lost_the_vessel_the_image_is_measured(percent: float, within: float) -> None:
+    vessel = soft_map(branch(Narrowing(22, 10, percent)))
+    lost = vessel.array.copy()
+    ahead = np.abs(vessel.geometry.world(np.argwhere(lost >= 0))[:, 2].reshape(lost.shape)) < 4.0
+    lost[ahead] = 0.0
+    broken = Volume(lost, vessel.geometry)
+    (blockage,) = analyse_vessels(broken, noisy_image(vessel), prefer_image=True).report.blockages
+    assert blockage.diameter_percent == pytest.approx(percent, abs=within)
+    assert blockage.gap_mm > 4.0
+    assert blockage.confidence == "review"
+
+
 def test_an_image_without_contrast_is_not_assessable() -> None:
     soft = soft_map(branch(Narrowing(22, 10, 60)))
     flat = Volume(np.random.default_rng(0).normal(30, 20, soft.array.shape).astype(np.float32), soft.geometry, "HU")

@@ -30,6 +30,9 @@ WALL_MM = 1.0
 NOISE_FLOOR = 0.3
 """The share of vessel in an image below which a voxel does not pull at the centreline: that is tissue and noise."""
 
+BESIDE_GAP_MM = 1.5
+"""Before a map loses a vessel it fades: so far beside a gap it is not trusted either."""
+
 NARROW_PEAK = 0.7
 """Where no voxel holds more vessel than this, the lumen is about as narrow as the blur."""
 
@@ -121,7 +124,15 @@ def _walls(tree: VesselTree, levels: list[Levels]) -> Walls:
         np.concatenate([level.low for level in levels]),
         np.concatenate([level.high for level in levels]),
         np.concatenate([np.full(len(level.high), level.calcium) for level in levels]),
+        np.concatenate([_near_gap(branch) for branch in tree.branches]),
     )
+
+
+def _near_gap(branch: VesselBranch) -> NDArray[np.bool_]:
+    """Which points (n,) of a branch lie in a gap, or within `BESIDE_GAP_MM` of one."""
+    step_mm = branch.length_mm / max(len(branch.points_mm) - 1, 1)
+    reach = round(BESIDE_GAP_MM / max(step_mm, 1e-6))
+    return np.asarray(maximum_filter1d(branch.is_gap.astype(np.int8), 2 * reach + 1, mode="constant") > 0)
 
 
 def _near_calcium(lumen: LumenProfile, calcium: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.bool_]:
