@@ -25,7 +25,6 @@ Act = Literal[
     "fetch",
     "store",
     "release",
-    "remove",
 ]
 
 _TABLES = """
