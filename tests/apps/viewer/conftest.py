@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -170,29 +169,39 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-@dataclass(frozen=True)
 class ServedViewer:
-    """A running viewer: its address and the folder of results it shows."""
+    """The viewer as users start it, on a free port of this machine: its address, and the folder that it shows."""
 
-    url: str
-    folder: Path
+    def __init__(self, folder: Path, *options: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self._options = options
+        self.folder, self.url = folder, f"http://127.0.0.1:{self._port}"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, or start it again where it was before."""
+        command = [sys.executable, "-m", "apps.viewer", str(self.folder), "--port", str(self._port), "--no-browser"]
+        command += self._options
+        root = Path(__file__).resolve().parents[3]
+        self._server = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _wait_until_up(self._server, self._port)
+
+    def stop(self) -> None:
+        """End it."""
+        self._server.terminate()
+        self._server.wait(timeout=30)
 
 
 @contextmanager
-def viewer_over(folder: Path) -> Iterator[ServedViewer]:
-    """The viewer as users start it, on a free port of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "apps.viewer", str(folder), "--port", str(port), "--no-browser"]
-    root = Path(__file__).resolve().parents[3]
-    server = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def viewer_over(folder: Path, *options: str) -> Iterator[ServedViewer]:
+    """A viewer that runs while the block does."""
+    served = ServedViewer(folder, *options)
     try:
-        _wait_until_up(server, port)
-        yield ServedViewer(f"http://127.0.0.1:{port}", folder)
+        yield served
     finally:
-        server.terminate()
-        server.wait(timeout=30)
+        served.stop()
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
@@ -207,6 +216,6 @@ def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Callable[[Path], AbstractContextManager[ServedViewer]]:
+def serve() -> Callable[..., AbstractContextManager[ServedViewer]]:
     """`viewer_over`, for tests."""
     return viewer_over
