@@ -442,7 +442,7 @@ def draw(site: Site, picture: Path) -> None:
     for values, name in ((total, "service, all processes"), (largest, "largest process"), (listening, "listener")):
         axes.plot(seconds / 60, values / 1000, label=name, linewidth=1)
     axes.set(xlabel="minutes", ylabel="memory in GB", ylim=(0, None))
-    axes.legend(frameon=False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(picture, dpi=120)
 
 
@@ -486,10 +486,10 @@ def run(site: Site, series: list[Sent], options: argparse.Namespace) -> bool:
     print(f"{len(series)} series, seed {options.seed}: {took_s:.0f} s; the service was started {site.starts} times")
     for fault, seconds in site.recovery_s.items():
         print(f"{fault}: {len(seconds)} times, well again after {max(seconds):.1f} s at most")
-    half = len(site.memory) // 2
-    for name, column in (("all", 1), ("largest", 2), ("listener", 3)):
-        values = [float(np.median([row[column] for row in part])) for part in (site.memory[:half], site.memory[half:])]
-        print(f"memory, {name}: median of the first half {values[0]:.0f} MB, of the second {values[1]:.0f} MB")
+    thirds = np.array_split(np.array(site.memory), 3)
+    for name, column in (("all processes", 1), ("largest", 2), ("listener", 3)):
+        peaks = ", ".join(f"{part[:, column].max():.0f}" for part in thirds)
+        print(f"memory, {name}: at most {peaks} MB in the three thirds of the run")
     return is_right
 
 

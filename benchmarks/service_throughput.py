@@ -1,11 +1,13 @@
 """What the service costs beyond `medseg batch`: the same series, the same model, one worker of one thread.
 
-    python benchmarks/service_throughput.py [--cases 6] [--shape 96 128 96]
+    python benchmarks/service_throughput.py [--cases 6] [--shape 96 128 96] [--processor]
 
 The series are made MR scans. `medseg batch` reads them from a folder and writes mask, report and table. The service
 fetches them from an Orthanc on this machine by DICOMweb, segments them, writes SEG and SR too, stores both and asks for
 them until they are listed. Time of a case is from the first case's end to the last one's, over the cases between, so
 that the start (loading torch and the model) counts for neither; steps are those that the service notes of each job.
+With --processor the steps of one case are done one after the other in this process, and its processor seconds told:
+other work on the machine changes them little; the archive's own are not among them.
 """
 
 from __future__ import annotations
@@ -62,7 +64,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=6)
     parser.add_argument("--shape", type=int, nargs=3, default=(96, 128, 96))
+    parser.add_argument("--processor", action="store_true", help="The steps of one case, in processor seconds.")
     options = parser.parse_args()
+    if options.processor:
+        print_processor_seconds(tuple(options.shape))
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for number in range(options.cases):
@@ -101,6 +107,41 @@ def service(folder: Path, cases: int) -> tuple[float, dict[str, float]]:
             running.wait(60)
         assert len(archive.objects("SEG")) == len(archive.objects("SR")) == cases
     return pace(folder / "state" / "queue.sqlite", cases), steps_of(folder / "state" / "queue.sqlite")
+
+
+def print_processor_seconds(shape: Shape) -> None:
+    import torch
+
+    from medseg.exchange.dicom.network.web.archive import WebArchive
+    from medseg.exchange.dicom.network.web.config import WebArchiveConfig
+    from medseg.models.segmenter import NetworkSegmenter
+    from medseg.models.store import find_model, load_model
+    from medseg.workflows.results.report_study import report_study
+    from medseg.workflows.segmenting.segment_study import read_channels, segment_scans
+
+    torch.set_num_threads(1)
+    bundle = load_model(find_model(Path(MODEL)))
+    segmenter = NetworkSegmenter.on(bundle, "cpu")
+    with tempfile.TemporaryDirectory() as name, Orthanc(Path(name) / "orthanc") as orthanc:
+        folder = Path(name)
+        write_case(folder / "in", 0, shape)
+        orthanc.push(folder / "in")
+        marks = [time.process_time()]
+        with WebArchive(WebArchiveConfig(url=orthanc.dicomweb_url)) as archive:
+            (study,) = archive.studies()
+            (series,) = archive.series(study.study_uid)
+            archive.fetch_series(study.study_uid, series.series_uid, folder / "images")
+            marks.append(time.process_time())
+            scans = read_channels({bundle.spec.task.channels[0].name: folder / "images"}, bundle.spec.task)
+            segment_scans(scans, folder / "images", bundle, segmenter, folder / "result")
+            marks.append(time.process_time())
+            report_study(folder / "result", ["dicom-seg", "dicom-sr"], folder / "objects")
+            marks.append(time.process_time())
+            archive.store(sorted((folder / "objects").glob("*.dcm")))
+            marks.append(time.process_time())
+    fetch, segment, write, store = np.diff(marks)
+    told = f"fetch {fetch:.2f}, segment {segment:.2f}, write SEG and SR {write:.2f}, store {store:.2f} processor s"
+    print(f"{' x '.join(map(str, shape))}: {told}; beyond segmenting {(fetch + write + store) / segment:.1%}")
 
 
 def wait_for(database: Path, cases: int) -> None:

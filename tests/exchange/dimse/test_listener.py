@@ -12,7 +12,7 @@ from orthanc import push, require_storescu, storescu
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 
-from medseg.core.errors import InputError
+from medseg.core.errors import InputError, UnreachableError
 from medseg.exchange.dicom.network.dimse.client import echo
 from medseg.exchange.dicom.network.dimse.config import AllowedSender, ClientSettings, DimseNode, ListenerConfig
 
@@ -32,6 +32,10 @@ def test_dcmtk_sends_a_series_and_every_byte_of_it_is_there(listener: RunningLis
 def test_an_echo_is_answered(listener: RunningListener) -> None:
     node = DimseNode(ae_title="MEDSEG", host="127.0.0.1", port=listener.port)
     echo(node, ClientSettings(ae_title="MODALITY"))
+    with pytest.raises(UnreachableError, match="does not know our AE title STRANGER"):
+        echo(node, ClientSettings(ae_title="STRANGER"))
+    with pytest.raises(UnreachableError, match=r"is not called OTHER\. Correct its AE title"):
+        echo(node.model_copy(update={"ae_title": "OTHER"}), ClientSettings(ae_title="MODALITY"))
 
 
 def test_a_wrong_title_is_rejected_with_the_reason(listener: RunningListener, series: Path) -> None:
