@@ -73,7 +73,7 @@ def test_the_same_voxels_under_another_patient_are_refused(
     volume = Volume(image, site.grid)
     schema = site.original.task.label_schema
     planted = AcceptedCorrection(
-        "planted", volume, LabelMap(truth, site.grid, schema), "c" * 64, "Doe", voxel_print(volume)
+        "planted", {"image": volume}, LabelMap(truth, site.grid, schema), "c" * 64, "Doe", (voxel_print(volume),)
     )
     monkeypatch.setattr(selecting, "accepted_corrections", lambda folders, task: iter([planted]))
     with pytest.raises(InputError, match="one patient under two names"):
