@@ -94,6 +94,12 @@ def qualify(
     data: Annotated[Path, typer.Option("--data", help="The data set it was trained on.", show_default=False)],
     root: RootOption = None,
     fold: FoldOption = 0,
+    cross_validation: Annotated[
+        Path | None,
+        typer.Option(
+            "--cross-validation", help="Check by every fold of this run of cross-validate.", show_default=False
+        ),
+    ] = None,
     coverage: Annotated[
         float, typer.Option(min=0.5, max=0.99, help="How often an interval holds the true Dice.")
     ] = 0.9,
@@ -105,7 +111,16 @@ def qualify(
 
     with shown_progress() as progress:
         manifest = open_data_set(data, root)
-        made = qualify_model(model, manifest, fold, output, coverage=coverage, device=device, progress=progress)
+        made = qualify_model(
+            model,
+            manifest,
+            fold,
+            output,
+            cross_validation=cross_validation,
+            coverage=coverage,
+            device=device,
+            progress=progress,
+        )
     if made.quality is not None:
         known = made.quality
         typer.echo(
