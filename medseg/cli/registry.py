@@ -26,6 +26,9 @@ VersionArgument = Annotated[
     str,
     typer.Argument(metavar="VERSION", help="An alias, a number, or the first digits of a hash.", show_default=False),
 ]
+MlflowOption = Annotated[
+    str, typer.Option("--mlflow", metavar="URI", help="The MLflow store, by the extra mlflow.", show_default=False)
+]
 PersonOption = Annotated[str | None, typer.Option("--by", help="Who decides.  [default: you]", show_default=False)]
 
 
@@ -85,6 +88,40 @@ def export(
 
     written = export_version(Registry(registry), version, output)
     typer.echo(f"{output}: version {written.number} ({written.sha256[:12]})")
+
+
+@app.command()
+def push(
+    registry: RegistryArgument,
+    version: VersionArgument,
+    mlflow: MlflowOption,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The registered model.  [default: the task]", show_default=False)
+    ] = None,
+) -> None:
+    """Copy a version into an MLflow model registry; one that is there already stays as it is."""
+    from medseg.models.registry.mlflow_registry import push_version
+    from medseg.models.registry.registry import Registry
+
+    there, number = push_version(Registry(registry), version, mlflow, name)
+    typer.echo(f"{mlflow}: version {number} of {there}")
+
+
+@app.command()
+def pull(
+    registry: RegistryArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The registered model there.", show_default=False)],
+    mlflow: MlflowOption,
+    number: Annotated[
+        str | None, typer.Option("--number", help="Its version there.  [default: the newest]", show_default=False)
+    ] = None,
+) -> None:
+    """Copy a version out of an MLflow model registry; it is no champion until the gate lets it through."""
+    from medseg.models.registry.mlflow_registry import pull_version
+    from medseg.models.registry.registry import Registry
+
+    version = pull_version(Registry(registry), mlflow, name, number)
+    typer.echo(f"{registry}: version {version.number} ({version.sha256[:12]})")
 
 
 @app.command()
