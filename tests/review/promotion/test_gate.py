@@ -189,11 +189,8 @@ def test_a_shadow_is_told_of_and_its_failures_count() -> None:
     well, ill = shadow(None, None), shadow(None, "it broke")
     assert shadow() is None
     assert well is not None
-    assert (well.dice, well.volume_ratio, well.findings) == (
-        pytest.approx(0.8),
-        {"anterior": 1.5},
-        {"anterior": (2, 4)},
-    )
+    assert well.dice == pytest.approx(0.8)
+    assert (well.volume_ratio, well.findings) == ({"anterior": 1.5}, {"anterior": (2, 4)})
     assert judge(champion, challenger, SUBJECTS, "made", shadow=well).is_passed
     made = judge(champion, challenger, SUBJECTS, "made", shadow=ill)
     assert made.failed == ("failures in shadow",)

@@ -150,6 +150,25 @@ def test_a_run_of_another_champion_is_not_gone_on_with(
         retrain(site.registry.folder, site.sources(), tmp_path / "run", plan=short)
 
 
+def test_a_mask_with_labels_that_the_model_does_not_know_is_left_out(site: Site, ball_image: BallImage) -> None:
+    task = site.original.task
+    other = task.labels[0].model_copy(update={"index": 5, "name": "something else"})
+    image, truth = ball_image(site.grid, 90)
+    site.correct("strange", image, truth * 5, task=task.model_copy(update={"labels": (*task.labels, other)}))
+    (found,) = accepted_corrections([site.results], task)
+    assert isinstance(found, LeftOut)
+    assert found.reason == f"it was segmented for another task than {task.name}"
+
+
+def test_an_empty_correction_says_that_nothing_is_there(site: Site, ball_image: BallImage) -> None:
+    """Wiped clean and accepted, it is learned from; a save without a change is refused by the store."""
+    image, truth = ball_image(site.grid, 91)
+    site.correct("false alarm", image, 0 * truth)
+    (found,) = accepted_corrections([site.results], site.original.task)
+    assert isinstance(found, AcceptedCorrection)
+    assert not found.label_map.array.any()
+
+
 def test_a_blockage_in_a_corrected_mask_is_not_judged(
     site: Site, ball_image: BallImage, short: Plan, tmp_path: Path
 ) -> None:
