@@ -40,9 +40,10 @@ def one_thread() -> None:
 def run_all(manifest: Manifest, seeds: int, workers: int, setting: Setting) -> None:
     """Every arm of every seed, so many processes at a time."""
     with ProcessPoolExecutor(workers, get_context("spawn"), one_thread) as pool:
-        for first in [pool.submit(first_model, manifest, seed, setting) for seed in range(seeds)]:
-            first.result()
-        wanted = [(seed, stream, arm) for stream, arm in _arms() for seed in range(seeds)]
+        if workers > 1:  # else each seed's first model comes with its first arm
+            for first in [pool.submit(first_model, manifest, seed, setting) for seed in range(seeds)]:
+                first.result()
+        wanted = [(seed, stream, arm) for seed in range(seeds) for stream, arm in _arms()]
         for run in [pool.submit(run_arm, manifest, *one, setting) for one in wanted]:
             run.result()
 
@@ -129,6 +130,7 @@ def main() -> None:
     parser.add_argument("--first-steps", type=int, default=800)
     parser.add_argument("--round-steps", type=int, default=400)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--small", action="store_true", help="a smaller network, for one core")
     parser.add_argument("--pool", type=int, default=None, help="scans that may be read; without it all that are left")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no round after this")
@@ -144,6 +146,7 @@ def main() -> None:
             first_steps=arguments.first_steps,
             round_steps=arguments.round_steps,
             batch=arguments.batch,
+            is_small=arguments.small,
             pool=arguments.pool,
             until=time.time() + 60 * arguments.minutes,
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
@@ -36,6 +37,7 @@ from medseg.models.segmenter import NetworkSegmenter, Segmentation
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.review.worklist import RANDOM_SHARE, Candidate, failure_scores, mean_disagreement, reading_order
 from medseg.training.planning.plan import Plan, TrainingSpec
+from medseg.training.planning.rules import Budget
 from medseg.workflows.segmenting.segment_study import read_channels
 from medseg.workflows.training.fine_tune import FineTuning
 from medseg.workflows.training.train_model import train_model
@@ -58,6 +60,7 @@ class Setting:
     first_steps: int
     round_steps: int
     batch: int
+    is_small: bool
     pool: int | None
     until: float
     """No round begins after this, by `time.time()`."""
@@ -120,15 +123,17 @@ def with_two_contrasts(manifest: Manifest, given: Parts, folder: Path) -> Manife
     return replace(manifest, rows=tuple(rows))
 
 
-def plan_of(manifest: Manifest, steps: int, seed: int, batch: int) -> Plan:
-    """The network of the hippocampus model, and a training of so many steps."""
+def plan_of(manifest: Manifest, steps: int, seed: int, batch: int, *, is_small: bool = False) -> Plan:
+    """The network of the hippocampus model, or one for many trainings on one core; a training of so many steps."""
+    channels = (8, 16, 32) if is_small else (16, 32, 64, 128)
+    deeper = len(channels) - 1
     model = ModelSpec(
         task=manifest.task,
         preparation=Preparation(spacing_mm=(1.0, 1.0, 1.0), normalization=(ZScore(),)),
         network=UNet3DConfig(
-            channels=(16, 32, 64, 128), strides=((1, 1, 1), *((2, 2, 2),) * 3), kernel_sizes=((3, 3, 3),) * 4
+            channels=channels, strides=((1, 1, 1), *((2, 2, 2),) * deeper), kernel_sizes=((3, 3, 3),) * len(channels)
         ),
-        window=SlidingWindow(patch=(40, 56, 40), mirror_axes=(0,)),
+        window=SlidingWindow(patch=(32, 40, 32) if is_small else (40, 56, 40), mirror_axes=(0,)),
     )
     spec = TrainingSpec(
         batch_size=batch,
@@ -152,13 +157,14 @@ def trained(
     fold = {case.name: 0 for case in watched}
     rows = tuple(replace(row, fold=fold.get(row.case, 1)) for row in manifest.rows if row.case in names)
     chosen = Manifest(manifest.facts, manifest.task, rows, manifest.data_folder)
-    return train_model(chosen, 0, folder, plan=plan).bundle
+    device: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
+    return train_model(chosen, 0, folder, plan=plan, budget=Budget(device)).bundle
 
 
 def first_model(manifest: Manifest, seed: int, setting: Setting) -> ModelBundle:
     """The model that all arms of a seed begin from."""
     given = parts(manifest, seed, setting.pool)
-    plan = plan_of(manifest, setting.first_steps, seed, setting.batch)
+    plan = plan_of(manifest, setting.first_steps, seed, setting.batch, is_small=setting.is_small)
     return trained(manifest, given.start, given.watched, setting.folder / f"seed{seed}" / "start", plan)
 
 
@@ -230,9 +236,9 @@ def run_arm(manifest: Manifest, seed: int, stream: Stream, arm: Arm, setting: Se
             told["rare_read"] = sum(case.subject in rare for case in read)
             known += read
             pool = [case for case in pool if case not in read]
-        plan = FineTuning(bundle, plan_of(manifest, setting.round_steps, seed, setting.batch))
+        steps = plan_of(manifest, setting.round_steps, seed, setting.batch, is_small=setting.is_small)
         place = home / f"{stream}, {arm}{number + 1}".replace(", ", "_").replace(" ", "_")
-        bundle = trained(manifest, known, given.watched, place, plan)
+        bundle = trained(manifest, known, given.watched, place, FineTuning(bundle, steps))
         told["seconds"] = round(time.time() - begin, 1)
 
 

@@ -15,15 +15,16 @@ from medseg.core.extras import require_extra
 PACKAGES = ("mlflow", "sqlalchemy", "alembic")
 
 
-def open_client(uri: str, what: str) -> Any:
-    """The client of a store. Raises InputError, naming `what` needs it, where MLflow is not installed."""
+def open_client(uri: str, what: str, mend: str) -> Any:
+    """The client of a store. Raises InputError where MLflow is missing, which `what` needs, or the URI is none."""
     require_extra(what, "mlflow", PACKAGES)
     # MLflow reports each use to its makers unless this is set before it is imported; a hospital wants no such calls
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     from mlflow.tracking import MlflowClient
 
-    return MlflowClient(uri, registry_uri=uri)
+    with clear_mlflow_errors(uri, mend):
+        return MlflowClient(uri, registry_uri=uri)
 
 
 @contextmanager

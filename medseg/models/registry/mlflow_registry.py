@@ -28,7 +28,7 @@ def push_version(registry: Registry, name: str, uri: str, model_name: str | None
     loaded, InputError where the store cannot be used.
     """
     version, model = registry.version(name), registry.load(name)
-    client = open_client(uri, _WHAT)
+    client = open_client(uri, _WHAT, _MEND)
     wanted = model_name or model.spec.task.name
     with clear_mlflow_errors(uri, _MEND):
         known = _versions(client, wanted)
@@ -51,7 +51,7 @@ def pull_version(registry: Registry, uri: str, model_name: str, number: str | No
 
     Raises InputError where there is none, or it is not of medseg; StoreError where it is not the model it was.
     """
-    client = open_client(uri, _WHAT)
+    client = open_client(uri, _WHAT, _MEND)
     with clear_mlflow_errors(uri, _MEND), tempfile.TemporaryDirectory() as place:
         known = {str(one.version): one for one in _versions(client, model_name) or ()}
         if not known or (number is not None and number not in known):

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.core.errors import InputError
-from medseg.core.extras import require_extra
-from medseg.models.mlflow_client import PACKAGES, artifacts_beside, clear_mlflow_errors, open_client
+from medseg.models.mlflow_client import artifacts_beside, clear_mlflow_errors, open_client
 from medseg.training.checkpoint import EpochRecord
 from medseg.training.planning.plan import Plan
 from medseg.training.tracking.tracker import RunFacts, values_of
@@ -31,6 +30,11 @@ MOST_PARAMETERS = 100
 LONGEST_PARAMETER = 500
 """Characters; servers before MLflow 2.8 take no longer ones."""
 
+_MEND = (
+    "Check --tracking-uri and whether its server runs, then start the training again: it goes on where it was, and "
+    "sends what is missing."
+)
+
 
 class MlflowTracker:
     """Sends to the store at `uri`; without one to mlflow.db in the run folder.
@@ -41,9 +45,8 @@ class MlflowTracker:
 
     def __init__(self, facts: RunFacts, key: str, uri: str | None = None) -> None:
         self._uri = uri or f"sqlite:///{(facts.folder / 'mlflow.db').resolve()}"
-        require_extra("the tracker mlflow", "mlflow", PACKAGES)
+        self._client: Any = open_client(self._uri, "the tracker mlflow", _MEND)
         with self._clear_errors():
-            self._client: Any = open_client(self._uri, "the tracker mlflow")
             self.run_id = self._run(facts, key)
             history = self._client.get_metric_history(self.run_id, STEP_MARK)
         self._step = max((metric.step for metric in history), default=-1)
@@ -109,11 +112,7 @@ class MlflowTracker:
         self._client.log_batch(self.run_id, metrics=metrics)
 
     def _clear_errors(self) -> AbstractContextManager[None]:
-        mend = (
-            "Check --tracking-uri and whether its server runs, then start the training again: it goes on where it was, "
-            "and sends what is missing."
-        )
-        return clear_mlflow_errors(self._uri, mend)
+        return clear_mlflow_errors(self._uri, _MEND)
 
 
 def parameters_of(plan: Plan) -> dict[str, str]:

@@ -51,9 +51,10 @@ def judge_challenger(
     cases = frozen_cases(register, original)
     _require_unseen(models[1], cases, original.facts.name)
     scans = judged_scans(cases, models[0].spec.task)
-    measured = measure(models, scans, count=len(cases), device=device, progress=progress)
+    champion, rival = measure(models, scans, count=len(cases), device=device, progress=progress)
     verdict = judge(
-        *measured,
+        champion,
+        rival,
         [case.subject for case in cases],
         f"{original.facts.name}, frozen test",
         rules,
@@ -76,8 +77,8 @@ def _past(
                 subjects.append(found.subject or found.prints[0])
                 yield JudgedScan(found.study, found.volumes, found.label_map)
 
-    measured = measure(models, scans(), device=device, progress=progress)
-    return PastCorrections(*measured, tuple(subjects)) if subjects else None
+    champion, rival = measure(models, scans(), device=device, progress=progress)
+    return PastCorrections(champion, rival, tuple(subjects)) if subjects else None
 
 
 def frozen_cases(register: Register, original: Manifest) -> tuple[Case, ...]:

@@ -154,8 +154,8 @@ def _volumes_ml(mask: LabelMap) -> dict[str, float]:
 
 
 def _dice(one: LabelMap, other: LabelMap, name: str) -> float:
-    masks = [mask.mask(mask.schema.named(name).index) for mask in (one, other)]
-    return overlap_of(*masks, one.geometry.voxel_volume_ml).dice
+    first, second = (mask.mask(mask.schema.named(name).index) for mask in (one, other))
+    return overlap_of(first, second, one.geometry.voxel_volume_ml).dice
 
 
 def _count(report: Report, name: str) -> int:

@@ -50,7 +50,7 @@ def test_there_and_back(registry: Registry, spec: ModelSpec, tmp_path: Path) -> 
         weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     with pytest.raises(StoreError):
         pull_version(Registry(tmp_path / "third"), uri, spec.task.name)
-    client = open_client(uri, "a test")
+    client = open_client(uri, "a test", "")
     client.create_registered_model("theirs")
     run = client.create_run("0")
     client.create_model_version("theirs", run.info.artifact_uri, run.info.run_id)
