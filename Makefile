@@ -25,8 +25,9 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One process a core, at most four; each of one thread, so that they do not stand in each other's way.
 tests: $(VENV)/.installed-dev browser
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 # Chromium for the tests of the viewer; without it, or without the right to install it, they are skipped and say so.
 browser:

@@ -45,6 +45,7 @@ _META_BYTES = {
     "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4,
     "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8,
 }  # fmt: skip
+_SIGNED_BYTES = frozenset({"MET_CHAR", "signed char", "int8", "int8_t"})
 
 
 def read_itk(path: Path, mends: Mends) -> Scan:  # noqa: ARG001 - the common signature of READERS
@@ -149,6 +150,7 @@ def _check_nrrd(fields: dict[str, str], path: Path) -> tuple[str, ...]:
     if "data file" in fields or "datafile" in fields:
         raise InputError(f"{path} keeps its voxels in another file; save it as one .nrrd with the voxels inside")
     kind = fields.get("type", "").lower()
+    _refuse_signed_bytes(kind, path)
     if kind not in _NRRD_BYTES:
         raise InputError(f"{path} has the voxel type {kind!r}; a scan or mask holds one number a voxel")
     encoding = fields.get("encoding", "raw").lower()
@@ -170,6 +172,7 @@ def _check_meta(fields: dict[str, str], path: Path) -> tuple[str, ...]:
         if holder.is_symlink() or not holder.is_file():
             raise InputError(f"{path} keeps its voxels in {holder.name}, which is not beside it. Copy both files.")
     kind = fields.get("elementtype", "").upper()
+    _refuse_signed_bytes(kind, path)
     if kind not in _META_BYTES or fields.get("elementnumberofchannels", "1") != "1":
         raise InputError(f"{path} has voxels of type {kind!r}; a scan or mask holds one number a voxel")
     is_raw = fields.get("compresseddata", "False").lower() != "true"
@@ -177,6 +180,13 @@ def _check_meta(fields: dict[str, str], path: Path) -> tuple[str, ...]:
     if "transformmatrix" in fields or "rotation" in fields or "orientation" in fields:
         return ()
     return (f"{path.name} does not say how the patient lies: its axes are taken as left, posterior, superior",)
+
+
+def _refuse_signed_bytes(kind: str, path: Path) -> None:
+    if kind in _SIGNED_BYTES:
+        raise InputError(
+            f"{path} keeps its voxels as signed bytes ({kind}), which itk does not read. Save it with 16-bit voxels."
+        )
 
 
 def _sizes(text: str, path: Path) -> list[int]:

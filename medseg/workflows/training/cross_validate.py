@@ -42,6 +42,7 @@ from medseg.workflows.models.evaluate_model import Evaluation, bundle_scores, re
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.training.choose_bias import Decoding, biased, choose_bias, dice_curves, score_biased
 from medseg.workflows.training.choose_mirroring import Mirroring, choose_mirroring, score_unmirrored, unmirrored
+from medseg.workflows.training.make_plan import training_budget
 from medseg.workflows.training.settle_folds import PLAN, PREPARED, remember_folds, require_folds, settle_shared_plan
 from medseg.workflows.training.train_model import train_model
 
@@ -83,7 +84,7 @@ def cross_validate(
     begin = time.monotonic()
     require_folds(manifest)
     remember_folds(manifest, run_folder)
-    budget = budget or Budget()
+    budget = budget or training_budget()
     run = _Run(manifest, run_folder, settle_shared_plan(manifest, run_folder, plan, budget, progress), budget, progress)
     folds = [_run_fold(run, number) for number in manifest.folds]
     mirroring, folds = _choose_mirroring(run, folds)

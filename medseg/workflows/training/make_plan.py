@@ -87,7 +87,7 @@ def describe_targets(plan: Plan, fingerprint: Fingerprint) -> tuple[Target, ...]
     return tuple(described)
 
 
-def training_budget(device: DeviceName, memory_gb: float, minutes: float | None) -> Budget:
+def training_budget(device: DeviceName = "auto", memory_gb: float = 8.0, minutes: float | None = None) -> Budget:
     """The budget on this machine; "auto" is its GPU where there is one. Raises InputError where a GPU is missing."""
     kind = choose_device(device).type
     return Budget(device="cuda" if kind == "cuda" else "cpu", memory_gb=memory_gb, minutes=minutes)

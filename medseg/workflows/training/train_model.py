@@ -54,6 +54,7 @@ from medseg.training.train import train
 from medseg.workflows.models.evaluate_model import Evaluation, bundle_scores, evaluate_model, write_case_scores
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.training.fine_tune import FineTuning, begin_from, require_parent
+from medseg.workflows.training.make_plan import training_budget
 from medseg.workflows.training.run_record import RunWatch
 from medseg.workflows.training.settle_plan import require_same_task, settle_plan
 
@@ -95,11 +96,12 @@ def train_model(
     """The model trained with `fold` held out, as RUN_FOLDER/model, and its scores on that fold.
 
     A run folder that holds an unfinished training of the same plan and data is continued. Without a plan the one in
-    the run folder is followed, or one is made for the budget, with the network and losses chosen. Raises PlanError
-    where plan, data and run folder do not belong together, InputError where the data cannot be used.
+    the run folder is followed, or one is made for the budget, with the network and losses chosen; without a budget the
+    GPU is used where there is one. Raises PlanError where plan, data and run folder do not belong together, InputError
+    where the data cannot be used.
     """
     begin = time.monotonic()
-    run = Run(manifest, fold, run_folder, plan, budget or Budget())
+    run = Run(manifest, fold, run_folder, plan, budget or training_budget())
     team = Team(choose_device(run.budget.device))
     return _score(run, _train(run, team, progress), team.device, progress, begin)
 
@@ -174,7 +176,7 @@ def _prepared(
 def _score(run: Run, trained: _Trained, device: torch.device, progress: Progress, begin: float) -> TrainedModel:
     """The bundle, with its scores on the held-out fold."""
     model, weights = trained.plan.model, trained.final.kept(trained.plan.training.keep)
-    provenance = _provenance(trained, run.manifest)
+    provenance = _provenance(trained, run)
     draft = ModelBundle("model", "", model, weights, provenance, None)
     held_out = run.manifest.validation(run.fold)
     evaluation = evaluate_model(NetworkSegmenter(draft, device), model.task, held_out, progress)
@@ -233,10 +235,11 @@ def _write_environment(run: Run, team: Team) -> None:
         unfinished.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def _provenance(trained: _Trained, manifest: Manifest) -> Provenance:
-    plan, final = trained.plan, trained.final
+def _provenance(trained: _Trained, run: Run) -> Provenance:
+    """Where the model comes from; made when the training ended, so that a run scored again keeps its hash."""
+    plan, final, manifest = trained.plan, trained.final, run.manifest
     return Provenance(
-        created=datetime.now(UTC),
+        created=datetime.fromtimestamp((run.folder / CHECKPOINT).stat().st_mtime, UTC),
         medseg_version=__version__,
         torch_version=torch.__version__,
         machine=_machine(),

@@ -58,6 +58,7 @@ def test_a_finished_run_is_not_trained_again(trained: TrainedModel, ball_data: M
     again = train_model(ball_data, 0, run)
     assert (run / "checkpoint.safetensors").stat().st_mtime_ns == before
     assert again.evaluation.summary.over_labels["dice"] == trained.evaluation.summary.over_labels["dice"]
+    assert again.bundle.sha256 == trained.bundle.sha256
 
 
 def test_a_run_folder_keeps_to_its_plan_and_its_data(
