@@ -1,6 +1,6 @@
 """Does reading in the worklist's order make a better model than reading at random?
 
-    python benchmarks/active_learning.py DATA [--seeds 5] [--rounds 4] [--workers 1] [--folder FOLDER]
+    python benchmarks/active_learning.py DATA [--seeds 5] [--rounds 3] [--workers 1] [--folder FOLDER]
     python benchmarks/active_learning.py DATA --only-report --folder FOLDER --picture PNG
 
 A U-Net is trained on 20 subjects of the hippocampus set; then, round after round, 10 scans of the pool are "read"
@@ -126,12 +126,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, help="the folder that holds msd_task04_hippocampus")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--first-steps", type=int, default=800)
-    parser.add_argument("--round-steps", type=int, default=400)
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--first-steps", type=int, default=400)
+    parser.add_argument("--round-steps", type=int, default=150)
+    parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--small", action="store_true", help="a smaller network, for one core")
-    parser.add_argument("--pool", type=int, default=None, help="scans that may be read; without it all that are left")
+    parser.add_argument("--pool", type=int, default=60, help="scans that may be read")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no round after this")
     parser.add_argument("--folder", type=Path, default=Path("out/active_learning"))

@@ -105,10 +105,10 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the folder that holds msd_task04_hippocampus")
     parser.add_argument("--folder", type=Path, default=Path("out/active_learning"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--last", default="as_they_are_worklist4")
-    parser.add_argument("--pool", type=int, default=None)
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--last", default="as_they_are_worklist3")
+    parser.add_argument("--pool", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--only-train", action="store_true", help="train the spoilt challengers, and judge nobody")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -136,8 +136,8 @@ def judge_all(first: ModelBundle, spoilt: dict[str, Path], best: Path, test_set:
             "little noise on the weights": noisy(first, 0.2, Path(place) / "little"),
             "much noise on the weights": noisy(first, 0.6, Path(place) / "much"),
             **spoilt,
-            "40 more read, small pieces thrown away": without_small(load_bundle(best), Path(place) / "without_small"),
-            "40 more read": best,
+            "30 more read, small pieces thrown away": without_small(load_bundle(best), Path(place) / "without_small"),
+            "30 more read": best,
         }
         for name, folder in challengers.items():
             registry.point(CHALLENGER, str(registry.add(folder).number), person="benchmark", reason=name)

@@ -1,11 +1,10 @@
 """Is the quality control right? Coverage and error of the predicted Dice, calibration, and the input gate's ROC.
 
-    python benchmarks/quality_control.py DATA [--model hippocampus_mr] [--fold 0] [--cross-validation RUN]
+    python benchmarks/quality_control.py DATA [--model hippocampus_mr]
 
-Hippocampus, the shipped model, on the fold that was held out from its training. The predictor and the temperature are
-fitted on a random half of the fold and measured on the other, over and over; the gate knows the scans of the other
-folds, and is shown the held-out ones as they are and changed. With the run folder of a cross-validation, the predictor
-is also fitted on the held-out results of four folds and measured on those of the fifth.
+Hippocampus; a model, on every case that it did not learn from. The predictor is fitted on four fifths of the subjects
+and measured on the fifth, and on random halves over and over; so is the temperature, on two halves. The gate knows the
+scans that the model learned from, and is shown the others as they are and changed.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from medseg.workflows.models.qualify_model import Looked, look_at
 from medseg.workflows.scans.data_sets import open_data_set
 
 MANIFEST = Path(__file__).parents[1] / "data_manifests" / "msd_task04_hippocampus"
-HALVINGS = 200
+HALVINGS, FOLDS = 200, 5
 
 
 def changed(volume: Volume, generator: np.random.Generator, ct: NDArray[np.float32]) -> dict[str, Volume]:
@@ -82,25 +81,29 @@ def predicted(looked: list[Looked]) -> None:
     )
 
 
-def predicted_across(folds: list[list[Looked]]) -> None:
-    """The predictor of four folds' held-out results on the fifth's, by a model that none of the four is of."""
+def predicted_across(looked: list[Looked], subjects: list[str]) -> None:
+    """Cross-validation: the predictor of four fifths of the subjects on the fifth."""
+    order = np.random.default_rng(0).permutation(sorted(set(subjects)))
+    fold_of = {subject: number % FOLDS for number, subject in enumerate(order)}
+    folds = np.array([fold_of[subject] for subject in subjects])
     for coverage in (0.8, 0.9, 0.95):
         held, pairs = [], []
-        for number, test in enumerate(folds):
-            known = [one for other, fold in enumerate(folds) if other != number for one in fold]
+        for number in range(FOLDS):
+            known = [one for one, fold in zip(looked, folds, strict=True) if fold != number]
             predictor = DicePredictor.fit([one.shown for one in known], [one.dice for one in known], coverage)
-            for one in test:
+            mean = np.mean([one.dice for one in known])
+            for one in (one for one, fold in zip(looked, folds, strict=True) if fold == number):
                 made = predictor.predict(one.shown)
                 held.append(made.interval[0] <= one.dice <= made.interval[1])
-                pairs.append((made.dice, one.dice, np.mean([other.dice for other in known])))
-        guess, true, mean = np.array(pairs).T
+                pairs.append((made.dice, one.dice, mean))
+        guess, true, plain = np.array(pairs).T
         print(
-            f"across {len(folds)} folds, {len(held)} cases, interval of {coverage:.0%}: held {np.mean(held):.1%}; "
-            f"MAE {np.abs(guess - true).mean():.4f} (the mean as a guess {np.abs(mean - true).mean():.4f}), "
+            f"{FOLDS} folds, {len(held)} cases, interval of {coverage:.0%}: held {np.mean(held):.1%}; "
+            f"MAE {np.abs(guess - true).mean():.4f} (the mean as a guess {np.abs(plain - true).mean():.4f}), "
             f"r {np.corrcoef(guess, true)[0, 1]:.2f}, rank {spearmanr(guess, true).statistic:.2f}"
         )
     worst = true <= np.quantile(true, 0.1)
-    print(f"the worst tenth told from the others: AUC {area(-guess[~worst], -guess[worst]):.3f}")
+    print(f"the worst tenth told from the others by predicted Dice: AUC {area(-guess[~worst], -guess[worst]):.3f}")
 
 
 def calibration(looked: list[Looked]) -> None:
@@ -126,28 +129,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", default="hippocampus_mr")
-    parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--cross-validation", type=Path, default=None)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     manifest = open_data_set(MANIFEST, arguments.data)
     bundle = load_bundle(find_model(arguments.model))
-    held_out = manifest.validation(arguments.fold)
-    if arguments.cross_validation is not None:
-        places = sorted(arguments.cross_validation.glob("fold_*/model"))
-        predicted_across(
-            [look_at(load_bundle(place), manifest.validation(number)) for number, place in enumerate(places)]
-        )
-    looked = look_at(bundle, held_out)
+    learned = bundle.provenance.case_sha256
+    unseen = [case for case in manifest.cases if case.name not in learned]
+    looked = look_at(bundle, unseen)
+    predicted_across(looked, [case.subject for case in unseen])
     predicted(looked)
     calibration(looked)
     gate = InputGate.fit(
-        [scan_features(read_scan(case.channels["MR"]).volume) for case in manifest.training(arguments.fold)]
+        [scan_features(read_scan(case.channels["MR"]).volume) for case in manifest.cases if case.name in learned]
     )
     ct = read_scan(arguments.data / "dicom_samples" / "slicer_CTHeadAxialDicom").volume.array.astype(np.float32)
     generator = np.random.default_rng(0)
     distances: dict[str, list[dict[str, float]]] = {}
-    for case in held_out:
+    for case in unseen:
         for name, volume in changed(read_scan(case.channels["MR"]).volume, generator, ct).items():
             distances.setdefault(name, []).append({**gate.distances(scan_features(volume))})
     known = np.array([max(one.values()) for one in distances["as it is"]])

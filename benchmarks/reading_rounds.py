@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
@@ -37,7 +36,6 @@ from medseg.models.segmenter import NetworkSegmenter, Segmentation
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.review.worklist import RANDOM_SHARE, Candidate, failure_scores, mean_disagreement, reading_order
 from medseg.training.planning.plan import Plan, TrainingSpec
-from medseg.training.planning.rules import Budget
 from medseg.workflows.segmenting.segment_study import read_channels
 from medseg.workflows.training.fine_tune import FineTuning
 from medseg.workflows.training.train_model import train_model
@@ -157,8 +155,7 @@ def trained(
     fold = {case.name: 0 for case in watched}
     rows = tuple(replace(row, fold=fold.get(row.case, 1)) for row in manifest.rows if row.case in names)
     chosen = Manifest(manifest.facts, manifest.task, rows, manifest.data_folder)
-    device: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
-    return train_model(chosen, 0, folder, plan=plan, budget=Budget(device)).bundle
+    return train_model(chosen, 0, folder, plan=plan).bundle
 
 
 def first_model(manifest: Manifest, seed: int, setting: Setting) -> ModelBundle:
