@@ -30,7 +30,7 @@ from medseg.workflows.models.qualify_model import Looked, look_at
 from medseg.workflows.scans.data_sets import open_data_set
 
 MANIFEST = Path(__file__).parents[1] / "data_manifests" / "msd_task04_hippocampus"
-HALVINGS, FOLDS = 200, 5
+HALVINGS, FOLDS, DEALS = 200, 5, 20
 
 
 def changed(volume: Volume, generator: np.random.Generator, ct: NDArray[np.float32]) -> dict[str, Volume]:
@@ -82,28 +82,37 @@ def predicted(looked: list[Looked]) -> None:
 
 
 def predicted_across(looked: list[Looked], subjects: list[str]) -> None:
-    """Cross-validation: the predictor of four fifths of the subjects on the fifth."""
-    order = np.random.default_rng(0).permutation(sorted(set(subjects)))
-    fold_of = {subject: number % FOLDS for number, subject in enumerate(order)}
-    folds = np.array([fold_of[subject] for subject in subjects])
+    """Cross-validation, with the subjects dealt out anew each time: the predictor of four fifths on the fifth."""
+    true = np.array([one.dice for one in looked])
     for coverage in (0.8, 0.9, 0.95):
-        held, pairs = [], []
-        for number in range(FOLDS):
-            known = [one for one, fold in zip(looked, folds, strict=True) if fold != number]
-            predictor = DicePredictor.fit([one.shown for one in known], [one.dice for one in known], coverage)
-            mean = np.mean([one.dice for one in known])
-            for one in (one for one, fold in zip(looked, folds, strict=True) if fold == number):
-                made = predictor.predict(one.shown)
-                held.append(made.interval[0] <= one.dice <= made.interval[1])
-                pairs.append((made.dice, one.dice, mean))
-        guess, true, plain = np.array(pairs).T
+        held, guesses = [], []
+        for seed in range(DEALS):
+            guess = np.zeros(len(looked))
+            for test in dealt(subjects, seed):
+                known = [one for one, is_test in zip(looked, test, strict=True) if not is_test]
+                predictor = DicePredictor.fit([one.shown for one in known], [one.dice for one in known], coverage)
+                for n in np.flatnonzero(test):
+                    made = predictor.predict(looked[n].shown)
+                    held.append(made.interval[0] <= true[n] <= made.interval[1])
+                    guess[n] = made.dice
+            guesses.append(guess)
         print(
-            f"{FOLDS} folds, {len(held)} cases, interval of {coverage:.0%}: held {np.mean(held):.1%}; "
-            f"MAE {np.abs(guess - true).mean():.4f} (the mean as a guess {np.abs(plain - true).mean():.4f}), "
-            f"r {np.corrcoef(guess, true)[0, 1]:.2f}, rank {spearmanr(guess, true).statistic:.2f}"
+            f"{FOLDS} folds, {len(looked)} cases, {DEALS} times, interval of {coverage:.0%}: held {np.mean(held):.1%}; "
+            f"MAE {np.mean([np.abs(one - true).mean() for one in guesses]):.4f}, "
+            f"r {np.mean([np.corrcoef(one, true)[0, 1] for one in guesses]):.2f}, "
+            f"rank {np.mean([spearmanr(one, true).statistic for one in guesses]):.2f}"
         )
     worst = true <= np.quantile(true, 0.1)
-    print(f"the worst tenth told from the others by predicted Dice: AUC {area(-guess[~worst], -guess[worst]):.3f}")
+    areas = [area(-one[~worst], -one[worst]) for one in guesses]
+    print(f"the worst tenth told from the others by predicted Dice: AUC {np.mean(areas):.3f}")
+
+
+def dealt(subjects: list[str], seed: int) -> list[NDArray[np.bool_]]:
+    """Who is in each of the folds: (case) for each fold, whole subjects."""
+    order = np.random.default_rng(seed).permutation(sorted(set(subjects)))
+    fold_of = {subject: number % FOLDS for number, subject in enumerate(order)}
+    folds = np.array([fold_of[subject] for subject in subjects])
+    return [folds == number for number in range(FOLDS)]
 
 
 def calibration(looked: list[Looked]) -> None:

@@ -18,9 +18,11 @@ from medseg.core.study import Case
 from medseg.core.task import Task
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_label_map
+from medseg.models.bundle import ModelBundle
 from medseg.models.device import DeviceName, choose_device
 from medseg.models.ensemble import Model
 from medseg.models.kept_maps import Keep
+from medseg.models.quality.temperature import calibrated
 from medseg.models.segmenter import NetworkSegmenter, Segmentation
 from medseg.review.promotion.gate import Measured
 from medseg.workflows.models.evaluate_model import score_turned
@@ -85,7 +87,14 @@ class _Meter:
         if any(label.is_counted for label in task.labels):
             self.lesions.append(_lesions(made.label_map, scan.reference, task, scan.name))
         self.seconds.append(made.duration_s)
-        self.truth += _reliability(made, scan.reference)
+        self.truth += _reliability(self._as_delivered(made, folder), scan.reference)
+
+    def _as_delivered(self, made: Segmentation, folder: Path) -> Segmentation:
+        """With calibrated probabilities, where the model has quality control."""
+        quality = self.model.quality if isinstance(self.model, ModelBundle) else None
+        if quality is None or made.probabilities is None:
+            return made
+        return replace(made, probabilities=calibrated(made.probabilities, quality.temperature, folder))
 
     @property
     def measured(self) -> Measured:
