@@ -12,7 +12,7 @@ DEMO ?= demo
 MINUTES ?= 6
 BENCH ?= out/bench
 
-.PHONY: demo test check tests browser bench bench-data clean
+.PHONY: demo test check tests browser archive bench bench-data clean
 
 demo: $(VENV)/.installed
 	$(BIN)/medseg demo $(DEMO) --minutes $(MINUTES) $(if $(filter 0,$(VIEW)),--no-view,--view)
@@ -26,7 +26,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 # One process a core, at most four; each of one thread, so that they do not stand in each other's way.
-tests: $(VENV)/.installed-dev browser
+tests: $(VENV)/.installed-dev browser archive
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 # Chromium for the tests of the viewer; without it, or without the right to install it, they are skipped and say so.
@@ -34,6 +34,14 @@ browser:
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
 	  || echo "chromium is not installed: the browser tests will be skipped"
+
+# Orthanc, an archive, and dcmtk, another sender, for the tests of the network; likewise.
+archive:
+	@{ command -v Orthanc && test -x /usr/bin/storescu && ls /usr/share/orthanc/plugins/libOrthancDicomWeb.so; } >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq && DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+	    apt-get install -y -qq orthanc orthanc-dicomweb dcmtk >/dev/null; } \
+	  || echo "Orthanc and dcmtk are not installed: the tests of the network will be skipped"
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -57,6 +65,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/batch_chaos.py --light
 	$(BIN)/python benchmarks/batch_chaos.py --runs 10
 	$(BIN)/python benchmarks/vessels.py --first 10000 --studies 32 --healthy 12
+	$(BIN)/python benchmarks/service_faults.py --minutes 30 --picture docs/images/service_memory.png
+	$(BIN)/python benchmarks/service_throughput.py
 	$(BIN)/python benchmarks/viewer.py
 	$(if $(DATA),$(MAKE) bench-data)
 

@@ -1,23 +1,27 @@
 """Take the pictures of the viewer that README and docs show.
 
-    python docs/make_screenshots.py RESULTS [--output docs/images]
+    python docs/make_screenshots.py [RESULTS] [--output docs/images]
 
-RESULTS is a folder of results, such as the one that `make demo` leaves. Needs chromium.
+RESULTS is a folder of results, such as the one that `make demo` leaves; without it, results are made. Needs chromium.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from made_results import write_made_results
+from PIL import Image
+from playwright.sync_api import Page, Playwright, sync_playwright
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -26,9 +30,10 @@ ARGUMENTS = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
-SIZE = {"width": 1440, "height": 900}
+SIZE = {"width": 1280, "height": 800}
 START_TIMEOUT_S = 120.0
 LONG_MS = 120_000
+COLOURS = 255
 
 
 @contextmanager
@@ -52,29 +57,37 @@ def viewer(folder: Path) -> Iterator[str]:
         server.wait()
 
 
+def shoot(page: Page, path: Path) -> None:
+    """Write what the page shows, in few colours, so that it is small."""
+    picture = Image.open(io.BytesIO(page.screenshot(timeout=LONG_MS))).convert("RGB")
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
 def take(page: Page, url: str, output: Path) -> None:
     """Write a picture of each page; of the vessels and of two studies beside each other where RESULTS holds such."""
     page.goto(url, timeout=LONG_MS)
     page.wait_for_selector(".worklist .jump", timeout=LONG_MS)
-    page.screenshot(path=output / "worklist.png")
+    shoot(page, output / "worklist.png")
     page.keyboard.press("Enter")
     page.wait_for_selector(".room[data-loaded]", timeout=LONG_MS)
     page.locator(".room").evaluate("(host) => host.room.drawNow()")
     page.mouse.move(2, 2)
-    page.screenshot(path=output / "viewer.png")
+    shoot(page, output / "viewer.png")
     page.keyboard.press("v")
     page.locator(".room").evaluate("(host) => { host.room.drawNow(); host.room.pane3d.show(true); }")
-    page.screenshot(path=output / "viewer_3d.png", timeout=LONG_MS)
+    shoot(page, output / "viewer_3d.png")
     page.keyboard.press("?")
     page.wait_for_selector(".help[open]")
-    page.screenshot(path=output / "viewer_keys.png", timeout=LONG_MS)
+    shoot(page, output / "viewer_keys.png")
     page.keyboard.press("Escape")
     page.keyboard.press("q")
-    for name in ("Jobs", "Models", "Dashboard"):
+    for name in ("Jobs", "Models", "Dashboard", "Log"):
         page.get_by_role("button", name=name, exact=True).click()
         page.locator("[aria-current=page]", has_text=name).wait_for()
-        page.wait_for_selector({"Jobs": "h1", "Models": ".model", "Dashboard": ".tiles"}[name], timeout=LONG_MS)
-        page.screenshot(path=output / f"viewer_{name.lower()}.png")
+        page.wait_for_selector(
+            {"Jobs": "h1", "Models": ".model", "Dashboard": ".tiles", "Log": ".list table"}[name], timeout=LONG_MS
+        )
+        shoot(page, output / f"viewer_{name.lower()}.png")
     take_compared(page, output)
     take_vessels(page, output)
 
@@ -82,14 +95,16 @@ def take(page: Page, url: str, output: Path) -> None:
 def take_compared(page: Page, output: Path) -> None:
     """Write viewer_compare.png of the newest study that has a prior, if one has."""
     to_worklist(page)
-    page.locator(".worklist th button", has_text="Date").click()
-    page.locator(".worklist th button", has_text="Date").click()
-    page.locator(".worklist tbody tr").first.click()
+    rows = page.locator(".worklist tbody tr")
+    dates = rows.locator("td.col-date").all_inner_texts()
+    if not any(dates):
+        return
+    rows.nth(dates.index(max(dates))).click()
     page.keyboard.press("p")
     if page.locator(".message:visible").count() == 0:
         page.wait_for_selector("[data-loaded][data-compared]", timeout=LONG_MS)
         page.locator(".changes .jump").first.click()
-        page.screenshot(path=output / "viewer_compare.png")
+        shoot(page, output / "viewer_compare.png")
 
 
 def take_vessels(page: Page, output: Path) -> None:
@@ -99,7 +114,7 @@ def take_vessels(page: Page, output: Path) -> None:
     if found.count() > 0:
         found.first.dblclick()
         page.wait_for_selector("[data-section=behind]", timeout=LONG_MS)
-        page.screenshot(path=output / "viewer_vessels.png")
+        shoot(page, output / "viewer_vessels.png")
 
 
 def to_worklist(page: Page) -> None:
@@ -111,17 +126,23 @@ def to_worklist(page: Page) -> None:
 def main() -> None:
     """Serve the folder, open it in chromium, write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path)
+    parser.add_argument("results", type=Path, nargs="?")
     parser.add_argument("--output", type=Path, default=Path(__file__).resolve().parent / "images")
     arguments = parser.parse_args()
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         raise SystemExit("no chromium on this machine: apt-get install chromium")
     arguments.output.mkdir(parents=True, exist_ok=True)
-    with viewer(arguments.results) as url, sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program, args=list(ARGUMENTS))
-        take(browser.new_page(viewport=SIZE), url, arguments.output)
-        browser.close()
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as started:
+        results = arguments.results or write_made_results(Path(temporary))
+        with viewer(results) as url:
+            take_all(started, program, url, arguments.output)
+
+
+def take_all(started: Playwright, program: str, url: str, output: Path) -> None:
+    """Open a browser, take the pictures, close it."""
+    with started.chromium.launch(executable_path=program, args=list(ARGUMENTS)) as browser:
+        take(browser.new_page(viewport=SIZE), url, output)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """Fixtures for all tests."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -15,6 +19,9 @@ from medseg.models.networks.unet3d import UNet3DConfig
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.models.weights import weights_of
 
+if TYPE_CHECKING:
+    from orthanc import Orthanc
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
@@ -24,6 +31,15 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real scans are not at {folder}: set MEDSEG_TEST_DATA to the folder that holds them")
     return folder
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
+    """An empty archive that runs; skips where Orthanc is not installed."""
+    from orthanc import Orthanc
+
+    with Orthanc(tmp_path / "orthanc") as archive:
+        yield archive
 
 
 @pytest.fixture

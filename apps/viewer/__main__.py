@@ -20,11 +20,12 @@ def main(
     address: Annotated[str, typer.Option(help="Address to bind; the default serves this machine only.")] = LOCALHOST,
     models: Annotated[Path | None, typer.Option(help="A folder below which models lie that the page may run.")] = None,
     access: Annotated[Path | None, typer.Option(help="A file that says who may log in, and in which role.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A medseg.toml that names archives to send to.")] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Look at segmented scans in a browser. Stop with Ctrl+C."""
     try:
-        launch_viewer(folder, port, address, models=models, access=access, may_open_browser=browser)
+        launch_viewer(folder, port, address, models=models, access=access, settings=config, may_open_browser=browser)
     except MedsegError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(USER_ERROR) from error

@@ -20,6 +20,7 @@ from apps.viewer.work import Work
 from medseg.core.errors import InputError
 from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
+from medseg.core.report import Report
 from medseg.core.task import Window
 from medseg.imaging.slices import SCREEN_AXES, ScreenVolume, for_screen, mask_for_screen, percentile_window, thinned
 from medseg.review.audit import AuditLog
@@ -27,6 +28,9 @@ from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
 from medseg.review.drafts import DraftStore
 from medseg.review.marks import MarkStore
 from medseg.review.records import Correction, Record, mask_sha256, review_status
+from medseg.review.worklist import Candidate
+from medseg.settings.model import Archive, WebDestination
+from medseg.settings.sources import read_settings
 from medseg.workflows.results.open_study import (
     MASK_FILE,
     REPORT_FILE,
@@ -40,6 +44,8 @@ from medseg.workflows.results.open_study import (
 )
 from medseg.workflows.results.open_uncertainty import uncertainty
 from medseg.workflows.results.open_vessels import OpenedVessels, open_vessels
+from medseg.workflows.results.report_study import ReportOptions
+from medseg.workflows.reviewing.plan_reading import candidate_of, plan_reading
 
 STUDIES_KEPT = 2
 """Opened studies held in memory: the one being read and the one before it. A large CT takes about half a gigabyte."""
@@ -84,8 +90,9 @@ class StudyOnScreen:
 class Desk:
     """The studies under one folder. Safe to use from several threads; a study is opened once, whoever asks."""
 
-    def __init__(self, folder: Path, models: Path | None = None) -> None:
+    def __init__(self, folder: Path, models: Path | None = None, settings: Path | None = None) -> None:
         self.folder = folder
+        self.archives = web_archives(settings)
         self.is_collection = folder.is_dir() and not (folder / REPORT_FILE).is_file()
         home = folder if self.is_collection else folder.parent
         review_folder = home / REVIEW_FOLDER
@@ -98,6 +105,7 @@ class Desk:
         self._locks: dict[str, threading.Lock] = {}
         self._vessels: dict[tuple[str, int], OpenedVessels] = {}
         self._open: OrderedDict[str, StudyOnScreen] = OrderedDict()
+        self._judged: dict[str, tuple[str, Candidate]] = {}
 
     @property
     def arrivals(self) -> Path:
@@ -117,6 +125,16 @@ class Desk:
     def probabilities_of(self, entry: StudyEntry) -> tuple[Path, ...]:
         """The maps of probability beside a result, in order of their names; none where there are none."""
         return tuple(sorted(entry.path.glob(PROBABILITY_FILES))) if entry.path.is_dir() else ()
+
+    def report_options(self, entry: StudyEntry) -> ReportOptions:
+        """How a result is reported that leaves from a page: as reviewed, with its probability where there is one."""
+        return ReportOptions(probability=next(iter(self.probabilities_of(entry)), None))
+
+    def archive(self, name: str) -> WebDestination | Archive:
+        """The archive of that name. Raises InputError where the settings have none."""
+        if name not in self.archives:
+            raise InputError(f"there is no archive {name!r} in the settings that the viewer was started with")
+        return self.archives[name]
 
     def others_of(self, study: StudyOnScreen) -> tuple[StudyEntry, ...]:
         """Other results on the same scan with the same labels, such as those of another model."""
@@ -153,7 +171,23 @@ class Desk:
         """What was recorded of a study's review, oldest first."""
         if entry.report is None:
             return ()
-        return self.reviews.history(entry.report.source_sha256, entry.report.task.name)
+        return self.reviews.history(entry.report.source_sha256, entry.report.task.name, entry.report.model.sha256)
+
+    def reading_order(self) -> list[str]:
+        """The ids of the studies that nobody has decided on, the likeliest failure of the model first.
+
+        Each result is judged once, and again when its files change.
+        """
+        ids = {entry.name: entry.id for entry in self.entries()}
+        return [ids[one.study] for one in plan_reading(self.folder, judge=self._judge) if one.study in ids]
+
+    def _judge(self, entry: StudyEntry, report: Report) -> Candidate:
+        files = _files(entry)
+        known = self._judged.get(entry.id)
+        if known is None or known[0] != files:
+            known = files, candidate_of(entry, report)
+            self._judged[entry.id] = known
+        return known[1]
 
     def next_undecided(self, study: str) -> str | None:
         """The study after this one, around the end of the worklist, that is neither accepted nor rejected."""
@@ -234,9 +268,20 @@ def thinning(shape: Shape) -> int:
 
 
 @lru_cache(maxsize=4)
-def desk_of(folder: Path, models: Path | None = None) -> Desk:
+def desk_of(folder: Path, models: Path | None = None, settings: Path | None = None) -> Desk:
     """The one desk of a folder in this process: pages and routes share what is open."""
-    return Desk(folder, models)
+    return Desk(folder, models, settings)
+
+
+def web_archives(settings: Path | None) -> dict[str, WebDestination | Archive]:
+    """The archives by name that medseg.toml names and that speak DICOMweb. Raises InputError where it is damaged."""
+    if settings is None:
+        return {}
+    read = read_settings(settings).settings
+    named: dict[str, WebDestination | Archive] = {
+        one.name: one for one in read.destinations if isinstance(one, WebDestination)
+    }
+    return named if read.archive is None else {"archive": read.archive, **named}
 
 
 def _on_screen(

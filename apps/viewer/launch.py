@@ -33,30 +33,36 @@ def launch_viewer(
     *,
     models: Path | None = None,
     access: Path | None = None,
+    settings: Path | None = None,
     may_open_browser: bool = True,
 ) -> None:
     """Serve the studies of a folder until interrupted.
 
-    Raises InputError where a folder does not exist, the access file cannot be used, or others would be served without
-    one.
+    Raises InputError where a folder does not exist, the access file or the settings cannot be used, or others would be
+    served without an access file.
     """
     if address not in (LOCALHOST, "localhost") and access is None:
         raise InputError(
             f"at the address {address} others could reach the studies, and nobody would be asked who they are. "
             "Give an access file with --access, or leave the address out to serve this machine only."
         )
-    app = viewer_app(folder, new_key(), getpass.getuser(), models, access)
+    app = viewer_app(folder, new_key(), getpass.getuser(), models, access, settings)
     if may_open_browser:
         threading.Thread(target=_open_browser_when_up, args=(f"http://{address}:{port}",), daemon=True).start()
     app.run(config=server_config(port, address))
 
 
 def viewer_app(
-    folder: Path, signing_key: str, reader: str, models: Path | None = None, access: Path | None = None
+    folder: Path,
+    signing_key: str,
+    reader: str,
+    models: Path | None = None,
+    access: Path | None = None,
+    settings: Path | None = None,
 ) -> st.App:
-    """The viewer over one folder as an ASGI application.
+    """The viewer over one folder as an ASGI application; `settings` (medseg.toml) names the archives.
 
-    Raises InputError where a folder does not exist or the access file cannot be used.
+    Raises InputError where a folder does not exist, or the access file or the settings cannot be used.
     """
     folder = folder.expanduser().resolve()
     if not folder.exists():
@@ -65,12 +71,13 @@ def viewer_app(
         models = models.expanduser().resolve()
         if not models.is_dir():
             raise InputError(f"there is no folder {models}. Give a folder below which models lie, such as `runs`.")
-    settings: dict[str, Any] = {"folder": str(folder), "signing_key": signing_key, "reader": reader}
-    settings["models"] = str(models) if models else ""
+    settings = settings.expanduser().resolve() if settings is not None else None
+    told: dict[str, Any] = {"folder": str(folder), "signing_key": signing_key, "reader": reader}
+    told |= {"models": str(models) if models else "", "settings": str(settings) if settings else ""}
     allowed = read_access(access) if access is not None else None
-    settings["access"] = allowed.model_copy(update={"auth": {}}).model_dump_json() if allowed else ""
-    secrets: dict[str, Any] = {"medseg": settings, **({"auth": allowed.auth} if allowed else {})}
-    desk = desk_of(folder, models)
+    told["access"] = allowed.model_copy(update={"auth": {}}).model_dump_json() if allowed else ""
+    secrets: dict[str, Any] = {"medseg": told, **({"auth": allowed.auth} if allowed else {})}
+    desk = desk_of(folder, models, settings)
     desk.begin()
     return st.App(_SCRIPT, secrets=secrets, routes=data_routes(desk, signing_key))
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from apps.viewer.desk import StudyOnScreen, thinning
-from medseg.core.findings import Finding
+from medseg.core.findings import Finding, Mark
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.study import Series
 from medseg.imaging.slices import PLANES, edges, to_screen_index
-from medseg.review.marks import Mark
 from medseg.review.records import Correction, Record, Verdict, review_status
 from medseg.workflows.results.open_study import StudyEntry
+from medseg.workflows.reviewing.plan_reading import quality_of
 
 ROUTE_ROOT = "/data"
 
@@ -80,6 +80,12 @@ def study_data(on_screen: StudyOnScreen, marks: Sequence[Mark] = ()) -> dict[str
         if report is None
         else [_finding(finding, on_screen) for finding in sorted(report.findings, key=_importance)],
     }
+
+
+def predicted_dice(on_screen: StudyOnScreen) -> dict[str, Any] | None:
+    """What the model's quality control expects of the mask that is shown; None where nothing is known of it."""
+    quality = None if on_screen.opened.correction else quality_of(on_screen.opened.entry.path)
+    return None if quality is None else quality.predicted.model_dump(mode="json")
 
 
 def other_masks(on_screen: StudyOnScreen, others: Sequence[StudyEntry]) -> list[dict[str, str]]:
@@ -156,7 +162,7 @@ def _thinning_note(step: int) -> list[str]:
 
 def _unit(ucum: str) -> str:
     """A UCUM unit as people write it."""
-    return {"[hnsf'U]": "HU", "mL": "ml", "{SUVbw}g/ml": "SUV", "[arb'U]": "1"}.get(ucum, ucum)
+    return {"[hnsf'U]": "HU", "mL": "ml", "g/ml{SUVbw}": "SUV", "[arb'U]": "1"}.get(ucum, ucum)
 
 
 def _about(series: Series, report: Report | None) -> str:
@@ -228,6 +234,6 @@ def _status(entry: StudyEntry, records: Sequence[Record]) -> str:
 
 
 def _counted(report: Report) -> str:
-    """How many of each counted label, "2 lesion, 1 blockage"; organs are not counted."""
+    """How many of each counted label, "lesion × 2, blockage × 1"; organs are not counted."""
     counts = Counter(finding.label.name for finding in report.findings if finding.label.is_counted)
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
+    return ", ".join(f"{name} × {count}" for name, count in counts.items())

@@ -27,6 +27,7 @@ class ViewerSettings:
 
     folder: Path
     models: Path | None
+    settings: Path | None
     signing_key: str
     user: User
 
@@ -35,7 +36,8 @@ class ViewerSettings:
         """The settings of this server; Streamlit keeps them among its secrets, out of reach of the browser."""
         given = st.secrets["medseg"]
         models = Path(given["models"]) if given["models"] else None
-        return cls(Path(given["folder"]), models, str(given["signing_key"]), cls._user())
+        settings = Path(given["settings"]) if given["settings"] else None
+        return cls(Path(given["folder"]), models, settings, str(given["signing_key"]), cls._user())
 
     @classmethod
     def access(cls) -> Access | None:
@@ -56,7 +58,7 @@ class ViewerSettings:
     @property
     def desk(self) -> Desk:
         """The desk of the folder."""
-        return desk_of(self.folder, self.models)
+        return desk_of(self.folder, self.models, self.settings)
 
     def told(self, study: str | None = None) -> dict[str, Any]:
         """What every page of the browser is told: permits for the folder and a study, and what this user may."""

@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from medseg import __version__
-from medseg.cli import batch, cross_validate, data, export, models, registry, reports, retrain, review, studies, vessels
+from medseg.cli import (
+    batch,
+    cross_validate,
+    data,
+    export,
+    models,
+    registry,
+    reports,
+    retrain,
+    review,
+    service,
+    studies,
+    vessels,
+)
 from medseg.core.errors import MedsegError
 
 app = typer.Typer(
@@ -26,7 +39,9 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(review.app, name="review")
 app.add_typer(registry.app, name="models")
-for module in (models, cross_validate, retrain, studies, vessels, batch, reports, export):
+app.add_typer(service.config_app, name="config")
+app.add_typer(service.quarantine_app, name="quarantine")
+for module in (models, cross_validate, retrain, studies, vessels, batch, reports, export, service):
     for command in module.COMMANDS:
         app.command()(command)
 

@@ -160,17 +160,26 @@ def follow_up(
 
 def view(
     folder: Annotated[Path, typer.Argument(help="A result folder, or a folder of them.", show_default=False)],
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The port on 127.0.0.1.")] = 8501,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to serve on.")] = 8501,
     models: Annotated[
         Path | None, typer.Option(help="A folder below which models lie that the page may run.", show_default=False)
     ] = None,
+    access: Annotated[
+        Path | None, typer.Option(help="A file that says who may log in, and in which role.", show_default=False)
+    ] = None,
+    address: Annotated[str, typer.Option(help="The address to serve at; another one needs --access.")] = "127.0.0.1",
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A medseg.toml that names archives to use.", show_default=False),
+    ] = None,
 ) -> None:
-    """Open the viewer on results, in the browser, on this machine only."""
+    """Open the viewer on results, in the browser; on this machine only unless told otherwise."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give a result folder of `medseg segment`, or a folder of them")
     command = [sys.executable, "-m", "apps.viewer", str(folder), "--port", str(port)]
-    if models is not None:
-        command += ["--models", str(models)]
+    for option, given in (("--models", models), ("--access", access), ("--config", config)):
+        command += [option, str(given)] if given is not None else []
+    command += ["--address", address]
     try:
         raise typer.Exit(subprocess.run(command, check=False).returncode)
     except KeyboardInterrupt:

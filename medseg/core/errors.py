@@ -5,6 +5,7 @@
         GeometryError two grids that should match do not, or a grid that cannot exist
       PlanError       a plan that cannot be built or does not fit in memory
       StoreError      a model that is missing, altered, or not allowed to be promoted
+      UnreachableError  another machine does not answer, or not now: the same may work later
 
 Every message says what was wrong, what was got (numbers and file), and how to mend it. The command line prints
 the message and exits 2, the viewer shows it in the page, a job stores it. A traceback is for bugs only.
@@ -29,3 +30,7 @@ class PlanError(MedsegError):
 
 class StoreError(MedsegError):
     """A model that is missing, altered, or not allowed to be promoted."""
+
+
+class UnreachableError(MedsegError):
+    """Another machine does not answer, or says that it cannot now: the same may work later."""

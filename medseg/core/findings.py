@@ -1,11 +1,12 @@
-"""Findings: what was seen, where, and its measurements; a number never travels without its unit."""
+"""Findings and measurements by hand: what was seen, where, and how large; a number never travels without its unit."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from medseg.core.geometry import PlaneName
 from medseg.core.labels import Code, Label
 
 FindingFlag = Literal["touches_border", "too_small_for_spacing", "low_contrast", "split_from_neighbour", "for_review"]
@@ -63,3 +64,42 @@ class Finding(BaseModel):
             if measurement.name == name:
                 return measurement.value
         return None
+
+
+MarkKind = Literal["length", "diameters", "angle", "roi"]
+
+MARK_POINTS: dict[MarkKind, int] = {"length": 2, "diameters": 4, "angle": 3, "roi": 2}
+"""How many points each kind has: ends; ends of both diameters; an arm, the vertex, an arm; corners of the box."""
+
+
+class Mark(BaseModel):
+    """What a reader drew: its kind, the plane it was drawn in, and its points in RAS+ mm."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: MarkKind
+    plane: PlaneName
+    points_mm: tuple[tuple[float, float, float], ...]
+
+    @model_validator(mode="after")
+    def _has_the_points_of_its_kind(self) -> Self:
+        if len(self.points_mm) != MARK_POINTS[self.kind]:
+            raise ValueError(
+                f"a mark of kind {self.kind} has {MARK_POINTS[self.kind]} points, got {len(self.points_mm)}"
+            )
+        return self
+
+
+class HandMeasurement(BaseModel):
+    """What a mark comes to, and who drew it.
+
+    `outline_mm` are its points in RAS+ mm; of an ellipse (`roi`) the ends of its longer axis and of its shorter one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    kind: MarkKind
+    plane: PlaneName
+    outline_mm: tuple[tuple[float, float, float], ...]
+    measurements: tuple[Measurement, ...] = Field(min_length=1)
+    reader: str

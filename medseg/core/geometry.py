@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import permutations, product
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ from medseg.core.errors import GeometryError
 
 Shape = tuple[int, int, int]
 Spacing = tuple[float, float, float]
+PlaneName = Literal["axial", "coronal", "sagittal"]
 ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 SAME_GRID_TOLERANCE_MM = 0.01

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medseg.core.findings import Finding
+from medseg.core.findings import Finding, HandMeasurement
 from medseg.core.study import Series
 from medseg.core.task import Task
 
@@ -65,7 +65,7 @@ class Report(BaseModel):
     those of the first, and `more_channels` has the others by name (none in reports of before they were kept).
     `duration_s` is what segmenting took; `peak_memory_mb` the most memory that was resident from reading the scan to
     writing the mask, None where the system does not tell. `review` is what a reader decided on the mask; None where
-    nobody has.
+    nobody has. `by_hand` is what readers measured on the scan themselves.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,3 +83,4 @@ class Report(BaseModel):
     duration_s: float
     peak_memory_mb: float | None = None
     review: Review | None = None
+    by_hand: tuple[HandMeasurement, ...] = ()

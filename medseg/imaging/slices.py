@@ -8,19 +8,18 @@ to the nearest anatomical axes, never resampled, so that what is seen is what wa
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import InputError
-from medseg.core.geometry import Geometry, Reorientation
+from medseg.core.geometry import Geometry, PlaneName, Reorientation
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import LabelSchema
 from medseg.core.task import Window
 from medseg.core.volume import Unit, Volume
 
-PlaneName = Literal["axial", "coronal", "sagittal"]
 PLANES: tuple[PlaneName, ...] = get_args(PlaneName)
 
 SCREEN_AXES = "LPS"
@@ -30,7 +29,9 @@ a plain plane of memory."""
 OBLIQUE_LETTER_COSINE = float(np.sin(np.deg2rad(15.0)))
 """A picture edge gets a second letter when it is turned more than 15 degrees towards another anatomical axis."""
 
-_DEPTH: dict[PlaneName, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
+DEPTH: dict[PlaneName, int] = {"axial": 2, "coronal": 1, "sagittal": 0}
+"""The axis, in display order, along which the slices of a plane lie behind each other."""
+
 _COLUMN: dict[PlaneName, int] = {"axial": 0, "coronal": 0, "sagittal": 1}
 _ROW: dict[PlaneName, int] = {"axial": 1, "coronal": 2, "sagittal": 2}
 _LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
@@ -128,13 +129,26 @@ def to_screen_index(geometry: Geometry, index: tuple[int, int, int]) -> tuple[in
     return i, j, k
 
 
+def display_geometry(geometry: Geometry) -> Geometry:
+    """The same voxels in display order (i, j, k)."""
+    return geometry.reoriented(geometry.reorientation_to(SCREEN_AXES))
+
+
+def picture_places(
+    index: NDArray[np.float64], geometry: Geometry, plane: PlaneName
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Columns and rows in that plane's picture of places (n, 3) given as an index in display order."""
+    rows = index[:, _ROW[plane]]
+    return index[:, _COLUMN[plane]], rows if plane == "axial" else geometry.shape[_ROW[plane]] - 1 - rows
+
+
 def picture(array: NDArray[Any], plane: PlaneName, index: int) -> NDArray[Any]:
     """One plane (rows, columns) of an array (k, j, i) in display order; a view, its first row at the top.
 
     `index` counts from the feet (axial), from the front (coronal), from the patient's right (sagittal).
     Raises InputError when there is no such slice.
     """
-    axis = 2 - _DEPTH[plane]
+    axis = 2 - DEPTH[plane]
     if not 0 <= index < array.shape[axis]:
         raise InputError(f"there is no {plane} slice {index}: the volume has slices 0 to {array.shape[axis] - 1}")
     cut = array[(slice(None),) * axis + (index,)]

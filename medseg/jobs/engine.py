@@ -7,7 +7,17 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
+from medseg.core.errors import MedsegError
 from medseg.jobs.job import Job, JobState
+
+
+class PostponedError(MedsegError):
+    """What a run raises where the job cannot be done now, through no fault of its own: it waits, no failure counts."""
+
+
+class HopelessError(MedsegError):
+    """What a run raises where trying again would change nothing: the job is set aside at once."""
+
 
 Run = Callable[[Job], JsonValue]
 """Does a job and returns its result, as JSON. What it raises is the reason of a failure."""

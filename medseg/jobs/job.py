@@ -58,3 +58,4 @@ class JobRecord:
     result: JsonValue
     submitted_s: float
     settled_s: float | None
+    priority: int = 0

@@ -11,6 +11,7 @@ free for others. Only the holder of the newest claim can finish a job, so that e
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 import uuid
@@ -26,7 +27,7 @@ from pydantic import JsonValue
 from medseg.core.errors import InputError
 from medseg.jobs.job import SETTLED, Claim, Job, JobRecord, JobState
 
-FORMAT = 1
+FORMAT = 2
 """Version of the tables, kept in SQLite's user_version."""
 
 _BUSY_TIMEOUT_S = 60.0
@@ -37,6 +38,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     job TEXT NOT NULL,
+    priority INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL,
     starts INTEGER NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0,
@@ -52,20 +54,27 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, due_s, sequence);
 """
 
-_SELECT = "SELECT job, state, starts, failures, worker, reason, result, submitted_s, settled_s FROM jobs "
+_SINCE_1 = "ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0"
+"""What a queue of format 1 lacks: it is added, and its jobs stay."""
+
+_SELECT = "SELECT job, priority, state, starts, failures, worker, reason, result, submitted_s, settled_s FROM jobs "
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How patient a queue is.
 
-    A job is set aside after `failures` of them. After failure n it waits `pause_s` x 4^(n-1) seconds. A worker that
-    has not renewed its claim for `lease_s` seconds is taken for dead.
+    A job is set aside after `failures` of them. After failure n it waits `pause_s` x 4^(n-1) seconds, and never longer
+    than `longest_pause_s`: one that seems to is due, for the clock was put back. A worker that has not renewed its
+    claim for `lease_s` seconds is taken for dead. A job that is postponed again and again is set aside when it is older
+    than `patience_s`.
     """
 
     failures: int = 3
     pause_s: float = 1.0
     lease_s: float = 60.0
+    longest_pause_s: float = 300.0
+    patience_s: float = math.inf
 
 
 class Queue:
@@ -99,14 +108,18 @@ class Queue:
         """Close the file; the jobs stay."""
         self._database.close()
 
-    def submit(self, jobs: Iterable[Job]) -> int:
-        """Add jobs in their order, all or none; how many were new. One that is there already stays as it is."""
+    def submit(self, jobs: Iterable[Job], priority: int = 0) -> int:
+        """Add jobs in their order, all or none; how many were new. One that is there already stays as it is.
+
+        Those of a higher priority are claimed first.
+        """
         now = self._clock()
-        rows = [(job.id, job.model_dump_json(), "waiting", now, now) for job in jobs]
+        rows = [(job.id, job.model_dump_json(), priority, "waiting", now, now) for job in jobs]
         with self._change() as database:
             before = database.total_changes
             database.executemany(
-                "INSERT OR IGNORE INTO jobs (id, job, state, due_s, submitted_s) VALUES (?, ?, ?, ?, ?)", rows
+                "INSERT OR IGNORE INTO jobs (id, job, priority, state, due_s, submitted_s) VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
             )
             return database.total_changes - before
 
@@ -123,8 +136,9 @@ class Queue:
             for lost_token, lost_worker in silent:
                 self._fail(database, lost_token, f"its worker {lost_worker} fell silent for {self.limits.lease_s:g} s")
             row = database.execute(
-                "SELECT id, job FROM jobs WHERE state = 'waiting' AND due_s <= ? ORDER BY due_s, sequence LIMIT 1",
-                (now,),
+                "SELECT id, job FROM jobs WHERE state = 'waiting' AND (due_s <= ? OR due_s > ?) "
+                "ORDER BY priority DESC, due_s, sequence LIMIT 1",
+                (now, now + self.limits.longest_pause_s),
             ).fetchone()
             if row is None:
                 return None
@@ -154,10 +168,35 @@ class Queue:
             )
             return changed.rowcount == 1
 
-    def fail(self, claim: Claim, reason: str) -> bool:
-        """Record a failure: the job waits a while, or is set aside after too many; False when the claim was lost."""
+    def fail(self, claim: Claim, reason: str, *, is_final: bool = False) -> bool:
+        """Record a failure: the job waits a while, or is set aside after too many; False when the claim was lost.
+
+        A failure that `is_final` sets it aside at once.
+        """
         with self._change() as database:
-            return self._fail(database, claim.token, reason)
+            return self._fail(database, claim.token, reason, is_final=is_final)
+
+    def postpone(self, claim: Claim, reason: str) -> bool:
+        """Let a claimed job wait, through no fault of its own: no failure is counted; False when the claim was lost.
+
+        It waits the longer the older it is, from `Limits.pause_s` to `Limits.longest_pause_s`; one that is older than
+        `Limits.patience_s` is set aside.
+        """
+        with self._change() as database:
+            row = database.execute("SELECT submitted_s FROM jobs WHERE token = ?", (claim.token,)).fetchone()
+            if row is None:
+                return False
+            now, limits = self._clock(), self.limits
+            age_s = now - row[0]
+            if age_s > limits.patience_s:
+                return self._fail(database, claim.token, reason, is_final=True)
+            due_s = now + min(limits.longest_pause_s, max(limits.pause_s, age_s / 10))
+            database.execute(
+                "UPDATE jobs SET state = 'waiting', reason = ?, token = NULL, lease_ends_s = NULL, due_s = ? "
+                "WHERE token = ?",
+                (reason, due_s, claim.token),
+            )
+            return True
 
     def lose_worker(self, worker: str, reason: str) -> int:
         """Record that a worker died: its jobs fail with the reason; how many there were."""
@@ -190,9 +229,9 @@ class Queue:
         """Let the jobs that were set aside or cancelled, or one of them, wait again, as if new; how many there were."""
         with self._change() as database:
             changed = database.execute(
-                "UPDATE jobs SET state = 'waiting', failures = 0, due_s = ?, settled_s = NULL "
+                "UPDATE jobs SET state = 'waiting', failures = 0, submitted_s = ?, due_s = ?, settled_s = NULL "
                 "WHERE state IN ('quarantined', 'cancelled') AND id = COALESCE(?, id)",
-                (self._clock(), job_id),
+                (self._clock(), self._clock(), job_id),
             )
             return changed.rowcount
 
@@ -238,6 +277,17 @@ class Queue:
         where = f"WHERE state IN ({marks}) " if states else ""
         return tuple(_record(row) for row in self._rows(_SELECT + where + "ORDER BY sequence", states))
 
+    def settled_since(self, since_s: float) -> tuple[JobRecord, ...]:
+        """The jobs that were settled at that time or later, the earliest first."""
+        return tuple(
+            _record(row) for row in self._rows(_SELECT + "WHERE settled_s >= ? ORDER BY settled_s", (since_s,))
+        )
+
+    def oldest_waiting_s(self) -> float:
+        """For how many seconds the oldest waiting job has waited; 0 where none does."""
+        ((submitted_s,),) = self._rows("SELECT MIN(submitted_s) FROM jobs WHERE state = 'waiting'", ())
+        return 0.0 if submitted_s is None else max(0.0, self._clock() - submitted_s)
+
     def counts(self) -> dict[JobState, int]:
         """How many jobs are in each state."""
         counts: dict[JobState, int] = dict.fromkeys(("waiting", "running", *SETTLED), 0)
@@ -265,20 +315,23 @@ class Queue:
                 for statement in _TABLES.split(";"):
                     database.execute(statement)
                 database.execute(f"PRAGMA user_version = {FORMAT}")
+            elif found == 1:
+                database.execute(_SINCE_1)
+                database.execute(f"PRAGMA user_version = {FORMAT}")
             elif found != FORMAT:
                 raise InputError(
                     f"{self.path} is no queue of this medseg: its format is {found}, {FORMAT} is meant. "
                     "Choose another output folder, or remove the file to begin anew."
                 )
 
-    def _fail(self, database: sqlite3.Connection, token: str, reason: str) -> bool:
+    def _fail(self, database: sqlite3.Connection, token: str, reason: str, *, is_final: bool = False) -> bool:
         row = database.execute("SELECT id, failures FROM jobs WHERE token = ?", (token,)).fetchone()
         if row is None:
             return False
         job_id, failures = row[0], row[1] + 1
         now = self._clock()
-        is_over = failures >= self.limits.failures
-        due_s = now + self.limits.pause_s * 4.0 ** (failures - 1)
+        is_over = is_final or failures >= self.limits.failures
+        due_s = now + min(self.limits.longest_pause_s, self.limits.pause_s * 4.0 ** min(failures - 1, 30))
         database.execute(
             "UPDATE jobs SET state = ?, failures = ?, reason = ?, due_s = ?, settled_s = ?, token = NULL, "
             "lease_ends_s = NULL WHERE id = ?",
@@ -317,9 +370,10 @@ class Queue:
 
 
 def _record(row: tuple[Any, ...]) -> JobRecord:
-    job, state, starts, failures, worker, reason, result, submitted_s, settled_s = row
+    job, priority, state, starts, failures, worker, reason, result, submitted_s, settled_s = row
     return JobRecord(
         job=Job.model_validate_json(job),
+        priority=priority,
         state=state,
         starts=starts,
         failures=failures,

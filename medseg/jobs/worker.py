@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Literal
 
 from pydantic import JsonValue
 
 from medseg.core.errors import InputError, MedsegError
-from medseg.jobs.engine import Run
+from medseg.jobs.engine import HopelessError, PostponedError, Run
 from medseg.jobs.job import Claim, Job
 from medseg.jobs.queue import Limits, Queue
 
@@ -38,6 +39,8 @@ class WorkerOrders:
     limits: Limits
     threads: int
     start: bytes
+    stays: bool = False
+    """Whether the worker waits for more when all jobs are settled."""
 
 
 def worker_name(pid: int) -> str:
@@ -54,7 +57,7 @@ def is_gone(worker: str) -> bool:
 def work(orders: WorkerOrders, to_engine: Connection) -> None:
     """Run jobs until all are settled, SIGTERM comes, or the engine dies. The body of a worker process."""
     stop = _Stop()
-    _die_with_engine()
+    die_with_parent()
     # Libraries read these when they are imported, which unpacking `start` does.
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(orders.threads)))
     try:
@@ -71,23 +74,28 @@ def work(orders: WorkerOrders, to_engine: Connection) -> None:
                 _run_one(queue, claim, run)
                 continue
             due_s = queue.due_in_s()
-            if due_s is None:
+            if due_s is None and not orders.stays:
                 return
-            time.sleep(min(max(due_s, 0.01), _LONGEST_WAIT_S))
+            time.sleep(_LONGEST_WAIT_S if due_s is None else min(max(due_s, 0.01), _LONGEST_WAIT_S))
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a job returned, or the reason why it failed."""
+    """What a job returned, or the reason why it was not done, and what becomes of it then."""
 
     result: JsonValue = None
     reason: str | None = None
+    then: Literal["try again", "set aside", "wait"] = "try again"
 
 
 def outcome_of(run: Run, job: Job) -> Outcome:
     """Run a job. What it raises is its failure, never the worker's."""
     try:
         return Outcome(run(job))
+    except PostponedError as error:
+        return Outcome(reason=str(error), then="wait")
+    except HopelessError as error:
+        return Outcome(reason=str(error), then="set aside")
     except MedsegError as error:
         return Outcome(reason=str(error))
     except MemoryError:
@@ -98,9 +106,11 @@ def outcome_of(run: Run, job: Job) -> Outcome:
 
 def record(queue: Queue, claim: Claim, outcome: Outcome) -> bool:
     """Write into the queue how a claimed job ended; False when the claim was lost."""
-    if outcome.reason is not None:
-        return queue.fail(claim, outcome.reason)
-    return queue.finish(claim, outcome.result)
+    if outcome.reason is None:
+        return queue.finish(claim, outcome.result)
+    if outcome.then == "wait":
+        return queue.postpone(claim, outcome.reason)
+    return queue.fail(claim, outcome.reason, is_final=outcome.then == "set aside")
 
 
 def _run_one(queue: Queue, claim: Claim, run: Run) -> None:
@@ -142,14 +152,14 @@ class _Stop:
         self.is_set = True
 
 
-def _die_with_engine() -> None:
-    """End this process at once when the engine is gone, killed or not, so that no job runs for nobody."""
-    engine = parent_process()
-    if engine is None:
+def die_with_parent() -> None:
+    """End this process at once when the one that started it is gone, killed or not, so that it works for nobody."""
+    parent = parent_process()
+    if parent is None:
         return
 
     def wait() -> None:
-        engine.join()
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()

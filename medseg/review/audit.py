@@ -12,7 +12,20 @@ from typing import Literal
 
 from medseg.core.errors import InputError
 
-Act = Literal["view", "edit", "verdict", "measure", "export", "upload", "run", "cancel", "retry"]
+Act = Literal[
+    "view",
+    "edit",
+    "verdict",
+    "measure",
+    "export",
+    "upload",
+    "run",
+    "cancel",
+    "retry",
+    "fetch",
+    "store",
+    "release",
+]
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS acts (

@@ -13,9 +13,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Literal
 from uuid import uuid4
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medseg.core.database import connected
 from medseg.core.errors import InputError, StoreError
@@ -34,13 +36,16 @@ from medseg.review.records import (
     Verdict,
     link,
     mask_sha256,
+    of_model,
 )
 
-SCHEMA_VERSION = 2
-"""1 had no head file and no adjudications; a store of 1 is read, and becomes one of 2 when it is written to."""
+SCHEMA_VERSION = 3
+"""1 had no head file and no adjudications, 2 no model of a verdict; both are read, and become 3 when written to."""
 
 REVIEW_FOLDER = ".medseg-review"
 """Where corrections and drafts are kept, beside the results; a leading dot keeps it out of the worklist."""
+
+_PIECE = 1 << 18
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS records (
@@ -90,14 +95,14 @@ class CorrectionStore:
         """The record of a corrected mask, saved for good.
 
         A second reading is drawn without a look at the first, over the same base, and kept beside it.
-        Raises ConflictError when `base` is not the newest mask of the scan any more, InputError when nothing was
-        changed or the store cannot be written.
+        Raises ConflictError when `base` is not the newest mask of that model's result any more, InputError when nothing
+        was changed or the store cannot be written.
         """
         apart = base.geometry.difference(corrected.geometry)
         if apart is not None:
             raise InputError(f"a correction lies on the grid of the mask it corrects: {apart}")
-        changed = int((corrected.array != base.array).sum())
-        if changed == 0:
+        changed = _where(corrected.array != base.array)
+        if changed[0].size == 0:
             raise InputError("nothing was changed, so there is nothing to save; accept the study instead")
         file_sha256 = self._keep(corrected)
         correction = Correction(
@@ -110,12 +115,12 @@ class CorrectionStore:
             mask_sha256=mask_sha256(corrected),
             file_sha256=file_sha256,
             model_sha256=by.model_sha256,
-            changed_voxels=changed,
+            changed_voxels=changed[0].size,
             duration_s=by.duration_s,
-            dice=_mean_dice(corrected, base),
+            dice=_mean_dice(corrected, base, changed),
         )
         with self._writing() as connection:
-            newest = None if is_second_reading else _newest(connection, scan_sha256, task)
+            newest = None if is_second_reading else _newest(connection, scan_sha256, task, by.model_sha256)
             if newest is not None and newest.mask_sha256 != correction.base_mask_sha256:
                 when = newest.made.strftime("%H:%M on %Y-%m-%d")
                 raise ConflictError(
@@ -143,6 +148,7 @@ class CorrectionStore:
             made=datetime.now(UTC),
             reason=by.reason,
             mask_sha256=mask,
+            model_sha256=by.model_sha256,
             decision=decision,
             finding=finding,
         )
@@ -163,12 +169,16 @@ class CorrectionStore:
         with self._connected() as connection:
             return tuple(connection.execute(query))
 
-    def history(self, scan_sha256: str, task: str) -> tuple[Record, ...]:
-        """Everything recorded of a scan under a task, oldest first; empty where there is nothing."""
+    def history(self, scan_sha256: str, task: str, model_sha256: str | None = None) -> tuple[Record, ...]:
+        """Everything recorded of a scan under a task, oldest first; empty where there is nothing.
+
+        With `model_sha256` only what is about the result of that model.
+        """
         if not self._database.exists():
             return ()
         with self._connected() as connection:
-            return _history(connection, scan_sha256, task)
+            records = _history(connection, scan_sha256, task)
+        return records if model_sha256 is None else of_model(records, model_sha256)
 
     def newest(self, scan_sha256: str, task: str) -> Correction | None:
         """The last correction of a scan, None where it was never corrected."""
@@ -276,13 +286,32 @@ class CorrectionStore:
         return connected(self._database, f"the review store {self.folder}", SCHEMA_VERSION)
 
 
-def _mean_dice(one: LabelMap, other: LabelMap) -> float | None:
-    sizes = [np.bincount(labels.array.ravel(), minlength=2) for labels in (one, other)]
-    common = np.bincount(one.array[one.array == other.array], minlength=2)
-    length = max(len(counts) for counts in (*sizes, common))
-    first, second, both = (np.pad(counts, (0, length - len(counts)))[1:] for counts in (*sizes, common))
-    there = first + second > 0
-    return float((2 * both[there] / (first + second)[there]).mean()) if there.any() else None
+def _where(is_it: NDArray[np.bool_]) -> tuple[NDArray[np.intp], ...]:
+    """As numpy's nonzero, many times faster where little is true."""
+    order: Literal["F", "C"] = "F" if is_it.flags.f_contiguous else "C"
+    return np.unravel_index(np.flatnonzero(is_it.ravel(order=order)), is_it.shape, order=order)
+
+
+def _mean_dice(corrected: LabelMap, base: LabelMap, changed: tuple[NDArray[np.intp], ...]) -> float | None:
+    """The mean Dice over the labels that either mask holds; None where both are empty.
+
+    The masks hardly differ: the base is counted as a whole, the corrected one by what was changed.
+    """
+    length = 1 + max(*corrected.schema.indices, *base.schema.indices)
+    second = _count_labels(base.array, length)
+    gone = np.bincount(base.array[changed], minlength=length)
+    first = second - gone + np.bincount(corrected.array[changed], minlength=length)
+    counted = (first + second > 0) & (np.arange(length) > 0)
+    if not counted.any():
+        return None
+    return float((2 * (second - gone)[counted] / (first + second)[counted]).mean())
+
+
+def _count_labels(array: NDArray[np.unsignedinteger[Any]], length: int) -> NDArray[np.int64]:
+    """How many voxels each label has, counted in pieces that fit a processor's cache."""
+    flat = array.ravel(order="K")
+    pieces = (flat[start : start + _PIECE] for start in range(0, flat.size, _PIECE))
+    return np.asarray(sum((np.bincount(piece, minlength=length) for piece in pieces), np.zeros(length, np.int64)))
 
 
 def _append(connection: sqlite3.Connection, record: AnyRecord) -> None:
@@ -297,8 +326,9 @@ def _history(connection: sqlite3.Connection, scan_sha256: str, task: str) -> tup
     return tuple(RECORD.validate_json(text) for (text,) in connection.execute(query, (scan_sha256, task)))
 
 
-def _newest(connection: sqlite3.Connection, scan_sha256: str, task: str) -> Correction | None:
-    corrections = [record for record in _history(connection, scan_sha256, task) if isinstance(record, Correction)]
+def _newest(connection: sqlite3.Connection, scan_sha256: str, task: str, model_sha256: str) -> Correction | None:
+    records = of_model(_history(connection, scan_sha256, task), model_sha256)
+    corrections = [record for record in records if isinstance(record, Correction)]
     return corrections[-1] if corrections else None
 
 

@@ -5,36 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from medseg.core.atomic import whole_file
 from medseg.core.errors import StoreError
-from medseg.imaging.slices import PlaneName
-
-MarkKind = Literal["length", "diameters", "angle", "roi"]
-
-POINTS: dict[MarkKind, int] = {"length": 2, "diameters": 4, "angle": 3, "roi": 2}
-"""How many points each kind has: ends; ends of both diameters; an arm, the vertex, an arm; corners of the box."""
+from medseg.core.findings import Mark
 
 MOST_MARKS = 500
-
-
-class Mark(BaseModel):
-    """One measurement: its kind, the plane it was drawn in, and its points in RAS+ mm."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    kind: MarkKind
-    plane: PlaneName
-    points_mm: tuple[tuple[float, float, float], ...]
-
-    @model_validator(mode="after")
-    def _has_the_points_of_its_kind(self) -> Self:
-        if len(self.points_mm) != POINTS[self.kind]:
-            raise ValueError(f"a mark of kind {self.kind} has {POINTS[self.kind]} points, got {len(self.points_mm)}")
-        return self
 
 
 class MarkList(BaseModel):
@@ -43,6 +21,13 @@ class MarkList(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     marks: tuple[Mark, ...] = Field(max_length=MOST_MARKS)
+
+
+class _Kept(MarkList):
+    """The marks as they lie in a file, which says whose they are and of what; one of before that was kept does not."""
+
+    scan_sha256: str = ""
+    reader: str = ""
 
 
 class MarkStore:
@@ -54,18 +39,27 @@ class MarkStore:
     def keep(self, marks: MarkList, scan_sha256: str, reader: str) -> None:
         """Put a reader's marks in place of those before, whole or not at all. Raises InputError on a full disk."""
         with whole_file(self._file(scan_sha256, reader)) as temporary:
-            temporary.write_text(marks.model_dump_json(), encoding="utf-8")
+            kept = _Kept(marks=marks.marks, scan_sha256=scan_sha256, reader=reader)
+            temporary.write_text(kept.model_dump_json(), encoding="utf-8")
 
     def find(self, scan_sha256: str, reader: str) -> tuple[Mark, ...]:
         """A reader's marks on a scan, none where there are none. Raises StoreError where the file is damaged."""
         path = self._file(scan_sha256, reader)
-        if not path.is_file():
-            return ()
-        try:
-            return MarkList.model_validate_json(path.read_bytes()).marks
-        except ValidationError as error:
-            raise StoreError(f"the measurements in {path} are damaged. Remove the file to go on.") from error
+        return _read(path).marks if path.is_file() else ()
+
+    def of_scan(self, scan_sha256: str) -> tuple[tuple[str, Mark], ...]:
+        """Every mark on a scan after its reader's name, in order of the names. Raises StoreError for a damaged file."""
+        kept = [_read(path) for path in self.folder.glob("*.json")]
+        mine = sorted((one for one in kept if one.scan_sha256 == scan_sha256), key=lambda one: one.reader)
+        return tuple((one.reader, mark) for one in mine for mark in one.marks)
 
     def _file(self, scan_sha256: str, reader: str) -> Path:
         name = hashlib.sha256(json.dumps([scan_sha256, reader]).encode()).hexdigest()
         return self.folder / f"{name}.json"
+
+
+def _read(path: Path) -> _Kept:
+    try:
+        return _Kept.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise StoreError(f"the measurements in {path} are damaged. Remove the file to go on.") from error

@@ -51,10 +51,14 @@ class Correction(_Record):
 
 
 class Verdict(_Record):
-    """A reader's word on a mask: on one finding (label name and instance), or on the whole study where that is None."""
+    """A reader's word on a mask: on one finding (label name and instance), or on the whole study where that is None.
+
+    `model_sha256` is the bundle that made the first mask of the line; empty in records of before it was kept.
+    """
 
     kind: Literal["verdict"] = "verdict"
     mask_sha256: Sha256
+    model_sha256: str = ""
     decision: Decision
     finding: tuple[str, int] | None = None
 
@@ -76,6 +80,28 @@ class Adjudication(_Record):
 AnyRecord = Correction | Verdict | Adjudication
 Record = Annotated[AnyRecord, Field(discriminator="kind")]
 RECORD: TypeAdapter[AnyRecord] = TypeAdapter(Record)
+
+
+def of_model(records: Sequence[AnyRecord], model_sha256: str) -> tuple[AnyRecord, ...]:
+    """The records of a scan that are about the result of one model, in their order.
+
+    A record that names no model is about the one whose mask it is on; where that is not known either, about all. Of a
+    model without a hash, these are all records.
+    """
+    if not model_sha256:
+        return tuple(records)
+    owners: dict[str, set[str]] = {}
+    for record in records:
+        if isinstance(record, Correction) and record.model_sha256:
+            for mask in (record.base_mask_sha256, record.mask_sha256):
+                owners.setdefault(mask, set()).add(record.model_sha256)
+
+    def is_about_it(record: AnyRecord) -> bool:
+        if not isinstance(record, Adjudication) and record.model_sha256:
+            return record.model_sha256 == model_sha256
+        return model_sha256 in owners.get(record.mask_sha256, {model_sha256})
+
+    return tuple(record for record in records if is_about_it(record))
 
 
 def link(before: str, text: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from medseg.core.atomic import whole_file
 from medseg.core.errors import InputError
-from medseg.jobs.engine import Run
+from medseg.jobs.engine import HopelessError, PostponedError, Run
 from medseg.jobs.job import Job
 
 
@@ -47,6 +47,13 @@ class Work:
                     unfinished.write_text("x" * 10_000)
             case "refuse":
                 raise InputError("the scan has a gap of 10 mm")
+            case "hopeless":
+                raise HopelessError("the scan has one slice only")
+            case "later" if not Path(str(job.arguments["when"])).exists():
+                raise PostponedError("the archive does not answer")
+            case "grow":
+                _ = bytearray(2_000_000_000)
+                time.sleep(60)
             case "break":
                 raise ZeroDivisionError("a bug")
             case "exhaust":

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,29 +40,39 @@ def launched_chromium() -> Iterator[Any]:
         browser.close()
 
 
-@dataclass(frozen=True)
 class ServedViewer:
-    """A running viewer: its address and the folder of results it shows."""
+    """The viewer as users start it, on a free port of this machine: its address, and the folder that it shows."""
 
-    url: str
-    folder: Path
+    def __init__(self, folder: Path, *options: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self._options = options
+        self.folder, self.url = folder, f"http://127.0.0.1:{self._port}"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, or start it again where it was before."""
+        command = [sys.executable, "-m", "apps.viewer", str(self.folder), "--port", str(self._port), "--no-browser"]
+        command += self._options
+        root = Path(__file__).resolve().parents[2]
+        self._server = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _wait_until_up(self._server, self._port)
+
+    def stop(self) -> None:
+        """End it."""
+        self._server.terminate()
+        self._server.wait(timeout=30)
 
 
 @contextmanager
 def viewer_over(folder: Path, *options: str) -> Iterator[ServedViewer]:
-    """The viewer on a free port of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "apps.viewer", str(folder), "--port", str(port), "--no-browser", *options]
-    root = Path(__file__).resolve().parents[2]
-    server = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    """A viewer that runs while the block does."""
+    served = ServedViewer(folder, *options)
     try:
-        _wait_until_up(server, port)
-        yield ServedViewer(f"http://127.0.0.1:{port}", folder)
+        yield served
     finally:
-        server.terminate()
-        server.wait(timeout=30)
+        served.stop()
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:

@@ -229,6 +229,52 @@ def test_a_waiting_job_can_be_taken_back(make_engine: MakeEngine) -> None:
 
 
 @two_cores
+def test_workers_that_stay_wait_for_more_and_what_is_postponed_is_done_in_the_end(tmp_path: Path) -> None:
+    when = tmp_path / "when"
+    later = Job(workflow="later", arguments={"when": str(when)})
+    hopeless = Job(workflow="hopeless")
+    config = LocalEngineConfig(workers=1, threads=1, stay=True)
+    engine = config.build(tmp_path / "queue.sqlite", Work(tmp_path / "log"), LIMITS)
+    late, ready = jobs("write", 1), list[int]()
+
+    def look(states: dict[JobState, int]) -> None:
+        with Queue(tmp_path / "queue.sqlite", LIMITS) as queue:
+            if not queue.records():
+                queue.submit([later, hopeless])
+            elif states["quarantined"] == 1 and (found := queue.record(later.id)) and found.starts > 3:
+                when.touch()
+            if states["done"] == 1:
+                ready.append(engine.ready_workers)
+                queue.submit(late)
+        if states["done"] == 2:
+            engine.stop()
+
+    engine.run(look)
+    engine.close()
+    assert ready[0] == 1
+    assert record(tmp_path, later).failures == 0
+    assert (record(tmp_path, hopeless).state, record(tmp_path, hopeless).starts) == ("quarantined", 1)
+    assert lines(tmp_path, "start") == ["start 1"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "job", "reason"),
+    [
+        ({"memory_gb": 1.0}, Job(workflow="grow"), "used more than the 1 GB of memory that it may"),
+        ({"most_minutes": 0.001}, jobs("write", 1, 60.0)[0], "took longer than the 0.001 minutes that it may"),
+    ],
+)
+def test_a_worker_that_outgrows_its_limits_is_killed_and_says_so(
+    limit: dict[str, float], job: Job, reason: str, tmp_path: Path
+) -> None:
+    config = LocalEngineConfig.model_validate({"workers": 1, "threads": 1, **limit})
+    engine = config.build(tmp_path / "queue.sqlite", Work(tmp_path / "log"), Limits(failures=1))
+    engine.submit([job])
+    assert engine.run()["quarantined"] == 1
+    engine.close()
+    assert record(tmp_path, job).reason == f"its worker process {reason}"
+
+
 def test_two_engines_share_a_queue(make_engine: MakeEngine, tmp_path: Path) -> None:
     engine = make_engine()
     engine.submit(jobs("write", 30, seconds=0.05))

@@ -204,7 +204,7 @@ class TestFail:
         claimed(queue, "dead")
         fail, calls = queue._fail, []
 
-        def breaks(database: sqlite3.Connection, token: str, reason: str) -> bool:
+        def breaks(database: sqlite3.Connection, token: str, reason: str, *, is_final: bool = False) -> bool:
             calls.append(token)
             if len(calls) == 2:
                 raise KeyError
@@ -233,6 +233,58 @@ class TestFail:
         assert queue.records()[0].failures == 0
         assert queue.finish(claimed(queue))
         assert queue.retry() == 0
+
+    def test_that_is_final_sets_aside_at_once(self, queue: Queue) -> None:
+        queue.submit([job(0)])
+        assert queue.fail(claimed(queue), "one slice only", is_final=True)
+        assert states(queue) == {"quarantined": 1}
+
+
+class TestPostpone:
+    def test_waits_without_a_failure_the_longer_the_older(self, queue: Queue, clock: Clock) -> None:
+        queue.submit([job(0)])
+        for age_s, pause_s in ((0.0, queue.limits.pause_s), (100.0, 10.0), (1e6, queue.limits.longest_pause_s)):
+            clock.now_s = max(clock.now_s, 1000.0 + age_s)
+            assert queue.postpone(claimed(queue), "the archive did not answer")
+            (record,) = queue.records("waiting")
+            assert (record.failures, record.reason) == (0, "the archive did not answer")
+            assert queue.due_in_s() == pytest.approx(pause_s, rel=0.1)
+            clock.now_s += pause_s * 1.1
+        assert not queue.postpone(Claim(job(0), "w", "lost"), "")
+
+    def test_patience_ends_and_a_retry_begins_anew(self, tmp_path: Path, clock: Clock) -> None:
+        with Queue(tmp_path / "queue.sqlite", Limits(pause_s=1.0, patience_s=3600.0), clock) as queue:
+            queue.submit([job(0)])
+            clock.now_s += 3601.0
+            assert queue.postpone(claimed(queue), "the archive did not answer")
+            assert states(queue) == {"quarantined": 1}
+            queue.retry()
+            assert queue.postpone(claimed(queue), "the archive did not answer")
+            assert states(queue) == {"waiting": 1}
+
+    def test_a_clock_that_was_put_back_delays_nothing(self, queue: Queue, clock: Clock) -> None:
+        queue.submit([job(0)])
+        queue.postpone(claimed(queue), "later")
+        clock.now_s -= 3600.0
+        assert queue.claim("w") is not None
+
+
+class TestPriority:
+    def test_higher_ones_are_claimed_first(self, queue: Queue) -> None:
+        queue.submit([job(0), job(1)])
+        queue.submit([job(2)], priority=1)
+        assert [claimed(queue).job.arguments["n"] for _ in range(3)] == [2, 0, 1]
+
+    def test_a_queue_of_the_format_before_keeps_its_jobs(self, tmp_path: Path) -> None:
+        with Queue(tmp_path / "old.sqlite") as queue:
+            queue.submit([job(0)])
+        old = sqlite3.connect(tmp_path / "old.sqlite", isolation_level=None)
+        old.execute("ALTER TABLE jobs DROP COLUMN priority")
+        old.execute("PRAGMA user_version = 1")
+        old.close()
+        with Queue(tmp_path / "old.sqlite") as queue:
+            queue.submit([job(1)], priority=1)
+            assert [record.priority for record in queue.records()] == [0, 1]
 
 
 class TestCancel:

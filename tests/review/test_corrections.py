@@ -19,6 +19,7 @@ from medseg.review.records import Correction, Verdict, mask_sha256
 
 TASK = load_task("phantom_ct")
 SCAN = "a" * 64
+SUBJECT = (SCAN, "task", "c" * 64)
 GRID = Geometry.from_spacing((5, 4, 3), (1.0, 1.0, 2.0))
 JANE = Signature("jane", reason="missed rim", duration_s=12.5, model_sha256="c" * 64)
 
@@ -62,6 +63,23 @@ def test_corrections_follow_one_another(store: CorrectionStore) -> None:
     records = store.history(SCAN, TASK.name)
     assert [type(record) for record in records] == [Correction, Correction]
     assert store.history("b" * 64, TASK.name) == ()
+
+
+def test_results_of_two_models_on_one_scan_have_corrections_of_their_own(store: CorrectionStore) -> None:
+    ours, theirs = mask((1, 1, 1)), mask((3, 3, 2))
+    other = Signature("john", model_sha256="d" * 64)
+    mine = store.correct(mask((1, 1, 2)), ours, SCAN, TASK.name, by=JANE)
+    store.decide(mine.mask_sha256, "accepted", None, SCAN, TASK.name, by=JANE)
+    his = store.correct(mask((0, 0, 0)), theirs, SCAN, TASK.name, by=other)
+    assert [record.reader for record in store.history(SCAN, TASK.name, "c" * 64)] == ["jane", "jane"]
+    assert store.history(SCAN, TASK.name, "d" * 64) == (his,)
+    assert store.history(SCAN, TASK.name, "e" * 64) == ()
+    with pytest.raises(ConflictError, match="john saved another correction"):
+        store.correct(mask((2, 2, 2)), theirs, SCAN, TASK.name, by=other)
+    # A verdict of before models were named is about the result whose mask it is on; where none is known, about all.
+    store.decide(his.mask_sha256, "rejected", None, SCAN, TASK.name, by=Signature("jane"))
+    store.decide("f" * 64, "rejected", None, SCAN, TASK.name, by=Signature("jane"))
+    assert [len(store.history(SCAN, TASK.name, model * 64)) for model in "cde"] == [3, 3, 1]
 
 
 def test_no_change_is_no_correction(store: CorrectionStore) -> None:
@@ -193,18 +211,19 @@ def test_the_hash_of_a_mask_does_not_depend_on_how_it_is_stored() -> None:
 
 def test_a_draft_is_replaced_and_dropped(tmp_path: Path) -> None:
     drafts = DraftStore(tmp_path)
-    assert drafts.find(SCAN, "task", "jane") is None
-    drafts.keep(Draft("a" * 64, 1.0, b"one"), SCAN, "task", "jane")
-    drafts.keep(Draft("a" * 64, 2.0, b"t\nw\no"), SCAN, "task", "jane")
-    assert drafts.find(SCAN, "task", "jane") == Draft("a" * 64, 2.0, b"t\nw\no")
-    assert drafts.find(SCAN, "task", "john") is None
-    drafts.drop(SCAN, "task", "jane")
-    assert drafts.find(SCAN, "task", "jane") is None
+    assert drafts.find(SUBJECT, "jane") is None
+    drafts.keep(Draft("a" * 64, 1.0, b"one"), SUBJECT, "jane")
+    drafts.keep(Draft("a" * 64, 2.0, b"t\nw\no"), SUBJECT, "jane")
+    assert drafts.find(SUBJECT, "jane") == Draft("a" * 64, 2.0, b"t\nw\no")
+    assert drafts.find(SUBJECT, "john") is None
+    assert drafts.find((SCAN, "task", "n" * 64), "jane") is None
+    drafts.drop(SUBJECT, "jane")
+    assert drafts.find(SUBJECT, "jane") is None
 
 
 def test_a_damaged_draft_is_a_sentence(tmp_path: Path) -> None:
     drafts = DraftStore(tmp_path)
-    drafts.keep(Draft("a" * 64, 1.0, b"one"), SCAN, "task", "jane")
+    drafts.keep(Draft("a" * 64, 1.0, b"one"), SUBJECT, "jane")
     next(drafts.folder.iterdir()).write_bytes(b"{")
     with pytest.raises(StoreError, match="damaged"):
-        drafts.find(SCAN, "task", "jane")
+        drafts.find(SUBJECT, "jane")

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from medseg.core.errors import StoreError
-from medseg.review.marks import Mark, MarkList, MarkStore
+from medseg.core.findings import Mark
+from medseg.review.marks import MarkList, MarkStore
 
 SCAN = "a" * 64
 LENGTH = Mark(kind="length", plane="axial", points_mm=((0.0, 0.0, 0.0), (3.0, 4.0, 0.0)))

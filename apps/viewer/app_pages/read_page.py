@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from apps.viewer.components import reading_room
-from apps.viewer.page_data import other_masks, study_data
+from apps.viewer.page_data import other_masks, predicted_dice, study_data
 from apps.viewer.state import ViewerSettings, ViewerState
 from medseg.core.errors import MedsegError
 
@@ -30,6 +30,7 @@ def read_page() -> None:
         return
     told = study_data(on_screen, marks)
     told["others"] = other_masks(on_screen, settings.desk.others_of(on_screen))
+    told["predicted"] = predicted_dice(on_screen)
     told["has_uncertainty"] = bool(settings.desk.probabilities_of(on_screen.opened.entry))
     answer = reading_room.show({"study": told, **settings.told(study)}, key="reading_room")
     if answer.leave:

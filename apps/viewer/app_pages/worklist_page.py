@@ -19,7 +19,7 @@ def worklist_page() -> None:
     except MedsegError as error:
         st.error(str(error))
         return
-    data = {"rows": rows, "last_read": state.study, "may_add": desk.is_collection}
+    data = {"rows": rows, "last_read": state.study, "may_add": desk.is_collection, "archives": sorted(desk.archives)}
     opened = office.show("worklist", "office/worklist.js", data)
     if opened is not None:
         state.go(*opened)

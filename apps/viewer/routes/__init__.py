@@ -5,10 +5,12 @@ from __future__ import annotations
 from starlette.routing import Route
 
 from apps.viewer.desk import Desk
+from apps.viewer.routes.archives import archive_routes
 from apps.viewer.routes.compare import compare_routes
 from apps.viewer.routes.door import Door
 from apps.viewer.routes.exports import export_routes
 from apps.viewer.routes.log import log_routes
+from apps.viewer.routes.reading_order import reading_order_routes
 from apps.viewer.routes.review import review_routes
 from apps.viewer.routes.study import study_routes
 from apps.viewer.routes.uploads import upload_routes
@@ -27,6 +29,8 @@ def data_routes(desk: Desk, key: str) -> list[Route]:
         export_routes,
         log_routes,
         compare_routes,
+        reading_order_routes,
+        archive_routes,
         vessel_routes,
     )
     return [route for family in families for route in family(door)]

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from apps.viewer.routes.answers import PRIVATE
 from apps.viewer.routes.door import Door, Visit
 from medseg.core.errors import InputError
-from medseg.workflows.results.report_study import FORMATS, ReportOptions, report_study, require_writable
+from medseg.workflows.results.report_study import FORMATS, report_study, require_writable
 from medseg.workflows.segmenting.segment_on_request import result_name
 
 WORDS = {
@@ -57,9 +57,8 @@ def export(visit: Visit) -> Response:
     if entry.report is None:
         raise InputError("this scan was not segmented, so there is nothing to export; segment it first")
     visit.log("export", ", ".join(wanted))
-    probability = next(iter(visit.desk.probabilities_of(entry)), None)
     with tempfile.TemporaryDirectory(prefix="medseg-export-") as place:
-        written = report_study(entry.path, wanted, Path(place) / "out", ReportOptions(probability=probability))
+        written = report_study(entry.path, wanted, Path(place) / "out", visit.desk.report_options(entry))
         name, content = _one_file(written, entry.path.name)
     headers = {**PRIVATE, "Content-Disposition": f'attachment; filename="{name}"', "Content-Encoding": "identity"}
     return Response(content, media_type="application/octet-stream", headers=headers)

@@ -21,7 +21,7 @@ from medseg.core.report import Report
 from medseg.core.task import first_problem
 from medseg.imaging.slices import mask_from_screen
 from medseg.review.corrections import ConflictError, Signature
-from medseg.review.drafts import Draft
+from medseg.review.drafts import Draft, Subject
 from medseg.review.marks import MarkList
 
 BODY_SLACK_BYTES = 64 * 1024
@@ -65,7 +65,7 @@ def save_mask(visit: Visit) -> Response:
     signature = _signature(visit, reason, _seconds(visit.request))
     saved = visit.desk.reviews.correct(corrected, _mask(visit), *_subject(visit), by=signature)
     visit.log("edit", f"{saved.changed_voxels} voxels")
-    visit.desk.drafts.drop(*_subject(visit), visit.permit.user)
+    visit.desk.drafts.drop(_draft_of(visit), visit.permit.user)
     visit.desk.corrected(visit.study, corrected, saved, visit.body)
     return JSONResponse({"mask_sha256": saved.mask_sha256, "changed_voxels": saved.changed_voxels}, headers=PRIVATE)
 
@@ -74,13 +74,13 @@ def keep_draft(visit: Visit) -> Response:
     """Keep a draft in place of the reader's last one."""
     _labels(visit)
     base = visit.request.headers.get("If-Match", "")
-    visit.desk.drafts.keep(Draft(base, _seconds(visit.request), visit.body), *_subject(visit), visit.permit.user)
+    visit.desk.drafts.keep(Draft(base, _seconds(visit.request), visit.body), _draft_of(visit), visit.permit.user)
     return Response(status_code=204, headers=PRIVATE)
 
 
 def find_draft(visit: Visit) -> Response:
     """The reader's draft as it was sent, and the mask it was drawn over; 204 where there is none."""
-    draft = visit.desk.drafts.find(*_subject(visit), visit.permit.user)
+    draft = visit.desk.drafts.find(_draft_of(visit), visit.permit.user)
     if draft is None:
         return Response(status_code=204, headers=PRIVATE)
     headers = {
@@ -94,7 +94,7 @@ def find_draft(visit: Visit) -> Response:
 
 def drop_draft(visit: Visit) -> Response:
     """Forget the reader's draft."""
-    visit.desk.drafts.drop(*_subject(visit), visit.permit.user)
+    visit.desk.drafts.drop(_draft_of(visit), visit.permit.user)
     return Response(status_code=204, headers=PRIVATE)
 
 
@@ -146,6 +146,11 @@ def _mask(visit: Visit) -> LabelMap:
 def _subject(visit: Visit) -> tuple[str, str]:
     """Which scan and task the visit is about."""
     return visit.study.opened.source_sha256, _report(visit).task.name
+
+
+def _draft_of(visit: Visit) -> Subject:
+    """What a draft of this visit is of: the result of one model, for another's has a mask of its own."""
+    return (*_subject(visit), _report(visit).model.sha256)
 
 
 def _signature(visit: Visit, reason: str, duration_s: float = 0.0) -> Signature:

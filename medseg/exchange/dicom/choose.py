@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medseg.core.errors import InputError
@@ -69,9 +70,7 @@ class Choice:
 
 def choose_series(inspection: Inspection, wish: Wish) -> Choice:
     """The volume that suits the wish best. Raises InputError where none does, or two suit it equally well."""
-    candidates = [_judge(series, volume, wish) for series in inspection.series for volume in series.volumes]
-    fit = sorted((one for one in candidates if not one.excluded), key=lambda one: one.points, reverse=True)
-    out = [one for one in candidates if one.excluded]
+    fit, out = judged(inspection.series, wish)
     if not fit:
         reasons = "; ".join(f"{one.name}: {one.excluded}" for one in out[:10]) or "there is no series of images"
         raise InputError(
@@ -83,6 +82,13 @@ def choose_series(inspection: Inspection, wish: Wish) -> Choice:
             "Choose one with --series or --phase."
         )
     return Choice(fit[0], (*fit, *out))
+
+
+def judged(series: Sequence[FoundSeries], wish: Wish) -> tuple[list[Candidate], list[Candidate]]:
+    """The volumes that suit the wish, best first, and those that are out."""
+    candidates = [_judge(one, volume, wish) for one in series for volume in one.volumes]
+    fit = sorted((one for one in candidates if not one.excluded), key=lambda one: one.points, reverse=True)
+    return fit, [one for one in candidates if one.excluded]
 
 
 def _judge(series: FoundSeries, volume: FoundVolume, wish: Wish) -> Candidate:

@@ -72,7 +72,7 @@ _METHODS = (
 )
 _SHORTEST_SECRET = 16
 _SHORTEST_IDENTIFIER = 4
-_IDENTIFYING_VRS = ("PN", "LO", "SH", "ST", "LT", "UT", "DA", "DT", "UI", "AE")
+IDENTIFYING_VRS = ("PN", "LO", "SH", "ST", "LT", "UT", "DA", "DT", "UI", "AE")
 _MOST_DAYS = 3650
 _STANDARD_UIDS = "1.2.840.10008."  # what DICOM itself has named tells nothing of a patient
 
@@ -229,7 +229,7 @@ def _identifiers(dataset: Dataset) -> set[tuple[str, str]]:
     found: set[tuple[str, str]] = set()
     staying = _staying_words(dataset)
     for element in dataset.iterall():
-        if element.keyword in KEPT or element.VR not in _IDENTIFYING_VRS:
+        if element.keyword in KEPT or element.VR not in IDENTIFYING_VRS:
             continue
         name = element.keyword or "private element"
         for part in str(element.value).replace("^", " ").replace("\\", " ").replace("=", " ").split():

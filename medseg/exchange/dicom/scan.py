@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from medseg.core.errors import InputError
@@ -120,9 +121,13 @@ def inspect(path: Path, *, with_pixels: bool = False, mends: Mends | None = None
 
 def orientation_of(geometry: Geometry) -> Orientation:
     """How the slices of a grid lie in the patient, by the normal of rows and columns."""
-    normal = np.abs(np.cross(geometry.directions[:, 0], geometry.directions[:, 1]))
-    axis = int(normal.argmax())
-    return _ORIENTATIONS[axis] if normal[axis] >= _STRAIGHT else "oblique"
+    return orientation_by_normal(np.cross(geometry.directions[:, 0], geometry.directions[:, 1]))
+
+
+def orientation_by_normal(normal: NDArray[np.floating]) -> Orientation:
+    """How slices of this unit normal (x, y, z) lie in the patient."""
+    axis = int(np.abs(normal).argmax())
+    return _ORIENTATIONS[axis] if abs(normal[axis]) >= _STRAIGHT else "oblique"
 
 
 def _found(series: SeriesFiles, with_pixels: bool, mends: Mends) -> FoundSeries:

@@ -12,10 +12,13 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from medseg.core.atomic import whole_file
-from medseg.core.findings import Finding, FindingFlag, Measurement
+from medseg.core.findings import Finding, FindingFlag, HandMeasurement, Measurement
+from medseg.core.geometry import PlaneName
 from medseg.core.label_map import LabelMap
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.volume import Volume
+from medseg.exchange.reports.by_hand import draw_marks, drawn_places, in_words
+from medseg.exchange.reports.numbers import PRINTED_UNITS, number_in_words
 from medseg.exchange.reports.page import A4_INCHES, heading, paragraph, printable, rule, table, write
 from medseg.imaging import slices
 
@@ -25,6 +28,8 @@ MOST_ROWS = 11
 MOST_MEASUREMENTS = 10
 UNCHECKED = "Outlines and numbers were made by a program and not checked."
 MOST_NOTES = 4
+MOST_PICTURES = 6
+MOST_BY_HAND = 6
 
 FLAG_WORDS: dict[FindingFlag, str] = {
     "touches_border": "may go on beyond the scan",
@@ -48,15 +53,12 @@ SHORT_NAMES = {
 }
 """What the table shows of a finding, in order of importance; all else stands in the CSV file."""
 
-PRINTED_UNITS = {"[hnsf'U]": "HU", "g/ml{SUVbw}": "SUV", "[arb'U]": "", "1": ""}
-"""UCUM units as people write them."""
-
 
 @dataclass(frozen=True, slots=True)
 class _View:
     """One picture: a plane through a voxel of the scan in display order, and what it shows."""
 
-    plane: slices.PlaneName
+    plane: PlaneName
     index: tuple[int, int, int]
     title: str
 
@@ -65,15 +67,17 @@ def write_report_pdf(report: Report, volume: Volume, label_map: LabelMap, path: 
     """One A4 page of a report with its scan and mask; it appears whole or not at all.
 
     The three planes go through the first counted finding, or the first of all, or the middle of the scan where nothing
-    was found; below are axial slices of the next ones. The same report gives the same bytes.
-    Raises GeometryError where scan and mask are on different grids, InputError where the page cannot be written.
+    was found; below are axial slices of the next ones, and those on which readers measured by hand. The same report
+    gives the same bytes. Raises GeometryError where scan and mask are on different grids, InputError where the page
+    cannot be written.
     """
     label_map.geometry.require_same(volume.geometry, "the mask and the scan of the report")
     figure = Figure(figsize=A4_INCHES)
     _header(figure, report)
     _pictures(figure, report, volume, label_map)
-    bottom = _table(figure, report.findings)
-    _notes(figure, report, bottom)
+    has_second_row = len(_views(report, volume)) > len(slices.PLANES)
+    bottom = _table(figure, report.findings, 0.43 if has_second_row else 0.655)
+    _notes(figure, report, _hand_measurements(figure, report.by_hand, bottom))
     metadata = {
         "Title": f"medseg: {report.task.title}",
         "Creator": f"medseg {report.model.medseg_version}",
@@ -104,10 +108,10 @@ def _day(date: str) -> str:
 def _pictures(figure: Figure, report: Report, volume: Volume, label_map: LabelMap) -> None:
     screen, labels = slices.for_screen(volume), slices.mask_for_screen(label_map)
     window = report.task.window or slices.percentile_window(volume)
-    for number, view in enumerate(_views(report.findings, volume)):
+    for number, view in enumerate(_views(report, volume)):
         row, column = divmod(number, 3)
         axes = figure.add_axes((0.06 + 0.296 * column, 0.69 - 0.235 * row, 0.285, 0.205))
-        depth = {"axial": 2, "coronal": 1, "sagittal": 0}[view.plane]
+        depth = slices.DEPTH[view.plane]
         picture = slices.grey(screen.values(view.plane, view.index[depth]), window)
         height_mm, width_mm = slices.pixel_mm(screen.geometry, view.plane)
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255, aspect=height_mm / width_mm, interpolation="nearest")
@@ -116,6 +120,7 @@ def _pictures(figure: Figure, report: Report, volume: Volume, label_map: LabelMa
             if (shown == label.index).any():
                 colour = tuple(part / 255 for part in label.colour)
                 _outline(axes, shown == label.index, colour)
+        draw_marks(axes, report.by_hand, screen.geometry, view.plane, view.index[depth])
         _frame(axes, view, slices.edges(screen.geometry, view.plane))
 
 
@@ -132,8 +137,9 @@ def _outline(axes: Axes, inside: NDArray[np.bool_], colour: tuple[float, ...]) -
     axes.set_ylim(limits[1])
 
 
-def _views(findings: Sequence[Finding], volume: Volume) -> list[_View]:
-    """The three planes through the first finding, then axial slices of the next three."""
+def _views(report: Report, volume: Volume) -> list[_View]:
+    """The three planes through the first finding, then axial slices of the next ones, then those that were drawn on."""
+    findings = report.findings
     counted = [finding for finding in findings if finding.label.is_counted]
     first = counted or list(findings)
     middle = tuple(n // 2 for n in volume.geometry.shape)
@@ -144,6 +150,11 @@ def _views(findings: Sequence[Finding], volume: Volume) -> list[_View]:
     for finding in counted[1:4]:
         place = slices.to_screen_index(volume.geometry, finding.index)
         views.append(_View("axial", place, f"{finding_name(finding)}, axial"))
+    seen = {(view.plane, view.index[slices.DEPTH[view.plane]]) for view in views}
+    for plane, place in drawn_places(report.by_hand, slices.display_geometry(volume.geometry)):
+        if (plane, place[slices.DEPTH[plane]]) not in seen and len(views) < MOST_PICTURES:
+            views.append(_View(plane, place, f"measured by hand, {plane}"))
+            seen.add((plane, place[slices.DEPTH[plane]]))
     return views
 
 
@@ -163,10 +174,8 @@ def _frame(axes: Axes, view: _View, edges: slices.Edges) -> None:
         axes.text(x, y, letters, transform=axes.transAxes, color="#ffd54f", fontsize=7, ha=align, va=rise)
 
 
-def _table(figure: Figure, findings: Sequence[Finding]) -> float:
-    """The findings, one a row; returns how far down the page they reach (0 to 1)."""
-    counted = sum(finding.label.is_counted for finding in findings)
-    top = 0.655 if counted < 2 else 0.43
+def _table(figure: Figure, findings: Sequence[Finding], top: float) -> float:
+    """The findings, one a row, from `top` on; returns how far down the page they reach (0 to 1)."""
     if not findings:
         write(figure, 0.06, top - 0.01, "Nothing was found.", size=10, weight="bold")
         return top - 0.03
@@ -207,6 +216,19 @@ def _table_note(findings: Sequence[Finding]) -> str:
     if "agreement" in names:
         said.append("Agreement: mean share of the model's answers that say the same of a voxel.")
     return " ".join(said)
+
+
+def _hand_measurements(figure: Figure, drawn: Sequence[HandMeasurement], top: float) -> float:
+    """What readers measured themselves, a line each; returns where it ends."""
+    if not drawn:
+        return top
+    write(figure, 0.06, top, "Measured by hand", size=8.5, weight="bold")
+    y = top - 0.0135
+    for one in drawn[:MOST_BY_HAND]:
+        y = paragraph(figure, 0.075, y, in_words(one))
+    if len(drawn) > MOST_BY_HAND:
+        y = paragraph(figure, 0.075, y, f"and {len(drawn) - MOST_BY_HAND} more: see the structured report")
+    return y - 0.008
 
 
 def _notes(figure: Figure, report: Report, top: float) -> None:
@@ -252,7 +274,7 @@ def measured_in_words(finding: Finding) -> str:
         if measured is not None:
             unit = PRINTED_UNITS.get(measured.unit, measured.unit)
             interval = f" ({_interval(measured)})" if measured.interval else ""
-            said.append(f"{short} {_number(measured.value)} {unit}".strip() + interval)
+            said.append(f"{short} {number_in_words(measured.value)} {unit}".strip() + interval)
     return ", ".join(said)
 
 
@@ -265,21 +287,16 @@ def _cell(finding: Finding, name: str) -> str:
     measured = next((m for m in finding.measurements if m.name == name), None)
     if measured is None:
         return ""
-    return f"{_number(measured.value)} ({_interval(measured)})" if measured.interval else _number(measured.value)
+    return (
+        f"{number_in_words(measured.value)} ({_interval(measured)})"
+        if measured.interval
+        else number_in_words(measured.value)
+    )
 
 
 def _interval(measured: Measurement) -> str:
     low, high = measured.interval or (measured.value, measured.value)
-    return f"{_number(low)}–{_number(high)}"
-
-
-def _number(value: float) -> str:
-    """Two or three digits that count, and no more."""
-    if value == 0 or abs(value) >= 100:
-        return f"{value:.0f}"
-    if abs(value) < 0.1:
-        return f"{value:.2g}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return f"{number_in_words(low)}–{number_in_words(high)}"
 
 
 def _dark(colour: Sequence[float]) -> tuple[float, ...]:

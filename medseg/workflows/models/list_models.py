@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from pathlib import Path
 from medseg.core.errors import StoreError
 from medseg.models.bundle import LISTING, Score
 from medseg.models.ensemble import ENSEMBLE, Ensemble, Model, members_of
-from medseg.models.registry.registry import Registry, is_registry
+from medseg.models.registry.registry import CHAMPION, Registry, is_registry
 from medseg.models.store import find_model, load_model, shipped_models
 
 DEEPEST = 4
@@ -19,7 +19,10 @@ DEEPEST = 4
 
 @dataclass(frozen=True, slots=True)
 class ModelEntry:
-    """One model: its place, its identity, what it is for, and what it reached; `problem` says why it cannot be run."""
+    """One model: its place, its identity, what it is for, and what it reached; `problem` says why it cannot be run.
+
+    `is_champion` says that a registry of the folder takes it for its champion.
+    """
 
     name: str
     path: Path
@@ -38,6 +41,7 @@ class ModelEntry:
     scored_on: str = ""
     card: str = ""
     is_shipped: bool = False
+    is_champion: bool = False
     problem: str = ""
 
 
@@ -61,7 +65,8 @@ def list_models(folder: Path | None = None) -> tuple[ModelEntry, ...]:
         if identity not in known or entry.name in aliases:
             shown.append(entry)
         known.add(identity)
-    return tuple(shown)
+    champions = {entry.sha256 for entry in found if entry.name.split("@")[0] == CHAMPION and entry.sha256}
+    return tuple(replace(entry, is_champion=entry.sha256 in champions) for entry in shown)
 
 
 def model_named(name: str, folder: Path | None = None) -> ModelEntry:

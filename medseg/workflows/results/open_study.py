@@ -127,7 +127,7 @@ def as_reviewed(opened: OpenedStudy, reviews: CorrectionStore) -> OpenedStudy:
     report = opened.report
     if report is None or opened.label_map is None:
         return opened
-    records = reviews.history(opened.source_sha256, report.task.name)
+    records = reviews.history(opened.source_sha256, report.task.name, report.model.sha256)
     corrections = [record for record in records if isinstance(record, Correction)]
     if not corrections:
         return replace(opened, records=records)

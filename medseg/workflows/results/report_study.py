@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.analysis.quantification.by_hand import measure_by_hand
 from medseg.analysis.quantification.lesions import find_instances
 from medseg.analysis.quantification.measure import measure_findings
 from medseg.core.atomic import whole_folder
 from medseg.core.errors import InputError
+from medseg.core.findings import HandMeasurement
 from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.core.task import Task
@@ -24,6 +26,7 @@ from medseg.exchange.read import read_scan
 from medseg.exchange.read_again import may_be_dicom, read_again, unpacked_source
 from medseg.exchange.reports.formats import WRITERS, Result, require_formats, write_formats
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
+from medseg.review.marks import MarkStore
 from medseg.review.records import mask_sha256
 from medseg.review.standing import standing
 from medseg.workflows.results.open_study import DEEPEST, StudyEntry, in_unit_of_task, list_studies, mask_on, source_of
@@ -58,9 +61,10 @@ def report_study(
     """The files written for the result in `folder`, into `output` or beside the result itself.
 
     A mask that a reader has corrected and accepted is reported in place of the model's, measured anew, and every object
-    says whose it is. Into `output` the files appear together or not at all; it must be new or empty. Raises InputError
-    where the result or its scan is not what it was, a format cannot be written of it, or what was written does not read
-    back as it should, StoreError where the corrected mask is lost.
+    says whose it is. What readers measured by hand on the scan is reported too. Into `output` the files appear together
+    or not at all; it must be new or empty. Raises InputError where the result or its scan is not what it was, a format
+    cannot be written of it, or what was written does not read back as it should, StoreError where the corrected mask is
+    lost.
     """
     require_formats(formats, is_dicom=True)
     entry, report = _entry(folder)
@@ -122,7 +126,9 @@ def _result(entry: StudyEntry, report: Report, place: Path, options: ReportOptio
         raise InputError(f"{entry.path.name} cannot be reported: {doubt}")
     probability = _probability(entry, report, volume, options) if wants_map else None
     finding_numbers(label_map, report)
-    label_map, report = _reviewed(label_map, report, volume, _reviews(entry.path, report, options), options)
+    reviews = _reviews(entry.path, report, options)
+    label_map, report = _reviewed(label_map, report, volume, reviews, options)
+    report = report.model_copy(update={"by_hand": _by_hand(report, volume, reviews)})
     files = scan.series.files
     return Result(
         report=report,
@@ -141,18 +147,31 @@ def _reviews(folder: Path, report: Report, options: ReportOptions) -> Correction
     """
     if options.reviews is not None:
         store = CorrectionStore(options.reviews)
-        if not store.history(report.source_sha256, report.task.name):
+        if not _knows(store, report):
             raise InputError(f"{options.reviews} holds no record of a reader on this scan and task")
         return store
     above = [CorrectionStore(parent / REVIEW_FOLDER) for parent in folder.resolve().parents[:DEEPEST]]
-    return next((store for store in above if store.history(report.source_sha256, report.task.name)), above[0])
+    return next((store for store in above if _knows(store, report)), above[0])
+
+
+def _knows(store: CorrectionStore, report: Report) -> bool:
+    """Whether a reader recorded something of the report's scan there, or measured on it."""
+    of_scan = MarkStore(store.folder).of_scan
+    return bool(store.history(report.source_sha256, report.task.name) or of_scan(report.source_sha256))
+
+
+def _by_hand(report: Report, volume: Volume, reviews: CorrectionStore) -> tuple[HandMeasurement, ...]:
+    """What readers measured on the scan themselves, in order of their names."""
+    marks = MarkStore(reviews.folder).of_scan(report.source_sha256)
+    drawn = (measure_by_hand(mark, reader, volume) for reader, mark in marks)
+    return tuple(one for one in drawn if one is not None)
 
 
 def _reviewed(
     label_map: LabelMap, report: Report, volume: Volume, reviews: CorrectionStore, options: ReportOptions
 ) -> tuple[LabelMap, Report]:
     """The mask that stands and the report of it: the model's own, or a reader's with its findings measured anew."""
-    records = reviews.history(report.source_sha256, report.task.name)
+    records = reviews.history(report.source_sha256, report.task.name, report.model.sha256)
     if not records:
         return label_map, report
     stands = standing(records, mask_sha256(label_map), prefers_model=options.uses_model_mask)

@@ -60,7 +60,7 @@ def accepted_corrections(folders: Sequence[Path], task: Task) -> Iterator[Accept
         for entry in list_studies(folder):
             if entry.report is None:
                 continue
-            records = store.history(entry.report.source_sha256, entry.report.task.name)
+            records = store.history(entry.report.source_sha256, entry.report.task.name, entry.report.model.sha256)
             if any(isinstance(record, Correction) for record in records):
                 try:
                     yield _accepted(entry, store, task)
@@ -76,7 +76,7 @@ def _accepted(entry: StudyEntry, store: CorrectionStore, task: Task) -> Accepted
     opened = open_study(entry)
     if opened.source_sha256 != report.source_sha256:
         raise InputError("its scan is not the one that was corrected: the voxels or the grid changed since")
-    records = store.history(opened.source_sha256, report.task.name)
+    records = store.history(opened.source_sha256, report.task.name, report.model.sha256)
     problem = contradiction(records)
     if problem is not None:
         raise InputError(f"{problem}; let a third person adjudicate (`medseg review adjudicate`)")

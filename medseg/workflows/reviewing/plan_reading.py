@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,32 +19,43 @@ from medseg.models.quality.expected_dice import expected_dice
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
 from medseg.review.records import review_status
 from medseg.review.worklist import RANDOM_SHARE, Candidate, mean_disagreement, reading_order
-from medseg.workflows.results.open_study import MASK_FILE, list_studies
+from medseg.workflows.results.open_study import MASK_FILE, StudyEntry, list_studies
 from medseg.workflows.segmenting.segment_study import QUALITY
 
 
-def plan_reading(folder: Path, *, random_share: float = RANDOM_SHARE, seed: int = 0) -> tuple[Candidate, ...]:
+def plan_reading(
+    folder: Path,
+    *,
+    random_share: float = RANDOM_SHARE,
+    seed: int = 0,
+    judge: Callable[[StudyEntry, Report], Candidate] | None = None,
+) -> tuple[Candidate, ...]:
     """The studies of a folder that nobody has decided on, in the order in which to read them.
 
-    The doubt is that of quality.json, else that of the kept probabilities; of a result with neither nothing is known.
+    `judge` says what speaks for a failure of a result; `candidate_of` where it is not given.
     """
+    judge = judge or candidate_of
     store = CorrectionStore(folder / REVIEW_FOLDER)
     waiting = []
     for entry in list_studies(folder):
         if entry.report is None:
             continue
-        records = store.history(entry.report.source_sha256, entry.report.task.name)
+        records = store.history(entry.report.source_sha256, entry.report.task.name, entry.report.model.sha256)
         if review_status(records) in ("new", "in review"):
-            waiting.append(_candidate(entry.name, entry.path, entry.report))
+            waiting.append(judge(entry, entry.report))
     return reading_order(waiting, np.random.default_rng(seed), random_share)
 
 
-def _candidate(name: str, folder: Path, report: Report) -> Candidate:
-    disagreement = None
+def candidate_of(entry: StudyEntry, report: Report) -> Candidate:
+    """What speaks for a failure of a result, from its own files.
+
+    The doubt is that of quality.json, else that of the kept probabilities; of a result with neither nothing is known.
+    """
+    name, folder, disagreement = entry.name, entry.path, None
     try:
         label_map = read_label_map(folder / MASK_FILE, report.task.label_schema)
         disagreement = _disagreement(folder, label_map)
-        quality = _quality(folder)
+        quality = quality_of(folder)
         if quality is not None:
             return Candidate(name, 1 - quality.predicted.dice, disagreement, max(quality.distances.values()))
         return Candidate(name, _doubt(folder, report, label_map), disagreement)
@@ -51,7 +63,8 @@ def _candidate(name: str, folder: Path, report: Report) -> Candidate:
         return Candidate(name, None, disagreement)
 
 
-def _quality(folder: Path) -> ResultQuality | None:
+def quality_of(folder: Path) -> ResultQuality | None:
+    """What the model's quality control said of a result; None where it has none."""
     try:
         return ResultQuality.model_validate_json((folder / QUALITY).read_bytes())
     except (OSError, ValidationError):

@@ -44,7 +44,7 @@ def drift_of(folder: Path, entries: Sequence[StudyEntry], baseline: int = BASELI
     made.sort(key=lambda one: one[1].created)
     reports = [report for _, report in made]
     store = CorrectionStore(folder / REVIEW_FOLDER)
-    histories = [store.history(report.source_sha256, report.task.name) for report in reports]
+    histories = [store.history(report.source_sha256, report.task.name, report.model.sha256) for report in reports]
     decided = [records for records in histories if review_status(records) in ("accepted", "rejected")]
     series = {
         "distance from known scans": _distances([path for path, _ in made]),

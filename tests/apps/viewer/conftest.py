@@ -147,6 +147,6 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def serve() -> Callable[[Path], AbstractContextManager[ServedViewer]]:
+def serve() -> Callable[..., AbstractContextManager[ServedViewer]]:
     """`viewer_over`, for tests."""
     return viewer_over

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from viewer_window import Window, window_on
 
 from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
@@ -57,25 +58,15 @@ def served(
         yield viewer
 
 
-@pytest.fixture
-def page(chromium: Any, served: Any) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
-    opened = context.new_page()
-    opened.set_default_timeout(40_000)
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    yield opened
-    context.close()
-    assert problems == []
+@pytest.fixture(scope="module")
+def window(chromium: Any, served: Any) -> Iterator[Window]:
+    with window_on(chromium, served) as opened:
+        yield opened
 
 
-def named(served: Any, name: str) -> str:
-    return next(entry.id for entry in list_studies(served.folder) if entry.name == name)
-
-
-def test_two_studies_scroll_together_and_apart(page: Any, served: Any) -> None:
-    current, prior = named(served, "current"), named(served, "prior")
-    page.goto(served.url)
+def test_two_studies_scroll_together_and_apart(window: Window) -> None:
+    current, prior = window.study("current"), window.study("prior")
+    page = window.worklist()
     page.locator(f"tr[data-study='{current}']").click()
     page.keyboard.press("p")
     page.wait_for_selector(f".list-page[data-loaded='{current}'][data-compared='{current}']")
@@ -99,15 +90,13 @@ def test_two_studies_scroll_together_and_apart(page: Any, served: Any) -> None:
     assert page.locator(".changes").inner_text().strip() != ""
 
 
-def test_another_mask_is_laid_over_and_its_differences_are_coloured(page: Any, served: Any) -> None:
-    current = named(served, "current")
-    page.goto(f"{served.url}/read?study={current}")
-    page.wait_for_selector(f".room[data-loaded='{current}']")
-    room = page.locator(".room")
+def test_another_mask_is_laid_over_and_its_differences_are_coloured(window: Window) -> None:
+    room = window.read("current")
+    page = room.page
     page.keyboard.press("Shift+D")
     page.locator("[data-read=agreement] .number").first.wait_for()
-    ours = open_study(next(entry for entry in list_studies(served.folder) if entry.name == "current")).label_map
-    theirs = open_study(next(entry for entry in list_studies(served.folder) if entry.name == "prior")).label_map
+    ours = open_study(next(entry for entry in list_studies(window.served.folder) if entry.name == "current")).label_map
+    theirs = open_study(next(entry for entry in list_studies(window.served.folder) if entry.name == "prior")).label_map
     assert ours is not None
     assert theirs is not None
     both = ((ours.array == 2) & (theirs.array == 2)).sum()
@@ -129,13 +118,11 @@ def test_another_mask_is_laid_over_and_its_differences_are_coloured(page: Any, s
     assert colour[1] > colour[2] + 20
 
 
-def test_the_next_uncertain_slice_is_gone_to(page: Any, served: Any) -> None:
-    current = named(served, "current")
-    page.goto(f"{served.url}/read?study={current}")
-    page.wait_for_selector(f".room[data-loaded='{current}']")
+def test_the_next_uncertain_slice_is_gone_to(window: Window) -> None:
+    room = window.read("current")
+    page = room.page
     page.keyboard.press(";")
     page.get_by_text("Uncertain slice 1 of 1").wait_for()
-    room = page.locator(".room")
     cursor, colour = room.evaluate(
         """(host) => {
             const { room } = host;
@@ -150,9 +137,9 @@ def test_the_next_uncertain_slice_is_gone_to(page: Any, served: Any) -> None:
     assert colour[0] > colour[2] + 50
 
 
-def test_a_vessel_is_unrolled_over_its_diameters(page: Any, served: Any) -> None:
-    vessels = named(served, "vessels")
-    page.goto(served.url)
+def test_a_vessel_is_unrolled_over_its_diameters(window: Window) -> None:
+    vessels = window.study("vessels")
+    page = window.worklist()
     page.locator(f"tr[data-study='{vessels}']").dblclick()
     page.wait_for_selector(f".list-page[data-loaded='{vessels}']")
     page.wait_for_selector("[data-section=tightest]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,83 +9,52 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from viewer_window import Window, brush_stroke, in_room, labels_in, wait_for_state, wait_in_room, window_on
 
+from medseg.analysis.quantification.by_hand import measure_by_hand
 from medseg.imaging.slices import PLANES, mask_from_screen
 from medseg.review.corrections import CorrectionStore
-from medseg.review.records import Correction, Verdict
+from medseg.review.marks import MarkStore
+from medseg.review.records import Verdict
 from medseg.workflows.results.open_study import OpenedStudy, as_reviewed, list_studies, open_study
 
 pytestmark = pytest.mark.browser
 
-
-@pytest.fixture
-def served(
-    write_result: Callable[..., Path], tmp_path: Path, serve: Callable[[Path], AbstractContextManager[Any]]
-) -> Iterator[Any]:
-    write_result("study_1", "PIR", turned_deg=20.0)
-    with serve(tmp_path / "results") as viewer:
-        yield viewer
+STUDIES = ("drawn", "draft", "review", "measured", "untouched")
+"""A study of its own for each test that leaves something behind."""
 
 
-@pytest.fixture
-def tab(chromium: Any, served: Any) -> Iterator[Callable[[], Any]]:
-    """A function that opens the study in a new tab and returns its page and room."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    study = list_studies(served.folder)[0].id
-
-    def open_tab() -> tuple[Any, Any]:
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        page.goto(f"{served.url}/read?study={study}")
-        page.wait_for_selector(f".room[data-loaded='{study}']")
-        return page, page.locator(".room")
-
-    yield open_tab
-    context.close()
+@pytest.fixture(scope="module")
+def window(
+    chromium: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+    writer_in: Callable[[Path], Callable[..., Path]],
+    serve: Callable[[Path], AbstractContextManager[Any]],
+) -> Iterator[Window]:
+    root = tmp_path_factory.mktemp("correcting")
+    for number, name in enumerate(STUDIES):
+        writer_in(root)(name, "PIR", turned_deg=20.0 + number)
+    with serve(root / "results") as viewer, window_on(chromium, viewer) as opened:
+        yield opened
 
 
-def in_room(room: Any, expression: str) -> Any:
-    return room.evaluate(f"(host) => {{ const room = host.room; room.drawNow(); return ({expression}); }}")
+def stored(window: Window, name: str) -> OpenedStudy:
+    """A study as it is on disk, with its newest correction."""
+    folder = window.served.folder
+    entry = next(entry for entry in list_studies(folder) if entry.name == name)
+    return as_reviewed(open_study(entry), CorrectionStore(folder / ".medseg-review"))
 
 
-def labels_in(room: Any) -> NDArray[np.uint8]:
-    """The labels (k, j, i) as the browser has them."""
-    ni, nj, nk = in_room(room, "room.volume.grid.shape")
-    return np.array(in_room(room, "Array.from(room.mask)"), np.uint8).reshape(nk, nj, ni)
-
-
-def stored(folder: Path) -> OpenedStudy:
-    return as_reviewed(open_study(list_studies(folder)[0]), CorrectionStore(folder / ".medseg-review"))
-
-
-def brush_stroke(page: Any, room: Any, plane: str) -> None:
-    """A stroke across the middle of a pane."""
-    box = room.locator(f".pane-{plane}").bounding_box()
-    x, y = box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.55
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 30, y + 5, steps=6)
-    page.mouse.up()
-
-
-def wait_for_state(room: Any, state: str) -> None:
-    deadline = time.monotonic() + 20
-    while room.locator("[data-read=review-state]").inner_text() != state:
-        shown = room.locator(".message").inner_text() if room.locator(".message").is_visible() else ""
-        assert time.monotonic() < deadline, f"never said {state!r}; the page says {shown!r}"
-        time.sleep(0.05)
-
-
-def test_drawn_in_three_planes_undone_saved_and_shown_again(tab: Any, served: Any) -> None:
-    page, room = tab()
+def test_drawn_in_three_planes_undone_saved_and_shown_again(window: Window) -> None:
+    room = window.open("drawn")
+    page = room.page
     before = labels_in(room)
     page.keyboard.press("b")
     for plane in PLANES:
-        brush_stroke(page, room, plane)
+        brush_stroke(room, plane)
     three = labels_in(room)
     page.keyboard.press("e")
-    brush_stroke(page, room, "axial")
+    brush_stroke(room, "axial")
     assert not np.array_equal(labels_in(room), three)
     page.keyboard.press("Control+z")
     assert np.array_equal(labels_in(room), three)
@@ -99,54 +67,36 @@ def test_drawn_in_three_planes_undone_saved_and_shown_again(tab: Any, served: An
     page.keyboard.press("Control+s")
     wait_for_state(room, "saved")
 
-    on_disk = stored(served.folder)
+    on_disk = stored(window, "drawn")
     assert on_disk.label_map is not None
     assert on_disk.correction is not None
     assert on_disk.correction.reason == "the rim"
     expected = mask_from_screen(drawn, on_disk.volume.geometry, on_disk.label_map.schema)
     assert np.array_equal(on_disk.label_map.array, expected.array)
-    _, again = tab()
+    again = window.open("drawn")
     assert np.array_equal(labels_in(again), drawn)
     assert again.locator(".badge.in-review").count() == 1
 
 
-def test_a_second_tab_gets_a_conflict_and_keeps_its_work(tab: Any, served: Any) -> None:
-    first, room = tab()
-    second, other = tab()
-    for page, at in ((first, room), (second, other)):
-        page.keyboard.press("b")
-        brush_stroke(page, at, "axial" if page is first else "coronal")
-    first.keyboard.press("Control+s")
-    wait_for_state(room, "saved")
-    drawn = labels_in(other)
-    second.keyboard.press("Control+s")
-    second.wait_for_selector(".message:not([hidden])")
-    assert "another correction" in other.locator(".message").inner_text()
-    assert np.array_equal(labels_in(other), drawn)
-    records = stored(served.folder).records
-    assert len([record for record in records if isinstance(record, Correction)]) == 1
-
-
-def test_a_draft_survives_the_tab(tab: Any, served: Any) -> None:
-    page, room = tab()
+def test_a_draft_survives_the_tab(window: Window) -> None:
+    room = window.open("draft")
+    page = room.page
     page.keyboard.press("b")
-    brush_stroke(page, room, "axial")
+    brush_stroke(room, "axial")
     drawn = labels_in(room)
     wait_for_state(room, "draft kept")
     page.close()
-    again_page, again = tab()
+    again = window.open("draft")
     assert np.array_equal(labels_in(again), drawn)
     assert in_room(again, "room.edit.isDirty")
     again.get_by_role("button", name="Discard").click()
-    again_page.wait_for_function("() => true")
-    deadline = time.monotonic() + 10
-    while in_room(again, "room.edit.isDirty"):
-        assert time.monotonic() < deadline
+    wait_in_room(again, "!room.edit.isDirty")
     assert not np.array_equal(labels_in(again), drawn)
 
 
-def test_a_whole_review_by_keyboard(tab: Any, served: Any) -> None:
-    page, room = tab()
+def test_a_whole_review_by_keyboard(window: Window) -> None:
+    room = window.open("review")
+    page = room.page
     page.keyboard.press("n")
     page.keyboard.press("y")
     page.wait_for_selector(".verdict.accepted")
@@ -165,15 +115,15 @@ def test_a_whole_review_by_keyboard(tab: Any, served: Any) -> None:
     page.wait_for_selector(".badge.in-review")
     page.keyboard.press("Shift+Y")
     page.wait_for_selector(".badge.accepted")
-    records = stored(served.folder).records
+    records = stored(window, "review").records
     kinds = [(type(record).__name__, record.decision if isinstance(record, Verdict) else None) for record in records]
     assert kinds == [("Verdict", "accepted"), ("Verdict", "rejected"), ("Correction", None), ("Verdict", "accepted")]
     page.keyboard.press("q")
     page.wait_for_selector(".worklist .badge.accepted")
 
 
-def test_brush_paints_a_disc_of_its_radius_and_stays_within_values(tab: Any) -> None:
-    _, room = tab()
+def test_brush_paints_a_disc_of_its_radius_and_stays_within_values(window: Window) -> None:
+    room = window.open("untouched")
     # Spacing 1 x 1.5 x 3 mm: a disc of 3 mm about a voxel is |di|^2 + |1.5 dj|^2 <= 9 in the axial plane.
     dab = "room.tools.brush.space(room.panes[0])"
     in_room(room, f"(room.setCursor([12, 10, 8]), room.panel.change({{ label: 3, radiusMm: 3 }}), {dab})")
@@ -190,8 +140,8 @@ def test_brush_paints_a_disc_of_its_radius_and_stays_within_values(tab: Any) -> 
     assert (labels_in(room) == 3).sum() < len(disc)
 
 
-def test_holes_islands_and_slices_between(tab: Any) -> None:
-    _, room = tab()
+def test_holes_islands_and_slices_between(window: Window) -> None:
+    room = window.open("untouched")
     draw = """(() => {
         const { grid } = room.volume;
         room.mask.fill(0);
@@ -213,8 +163,9 @@ def test_holes_islands_and_slices_between(tab: Any) -> None:
         assert np.argwhere(labels[k] == 2).tolist() == [[j, i] for j in range(4, 9) for i in range(4, 9)]
 
 
-def test_measurements_by_hand(tab: Any) -> None:
-    page, room = tab()
+def test_measurements_by_hand(window: Window) -> None:
+    room = window.open("measured")
+    page = room.page
     marks = """(() => {
         const add = (kind, points) => room.marks.add({ kind, plane: "axial", depth: 2, points });
         add("length", [[2, 4, 8], [6, 6, 8]]);
@@ -236,18 +187,29 @@ def test_measurements_by_hand(tab: Any) -> None:
         })()""",
     )
     assert texts[3].startswith(f"Ellipse: {np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} HU")
-    in_room(room, "room.review.marksSent")
-    page.keyboard.press("Delete")
-    deadline = time.monotonic() + 10
-    while room.locator(".marks .name").count() != 3:
-        assert time.monotonic() < deadline
+    # The report says the same of what was drawn.
     room.evaluate("async (host) => { await host.room.review.marksSent; }")
-    _, again = tab()
+    opened = stored(window, "measured")
+    kept = MarkStore(window.served.folder / ".medseg-review").of_scan(opened.source_sha256)
+    drawn = [measure_by_hand(mark, reader, opened.volume) for reader, mark in kept]
+    numbers = [[measured.value for measured in one.measurements] for one in drawn if one is not None]
+    mean, deviation, least, most, area = numbers[3]
+    assert texts == [
+        f"Length: {numbers[0][0]:.1f} mm",
+        f"Two diameters: {numbers[1][0]:.1f} × {numbers[1][1]:.1f} mm",
+        f"Angle: {numbers[2][0]:.1f}°",
+        f"Ellipse: {mean:.1f} ± {deviation:.1f} HU, {least:.0f} to {most:.0f}, {area / 100:.2f} cm²",
+    ]
+    page.keyboard.press("Delete")
+    wait_in_room(room, "room.marks.list.length === 3")
+    room.evaluate("async (host) => { await host.room.review.marksSent; }")
+    again = window.open("measured")
     assert again.locator(".marks .name").all_inner_texts() == texts[:3]
 
 
-def test_a_length_is_drawn_by_dragging(tab: Any) -> None:
-    page, room = tab()
+def test_a_length_is_drawn_by_dragging(window: Window) -> None:
+    room = window.open("untouched")
+    page = room.page
     page.keyboard.press("6")
     box = room.locator(".pane-axial").bounding_box()
     page.mouse.move(box["x"] + 200, box["y"] + 300)
@@ -258,8 +220,9 @@ def test_a_length_is_drawn_by_dragging(tab: Any) -> None:
     assert room.locator(".marks .name").inner_text() == f"Length: {length_mm:.1f} mm"
 
 
-def test_the_third_dimension_is_drawn(tab: Any) -> None:
-    page, room = tab()
+def test_the_third_dimension_is_drawn(window: Window) -> None:
+    room = window.open("untouched")
+    page = room.page
     page.keyboard.press("v")
     seen = in_room(
         room,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from viewer_window import Window, window_on
 
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
@@ -34,22 +35,22 @@ def served(
     # Large enough to be at work for many seconds, so that a job on it can be taken back.
     noise = np.random.default_rng(0).integers(0, 200, (160, 160, 160)).astype(np.int16)
     write_volume(Volume(noise, Geometry.from_spacing(noise.shape, (1, 1, 1))), root / "results" / "large.nii")
+    (root / "results" / "cut.nii").write_bytes(bytes(400))
     with serve(root / "results") as viewer:
         yield viewer
 
 
+@pytest.fixture(scope="module")
+def window(chromium: Any, served: Any) -> Iterator[Window]:
+    with window_on(chromium, served) as opened:
+        yield opened
+
+
 @pytest.fixture
-def page(chromium: Any, served: Any) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
-    opened = context.new_page()
-    opened.set_default_timeout(60_000)
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto(served.url)
-    opened.wait_for_selector(".worklist tbody tr")
+def page(window: Window) -> Iterator[Any]:
+    opened = window.worklist()
     yield opened
-    context.close()
-    assert problems == []
+    opened.close()
 
 
 def test_brought_in_segmented_and_read(page: Any, served: Any, tmp_path: Path) -> None:
@@ -85,6 +86,17 @@ def test_a_job_is_taken_back_from_the_page(page: Any, served: Any) -> None:
     page.get_by_role("button", name="Jobs", exact=True).click()
     page.locator("tr", has_text="large").locator(".badge.cancelled").wait_for()
     assert not (served.folder / "segmented" / "large__hippocampus_mr").exists()
+
+
+def test_a_job_that_fails_says_why(page: Any) -> None:
+    page.locator("tr", has_text="cut.nii").first.click()
+    page.keyboard.press("s")
+    page.locator("[data-action=start]").click()
+    page.locator("dialog").wait_for(state="detached")
+    page.get_by_role("button", name="Jobs", exact=True).click()
+    failed = page.locator("tr", has_text="cut.nii").filter(has=page.locator(".badge.failed"))
+    failed.wait_for()
+    assert "is not a NIfTI file" in failed.inner_text()
 
 
 def test_what_is_no_scan_is_said_in_the_dialog(page: Any, tmp_path: Path) -> None:

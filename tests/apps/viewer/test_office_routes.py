@@ -192,11 +192,13 @@ class TestJobs:
 
 
 FOLDER_ROUTES = {
-    "read": [("GET", "jobs"), ("GET", "models")],
+    "read": [("GET", "jobs"), ("GET", "models"), ("GET", "archives"), ("GET", "reading-order")],
     "correct": [
         ("POST", "jobs"),
         ("POST", "jobs/1/cancel"),
         ("POST", "jobs/1/retry"),
+        ("POST", "archives/find"),
+        ("POST", "archives/fetch"),
         ("POST", "uploads"),
         ("PUT", "uploads/1/files"),
         ("POST", "uploads/1/done"),

@@ -21,7 +21,8 @@ KEY = new_key()
 def run(folder: Path, study: str | None = None) -> AppTest:
     """The app over a folder, on the worklist or on the reading page of a study."""
     page = AppTest.from_file(str(SCRIPT), default_timeout=30)
-    page.secrets["medseg"] = {"folder": str(folder), "models": "", "access": "", "signing_key": KEY, "reader": "jane"}
+    empty = dict.fromkeys(("models", "access", "settings"), "")
+    page.secrets["medseg"] = {"folder": str(folder), "signing_key": KEY, "reader": "jane", **empty}
     if study is not None:
         page.session_state["medseg_viewer"] = ViewerState(study=study, destination="read")
     return page.run()
@@ -39,7 +40,7 @@ def test_the_worklist_names_the_studies(write_result: Callable[..., Path], tmp_p
     write_result("study_2", patient_name="<script>alert(1)</script>")
     rows = told(run(tmp_path / "results"))["rows"]
     assert [row["patient"] for row in rows] == ["Doe, Jane", "<script>alert(1)</script>"]
-    assert [row["findings"] for row in rows] == ["2 lesion", "2 lesion"]
+    assert [row["findings"] for row in rows] == ["lesion × 2", "lesion × 2"]
     assert rows[0]["date"] == "2026-03-12"
 
 

@@ -84,6 +84,7 @@ def test_a_model_is_found_by_alias_wherever_a_model_is_taken(registry: Registry,
 def test_the_viewer_lists_it_by_alias_and_takes_up_a_new_champion(registry: Registry) -> None:
     names = [entry.name for entry in list_models(registry.folder) if not entry.is_shipped]
     assert names == ["champion", "3", "2"]
+    assert [entry.name for entry in list_models(registry.folder) if entry.is_champion] == ["champion"]
     before = model_named("champion", registry.folder)
     registry.point(CHAMPION, "2", person="ann", reason="better")
     assert model_named("champion", registry.folder).sha256 != before.sha256

@@ -12,11 +12,13 @@ from dicom_oracle import Grid, save_all
 from dicom_results import TASK, images, mask_on, require_valid, result_folder
 
 from medseg.core.errors import InputError
+from medseg.core.findings import Mark
 from medseg.core.label_map import LabelMap
 from medseg.exchange.labels import read_labels
 from medseg.exchange.read import read_scan
 from medseg.exchange.reports import pdf
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore, Signature
+from medseg.review.marks import MarkList, MarkStore
 from medseg.review.records import mask_sha256
 from medseg.workflows.results.report_study import ReportOptions, report_study
 
@@ -139,3 +141,32 @@ def test_the_models_files_are_not_overwritten_and_a_strange_store_is_told(study:
     assert (study.folder / "report.json").read_bytes() == before
     with pytest.raises(InputError, match="holds no record of a reader"):
         report_study(study.folder, ["csv"], study.out, ReportOptions(reviews=tmp_path / "elsewhere"))
+
+
+def test_what_readers_measured_by_hand_leaves_with_their_names(
+    study: Reviewed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed: list[str] = []
+
+    def paragraph(_figure: object, _x: float, y: float, text: str) -> float:
+        printed.append(text)
+        return y - 0.01
+
+    monkeypatch.setattr(pdf, "paragraph", paragraph)
+    ends = study.geometry.world([(1, 2, 1), (5, 6, 1)])
+    points = tuple((float(x), float(y), float(z)) for x, y, z in ends)
+    length_mm = float(np.linalg.norm(ends[0] - ends[1]))
+    marks = MarkStore(study.store.folder)
+    for reader, kind in (("john", "roi"), ("anna", "length")):
+        marks.keep(MarkList(marks=(Mark(kind=kind, plane="axial", points_mm=points),)), study.of[0], reader)
+    marks.keep(MarkList(marks=(Mark(kind="length", plane="axial", points_mm=points),)), "f" * 64, "another scan")
+    report_study(study.folder, ["json", "dicom-sr", "pdf"], study.out)
+    told = json.loads((study.out / "report.json").read_text(encoding="utf-8"))["by_hand"]
+    assert [(one["reader"], one["kind"]) for one in told] == [("anna", "length"), ("john", "roi")]
+    assert told[0]["measurements"][0]["value"] == pytest.approx(length_mm)
+    (line,) = [line for line in printed if line.endswith("by anna")]
+    assert line.startswith(f"length {length_mm:.2f} mm (axial, at ")
+    (line,) = [line for line in printed if line.endswith("by john")]
+    assert re.match(r"ellipse \S+ ± \S+ HU, \S+ to \S+, \S+ mm² \(axial, at ", line)
+    said = texts(pydicom.dcmread(study.out / "measurements.dcm"))
+    assert {"length 1, drawn by anna", "ellipse 2, drawn by john"} <= set(said)

@@ -1,8 +1,8 @@
 // Where Streamlit meets the reading room. Streamlit calls mount again on every change of data or theme; the room stays.
 
-import { element } from "./dom.js";
-import { Room } from "./room.js";
-import { Triggers } from "./triggers.js";
+import { element } from "./page/dom.js";
+import { Room } from "./reading/room.js";
+import { Triggers } from "./page/triggers.js";
 
 const rooms = new WeakMap();
 

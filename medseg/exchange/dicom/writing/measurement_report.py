@@ -3,7 +3,7 @@
 Each finding is one group (TID 1411): what it is, where it is marked (a segment of the segmentation object, and the
 images it lies on), by what name and UID it is followed, its measurements with codes, UCUM units and intervals, and what
 to beware of. A label that was looked for and is not in the mask is a group that says absent, so that 'nothing was
-found' is said too. Warnings and limits stand as comments.
+found' is said too. What readers measured by hand are groups of their own. Warnings and limits stand as comments.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from medseg.core.study import Modality
 from medseg.exchange.dicom.elements import lenient, text
 from medseg.exchange.dicom.files import read_dataset
 from medseg.exchange.dicom.uids import uid_from
+from medseg.exchange.dicom.writing.by_hand import hand_groups
 from medseg.exchange.dicom.writing.elements import person_name
 from medseg.exchange.dicom.writing.read_back import deliver
 from medseg.exchange.dicom.writing.regions import Region, Regions
 from medseg.exchange.dicom.writing.report_check import require_same_numbers
 from medseg.exchange.dicom.writing.segmentation import concept, tracking_identifier, tracking_uid
 from medseg.exchange.dicom.writing.source import ImageReference, Made, Source, identify, open_source, without_names
+from medseg.exchange.dicom.writing.units import unit_code
 
 SERIES_NUMBER = 901
 
@@ -42,21 +44,6 @@ PRESENCE = Code(value="705057003", scheme="SCT", meaning="Presence")
 ABSENT = Code(value="2667000", scheme="SCT", meaning="Absent")
 TOO_SMALL_TO_COUNT = Code(value="NOT_COUNTED", scheme="99MEDSEG", meaning="Only pieces too small to be counted")
 COMMENT = Code(value="121106", scheme="DCM", meaning="Comment")
-
-UNIT_MEANINGS = {
-    "ml": "milliliter",
-    "mm": "millimeter",
-    "mm2": "square millimeter",
-    "g": "gram",
-    "%": "percent",
-    "1": "no units",
-    "bit": "bit",
-    "[hnsf'U]": "Hounsfield unit",
-    "g/ml{SUVbw}": "Standardized Uptake Value body weight",
-    "Bq/ml": "Becquerels/milliliter",
-    "[arb'U]": "arbitrary unit",
-}
-"""What UCUM units are called (PS3.16 CID 7181); a unit that is not here is called by its code."""
 
 _PROCEDURES: dict[Modality, Code] = {
     "CT": Code(value="25045-6", scheme="LN", meaning="CT unspecified body region"),
@@ -92,6 +79,7 @@ def _structured_report(report: Report, regions: Regions, source: Source, marked:
     images = source.slices(regions.geometry)
     groups = [_group(finding, regions.of(finding), regions, source, (marked, images)) for finding in report.findings]
     groups.extend(_nothing(label, presence, source) for label, presence in _labels_without_finding(report, regions))
+    groups.extend(hand_groups(report.by_hand, source))
     observer = highdicom.sr.ObserverContext(
         observer_type=concept(Code(value="121007", scheme="DCM", meaning="Device")),
         observer_identifying_attributes=highdicom.sr.DeviceObserverIdentifyingAttributes(
@@ -116,7 +104,10 @@ def _structured_report(report: Report, regions: Regions, source: Source, marked:
                 name=concept(COMMENT), value=said, relationship_type=highdicom.sr.RelationshipTypeValues.CONTAINS
             )
         )
-    numbers = (report.model_dump_json(include={"findings", "warnings", "limitations", "review"}), regions.content)
+    numbers = (
+        report.model_dump_json(include={"findings", "warnings", "limitations", "review", "by_hand"}),
+        regions.content,
+    )
     dataset = highdicom.sr.Comprehensive3DSR(
         evidence=[*source.plain_headers, *([without_names(marked)] if marked is not None else [])],
         content=content[0],
@@ -253,11 +244,6 @@ def _measurement(measured: Measurement) -> Any:
         name=concept(measured.code), value=float(measured.value), unit=concept(unit_code(measured.unit)),
         properties=properties,
     )  # fmt: skip
-
-
-def unit_code(unit: str) -> Code:
-    """A UCUM unit as a code."""
-    return Code(value=unit, scheme="UCUM", meaning=UNIT_MEANINGS.get(unit, unit))
 
 
 def _algorithm(source: Source) -> Any:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydicom.dataset import Dataset, FileDataset
 
 from medseg.core.report import Report
 from medseg.exchange.dicom.elements import items, number, text, whole
 from medseg.exchange.dicom.files import read_dataset
+from medseg.exchange.dicom.writing.by_hand import places_lps
 from medseg.exchange.dicom.writing.read_back import undelivered
 from medseg.exchange.dicom.writing.regions import Regions
 
@@ -26,7 +29,10 @@ _SAME_NUMBER = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class WrittenNumber:
-    """One measurement: its code and scheme, its unit, its value, and how far the interval reaches up and down."""
+    """One measurement: its code and scheme, its unit, its value, and how far the interval reaches up and down.
+
+    `places` are the points (x, y, z in LPS+ mm) that it is inferred from, none where it is of a segment.
+    """
 
     code: str
     scheme: str
@@ -34,6 +40,7 @@ class WrittenNumber:
     value: float
     upper: float | None
     lower: float | None
+    places: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +70,9 @@ def read_groups(path: Path) -> tuple[WrittenGroup, ...]:
 
 def require_same_numbers(report: Report, regions: Regions, marked: FileDataset | None, path: Path) -> None:
     """Refuse a written structured report that does not say the report's findings, number by number."""
-    groups = [group for group in read_groups(path) if group.segment is not None]
+    all_groups = read_groups(path)
+    _require_hand_measurements(report, all_groups)
+    groups = [group for group in all_groups if group.segment is not None]
     if len(groups) != len(report.findings):
         raise undelivered(f"it has {len(groups)} findings where the report has {len(report.findings)}")
     if len({group.tracking_uid for group in groups}) != len(groups):
@@ -87,6 +96,20 @@ def require_same_numbers(report: Report, regions: Regions, marked: FileDataset |
         ]  # fmt: skip
         if list(group.numbers) != meant:
             raise undelivered(f"its numbers of {region.name} are {list(group.numbers)}, not {meant}")
+
+
+def _require_hand_measurements(report: Report, groups: Sequence[WrittenGroup]) -> None:
+    """Refuse groups that do not say what was measured by hand, number by number and point by point."""
+    written = [group.numbers for group in groups if any(number.places for number in group.numbers)]
+    if len(written) != len(report.by_hand):
+        raise undelivered(f"it has {len(written)} measurements by hand where the report has {len(report.by_hand)}")
+    for drawn, numbers in zip(report.by_hand, written, strict=True):
+        meant = [
+            (measured.code.value, measured.unit, measured.value, tuple(np.float32(points).ravel().tolist()))
+            for measured, points in zip(drawn.measurements, places_lps(drawn), strict=True)
+        ]
+        if [(number.code, number.unit, number.value, number.places) for number in numbers] != meant:
+            raise undelivered(f"its numbers of a {drawn.kind} by {drawn.reader} are {list(numbers)}, not {meant}")
 
 
 def _group(container: Dataset, name: str) -> WrittenGroup:
@@ -124,6 +147,12 @@ def _number(item: Dataset, name: str) -> WrittenNumber:
         value=_value(item, name),
         upper=ends.get(_UPPER),
         lower=ends.get(_LOWER),
+        places=tuple(
+            float(value)
+            for part in items(item, "ContentSequence", name)
+            if text(part, "ValueType") == "SCOORD3D"
+            for value in part.GraphicData
+        ),
     )
 
 

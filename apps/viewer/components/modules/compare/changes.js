@@ -1,6 +1,6 @@
 // What became of each lesion, as a table whose rows lead to it in both scans.
 
-import { element } from "../dom.js";
+import { element } from "../page/dom.js";
 
 const WORDS = { matched: "same", merged: "merged", split: "split", regrouped: "regrouped", new: "new", vanished: "gone" };
 

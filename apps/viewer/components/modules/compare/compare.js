@@ -1,12 +1,10 @@
 // A study beside a prior one: one plane of each, scrolled together, and what became of each lesion.
 
-import { button, element, replaceChildren } from "../dom.js";
+import { button, element, replaceChildren } from "../page/dom.js";
 import { mounter, Page } from "../office/page.js";
-import { PLANES } from "../volume.js";
+import { PLANES } from "../picture/volume.js";
 import { Side } from "./side.js";
 import { changeTable } from "./changes.js";
-
-const PRESETS = { 1: [40, 400], 2: [-600, 1500], 3: [480, 2500], 4: [40, 80], 5: [300, 600] };
 
 export class Compare extends Page {
   constructor(parent) {
@@ -103,7 +101,7 @@ export class Compare extends Page {
   }
 
   setWindow(window) {
-    for (const side of [this.prior, this.current]) side.setTables(window);
+    for (const side of [this.prior, this.current]) side.takeWindow(window);
   }
 
   setActive(side) {
@@ -141,14 +139,11 @@ export class Compare extends Page {
       b: () => this.setActive(side === this.prior ? this.current : this.prior),
       k: () => this.setLinked(!this.isLinked),
       m: () => this.toggleMasks(),
-      0: () => this.setWindow(this.current.study.window),
       q: () => this.trigger("go", "worklist"),
       Enter: () => this.trigger("open", ["read", this.current.study.id]),
     }[event.key];
-    const preset = this.current.volume?.unit === "HU" ? PRESETS[event.key] : undefined;
-    if (preset) this.setWindow({ centre: preset[0], width: preset[1] });
-    else if (run) run();
-    else return;
+    if (run) run();
+    else if (!this.current.volume || !this.current.applyPreset(event.key)) return;
     event.preventDefault();
   }
 

@@ -1,6 +1,6 @@
 // A dialog over the page: a title, what is in it, and buttons; Escape closes it.
 
-import { button, element } from "../dom.js";
+import { button, element } from "../page/dom.js";
 
 export function openDialog(host, title, content, actions = []) {
   const dialog = element(

@@ -1,6 +1,6 @@
 // Have a study segmented: choose a model, queue the job. It goes on when the page is closed.
 
-import { button, element } from "../dom.js";
+import { button, element } from "../page/dom.js";
 import { openDialog } from "./dialog.js";
 
 export async function runDialog(host, server, study, onqueued) {

@@ -1,6 +1,6 @@
 // Bring a study in: a DICOM folder, a zip of one, or image files. Sent file by file, then read whole by the server.
 
-import { button, element } from "../dom.js";
+import { button, element } from "../page/dom.js";
 import { openDialog } from "./dialog.js";
 
 const FILES_AT_ONCE = 4;

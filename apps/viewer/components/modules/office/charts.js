@@ -1,6 +1,6 @@
 // Small charts as SVG, each with its numbers in a table for those who cannot see it.
 
-import { element } from "../dom.js";
+import { element } from "../page/dom.js";
 
 const SPACE = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [420, 160, 38, 22, 10];

@@ -1,6 +1,6 @@
 // How reviewing goes: how much is decided and how, how long it takes, how much readers change, over time.
 
-import { element, replaceChildren } from "../dom.js";
+import { element, replaceChildren } from "../page/dom.js";
 import { barChart, lineChart } from "./charts.js";
 import { mounter, Page } from "./page.js";
 

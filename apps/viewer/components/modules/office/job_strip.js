@@ -1,6 +1,6 @@
 // A line for each job that waits or runs, over the worklist, with a bar and a way to take it back; looked at every second.
 
-import { button, element, replaceChildren } from "../dom.js";
+import { button, element, replaceChildren } from "../page/dom.js";
 
 const LOOK_MS = 1000;
 

@@ -1,6 +1,6 @@
 // The jobs: what waits, runs, is done, failed or was taken back, with the reason; tried again or taken back here.
 
-import { button, element, replaceChildren } from "../dom.js";
+import { button, element, replaceChildren } from "../page/dom.js";
 import { jobLine } from "./job_strip.js";
 import { mounter, Page } from "./page.js";
 import { ago, table } from "./table.js";

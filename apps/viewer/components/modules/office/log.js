@@ -1,6 +1,6 @@
 // Who looked at, changed, exported or ran what, the newest first.
 
-import { element, replaceChildren } from "../dom.js";
+import { element, replaceChildren } from "../page/dom.js";
 import { mounter, Page } from "./page.js";
 import { table } from "./table.js";
 

@@ -1,6 +1,6 @@
 // The models that can be run here: what each is for, where it comes from, what it reached, its card.
 
-import { element, replaceChildren } from "../dom.js";
+import { element, replaceChildren } from "../page/dom.js";
 import { mounter, Page } from "./page.js";
 import { table } from "./table.js";
 
@@ -38,7 +38,7 @@ function card(model) {
   return element(
     "article",
     { class: "model", "data-model": model.name },
-    element("h2", { text: model.name }),
+    element("h2", { text: model.name }, model.is_champion ? element("span", { class: "badge segmented champion", text: "champion" }) : null),
     element("dl", {}, ...facts.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })])),
     model.scores.length > 0 ? element("h3", { text: `Scores on ${model.scored_on}` }) : element("p", { class: "quiet", text: "No scores are kept with it." }),
     model.scores.length > 0 ? table(SCORES, model.scores, { class: "worklist scores" }) : null,

@@ -1,8 +1,8 @@
 // What the pages around the reading room share: the bar with the other pages, the permits, a message, the theme.
 
-import { element, replaceChildren } from "../dom.js";
-import { Server } from "../server.js";
-import { Triggers } from "../triggers.js";
+import { element, replaceChildren } from "../page/dom.js";
+import { Server } from "../page/server.js";
+import { Triggers } from "../page/triggers.js";
 
 const PAGES = [
   ["worklist", "Worklist"],

@@ -1,6 +1,6 @@
 // A table from rows of plain values: columns say the name of the value, the words of the heading, and how a cell is made.
 
-import { element } from "../dom.js";
+import { element } from "../page/dom.js";
 
 export function table(columns, rows, properties = {}) {
   const head = columns.map(([, words, options]) => element("th", { scope: "col", class: options?.isNumber ? "number" : null, text: words }));

@@ -1,8 +1,9 @@
 // The worklist: studies in a table; sort by a heading, filter by status, search by any text, move and open by keys.
 
+import { fetchDialog } from "../dialogs/fetch.js";
 import { uploadDialog } from "../dialogs/upload.js";
 import { runDialog } from "../dialogs/run.js";
-import { button, element, replaceChildren } from "../dom.js";
+import { button, element, replaceChildren } from "../page/dom.js";
 import { mounter, Page } from "./page.js";
 import { JobStrip } from "./job_strip.js";
 
@@ -14,6 +15,7 @@ const COLUMNS = [
   ["task", "Task"],
   ["findings", "Findings"],
   ["status", "Status"],
+  ["next", "Read next"],
   ["created", "Segmented"],
   ["name", "Folder"],
 ];
@@ -30,25 +32,45 @@ export class Worklist extends Page {
     this.filter = element("select", { "aria-label": "Status", onchange: () => this.draw() });
     this.count = element("span", { class: "quiet", role: "status" });
     this.upload = button("Bring in …", "Upload a study (u)", () => this.bringIn(), { "data-action": "upload" });
+    this.fetch = button("Fetch …", "Fetch a series from an archive (f)", () => this.fetchIn(), { "data-action": "fetch" });
     this.run = button("Segment …", "Segment the chosen study (s)", () => this.segment(), { "data-action": "segment" });
     this.compare = button("Compare", "Compare the chosen study with its prior, or the two that are marked (x marks)", () => this.openPair(), { "data-action": "compare" });
     this.table = element("table", { class: "worklist" });
+    this.order = [];
     this.strip = new JobStrip(this);
-    replaceChildren(this.tools, this.search, this.filter, this.count, this.upload, this.run, this.compare);
+    replaceChildren(this.tools, this.search, this.filter, this.count, this.upload, this.fetch, this.run, this.compare);
     replaceChildren(this.main, this.strip.host, this.table);
     this.host.worklist = this;
   }
 
-  take({ rows, last_read: lastRead, may_add: mayAdd }) {
+  take({ rows, last_read: lastRead, may_add: mayAdd, archives }) {
+    this.archives = archives;
     this.rows = rows;
+    this.rank();
     this.chosen ??= lastRead;
     this.upload.hidden = !this.mayCorrect || !mayAdd;
+    this.fetch.hidden = this.upload.hidden || archives.length === 0;
     this.run.hidden = !this.mayCorrect;
     const statuses = ["all", ...new Set(rows.map((row) => row.status))];
     replaceChildren(this.filter, ...statuses.map((status) => element("option", { value: status, text: status === "all" ? "Every status" : status })));
     this.filter.value = statuses.includes(this.status) ? this.status : "all";
     this.draw();
     this.strip.look();
+    this.lookAtOrder();
+  }
+
+  // Where the model most likely failed is to be read first; the server takes a while to judge what is new.
+  async lookAtOrder() {
+    const order = await this.attempt(() => this.server.json("/data/reading-order"));
+    if (order === null || order.join() === this.order.join()) return;
+    this.order = order;
+    this.rank();
+    this.draw();
+  }
+
+  rank() {
+    const ranks = new Map(this.order.map((id, n) => [id, String(n + 1)]));
+    for (const row of this.rows) row.next = ranks.get(row.id) ?? "";
   }
 
   shown() {
@@ -60,7 +82,9 @@ export class Worklist extends Page {
     });
     if (this.sortBy === null) return rows;
     const sign = this.isDescending ? -1 : 1;
-    return rows.toSorted((a, b) => sign * String(a[this.sortBy]).localeCompare(String(b[this.sortBy]), undefined, { numeric: true }));
+    const compared = (a, b) => sign * String(a).localeCompare(String(b), undefined, { numeric: true });
+    // What a study does not say stands last, whichever way the others go.
+    return rows.toSorted((a, b) => (a[this.sortBy] === "") - (b[this.sortBy] === "") || compared(a[this.sortBy], b[this.sortBy]));
   }
 
   draw() {
@@ -120,6 +144,10 @@ export class Worklist extends Page {
     uploadDialog(this.host, this.server, () => this.trigger("renew", Date.now()));
   }
 
+  fetchIn() {
+    fetchDialog(this.host, this.server, this.archives, () => this.trigger("renew", Date.now()));
+  }
+
   segment() {
     const row = this.chosenRow;
     if (row === undefined || row.kind === "vessels") this.say("Choose a scan in the list first.");
@@ -157,6 +185,7 @@ export class Worklist extends Page {
       ArrowUp: () => this.move(-1),
       Enter: () => this.chosenRow && this.open(this.chosenRow),
       u: () => !this.upload.hidden && this.bringIn(),
+      f: () => !this.fetch.hidden && this.fetchIn(),
       s: () => !this.run.hidden && this.segment(),
       x: () => this.chosenRow && this.mark(this.chosen),
       p: () => this.openPair(),

@@ -1,6 +1,6 @@
 // The unrolled vessel over the graph of its diameters, on one scale in millimetres; a line marks the place looked at.
 
-import { element } from "../dom.js";
+import { element } from "../page/dom.js";
 import { asSheet } from "./picture.js";
 
 const GRAPH_PIXELS = 170;

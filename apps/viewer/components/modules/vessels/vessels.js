@@ -1,8 +1,8 @@
 // The vessels of a scan: a branch unrolled over its diameters, sections across it, and the list of blockages.
 
-import { button, element, replaceChildren } from "../dom.js";
+import { button, element, replaceChildren } from "../page/dom.js";
 import { mounter, Page } from "../office/page.js";
-import { dragged } from "../windows.js";
+import { dragged } from "../picture/windows.js";
 import { Along } from "./along.js";
 import { asSheet, fetchPicture } from "./picture.js";
 

@@ -1,0 +1,165 @@
+// Corrections on their way to the server: drafts as the reader draws, a correction when it is saved, verdicts.
+
+import { loadStoredMask } from "../reading/opening.js";
+
+const DRAFT_AFTER_MS = 1500;
+const AGAIN_AFTER_MS = 3000;
+
+export class Review {
+  constructor(room) {
+    this.room = room;
+    this.timer = null;
+    this.reset();
+  }
+
+  reset() {
+    clearTimeout(this.timer);
+    this.seconds = 0;
+    this.lastEdit = null;
+    this.isKept = true;
+    this.isWaiting = false;
+    this.state = "";
+    this.saving = Promise.resolve();
+  }
+
+  // Count the time spent drawing, pauses of more than a minute left out, and keep a draft soon.
+  edited() {
+    const now = performance.now();
+    if (this.lastEdit !== null && now - this.lastEdit < 60_000) this.seconds += (now - this.lastEdit) / 1000;
+    this.lastEdit = now;
+    this.isKept = false;
+    this.say("not saved");
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.keepDraft(), DRAFT_AFTER_MS);
+  }
+
+  say(state) {
+    this.state = state;
+    this.room.panel?.update();
+  }
+
+  send(path, method, body, headers = {}) {
+    return this.room.server.request(`${this.room.study.base}/${path}`, { method, body, headers });
+  }
+
+  async packed() {
+    const stream = new Blob([this.room.mask]).stream().pipeThrough(new CompressionStream("gzip"));
+    return new Response(stream).arrayBuffer();
+  }
+
+  headers() {
+    return { "If-Match": this.room.maskSha256, "X-Seconds": String(Math.round(this.seconds)), "Content-Type": "application/octet-stream" };
+  }
+
+  keepDraft() {
+    clearTimeout(this.timer);
+    if (!this.room.edit.isDirty) return this.saving;
+    this.saving = this.saving.then(async () => {
+      const drawn = this.lastEdit;
+      try {
+        await this.send("draft", "PUT", await this.packed(), this.headers());
+        if (this.isWaiting) this.room.say("");
+        this.isWaiting = false;
+        this.isKept = drawn === this.lastEdit;
+        if (this.isKept && this.room.edit.isDirty) this.say("draft kept");
+      } catch (error) {
+        this.draftFailed(error);
+      }
+    });
+    return this.saving;
+  }
+
+  // Where the server cannot be reached, or the session was lost, the draft is sent again until it is kept.
+  draftFailed(error) {
+    this.say("draft not kept");
+    if (error.isAnswer) {
+      this.room.say(`The draft could not be kept: ${error.message}`);
+      return;
+    }
+    this.isWaiting = true;
+    this.room.say("The server cannot be reached. What you drew is safe in this page and is sent again until it is kept: leave the page open.");
+    if (this.room.isOpen) this.timer = setTimeout(() => this.keepDraft(), AGAIN_AFTER_MS);
+  }
+
+  // Lay the reader's draft over the mask, as one change that can be undone.
+  async takeUpDraft() {
+    const { room } = this;
+    const response = await this.send("draft", "GET");
+    if (response.status === 204) return;
+    const labels = new room.mask.constructor(await response.arrayBuffer());
+    if (labels.length !== room.mask.length) return;
+    if (response.headers.get("X-Mask-Sha256") !== room.maskSha256) {
+      room.say("A draft of yours was drawn over an older mask and is not shown; it is replaced when you draw again.");
+      return;
+    }
+    room.edit.begin();
+    for (let offset = 0; offset < labels.length; offset += 1) if (labels[offset] !== room.mask[offset]) room.edit.set(offset, labels[offset]);
+    if (room.edit.end() > 0) {
+      clearTimeout(this.timer);
+      this.isKept = true;
+      this.seconds = Number(response.headers.get("X-Seconds") ?? 0);
+      this.say("draft taken up");
+    }
+  }
+
+  async save(reason) {
+    const { room } = this;
+    if (!room.edit.isDirty) {
+      room.say("Nothing was changed, so there is nothing to save.");
+      return;
+    }
+    clearTimeout(this.timer);
+    this.say("saving");
+    await this.saving;
+    try {
+      const headers = { ...this.headers(), "X-Reason": encodeURIComponent(reason) };
+      const response = await this.send("mask", "PUT", await this.packed(), headers);
+      const saved = await response.json();
+      room.maskSha256 = saved.mask_sha256;
+      room.edit.saved();
+      this.isKept = true;
+      this.seconds = 0;
+      this.lastEdit = null;
+      this.say("saved");
+      room.page.trigger("saved", saved.mask_sha256);
+    } catch (error) {
+      this.say("not saved");
+      room.say(error.message);
+      if (error.isConflict || !error.isAnswer) await this.keepDraft();
+    }
+  }
+
+  async discard() {
+    const { room } = this;
+    clearTimeout(this.timer);
+    await this.saving;
+    await this.send("draft", "DELETE");
+    await loadStoredMask(room);
+    this.isKept = true;
+    this.seconds = 0;
+    this.say("");
+  }
+
+  // Measurements as they are now, one sending after another.
+  keepMarks(marks) {
+    this.marksSent = (this.marksSent ?? Promise.resolve())
+      .then(() => this.send("marks", "PUT", JSON.stringify({ marks }), { "Content-Type": "application/json" }))
+      .catch((error) => this.room.say(`The measurement could not be kept: ${error.message}`));
+    return this.marksSent;
+  }
+
+  async decide(decision, finding, reason) {
+    const { room } = this;
+    if (room.edit.isDirty) {
+      room.say("Save or discard your correction first: a verdict is on the mask that is stored.");
+      return;
+    }
+    try {
+      const body = JSON.stringify({ decision, finding, reason, mask_sha256: room.maskSha256 });
+      await this.send("verdict", "POST", body, { "Content-Type": "application/json" });
+      room.page.trigger("saved", `${decision} ${Date.now()}`);
+    } catch (error) {
+      room.say(error.message);
+    }
+  }
+}

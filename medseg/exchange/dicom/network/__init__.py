@@ -1,0 +1,1 @@
+"""DICOM between machines: asking archives, fetching from them, sending to them."""

@@ -1,0 +1,1 @@
+"""Settings of the service: one file, medseg.toml, and where each value came from."""

@@ -1,0 +1,105 @@
+"""check_settings: what of medseg.toml would not work, before the service is started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+from urllib.parse import urlsplit
+
+from medseg.core.atomic import require_writable
+from medseg.core.errors import MedsegError
+from medseg.exchange.dicom.network.dimse.client import echo
+from medseg.exchange.dicom.network.web.archive import WebArchive
+from medseg.exchange.dicom.network.web.config import WebArchiveConfig
+from medseg.exchange.reports.formats import WRITERS, require_formats
+from medseg.jobs.cores import share_cores, usable_cores
+from medseg.models.store import load_model
+from medseg.settings.model import DimseDestination, Settings
+from medseg.settings.routes import Route
+
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """One thing about the settings: an error keeps something from working, a note should be known."""
+
+    kind: Literal["error", "note"]
+    where: str
+    text: str
+
+
+def check_settings(settings: Settings, *, asks: bool = False) -> list[Remark]:
+    """What is wrong with the settings or should be known; with `asks`, archives and destinations are asked too."""
+    remarks = []
+    if settings.archive is None and settings.listener is None:
+        remarks.append(Remark("error", "archive", "there is neither an [archive] nor a [listener] to take series from"))
+    if not settings.routes:
+        remarks.append(Remark("error", "routes", "there is no route, so nothing would be segmented"))
+    for route in settings.routes:
+        remarks += _of_route(route)
+    for name, folder in (("state", settings.folders.state), ("work", settings.folders.work)):
+        remarks += _tried(f"folders.{name}", partial(require_writable, folder / "any"))
+    remarks += _tried("jobs", partial(share_cores, usable_cores(), settings.jobs.workers, settings.jobs.threads))
+    for name, archive in _archives(settings):
+        remarks += _of_archive(name, archive, asks=asks)
+    for destination in settings.destinations:
+        if isinstance(destination, DimseDestination) and asks:
+            remarks += _tried(destination.name, partial(echo, destination, settings.dimse))
+    if settings.viewer.enabled and not settings.retention.images:
+        remarks.append(Remark("note", "viewer", "it shows masks without scans: retention.images is false"))
+    return remarks
+
+
+def _archives(settings: Settings) -> list[tuple[str, WebArchiveConfig]]:
+    named: list[tuple[str, WebArchiveConfig]] = []
+    if settings.archive is not None:
+        named.append(("archive", settings.archive))
+    named += [(one.name, one) for one in settings.destinations if isinstance(one, WebArchiveConfig)]
+    return named
+
+
+def _of_route(route: Route) -> list[Remark]:
+    where = f"routes.{route.name}"
+    try:
+        require_formats(route.formats, is_dicom=True)
+        task = load_model(route.model).spec.task
+    except MedsegError as error:
+        return [Remark("error", where, str(error))]
+    remarks = []
+    modalities = [channel.modality for channel in task.channels]
+    if len(modalities) != 1:
+        text = f"its model takes {len(modalities)} channels; the service handles models of one"
+        remarks.append(Remark("error", where, text))
+    elif modalities[0] != route.match.modality:
+        text = f"it matches {route.match.modality}, and its model is for {modalities[0]}"
+        remarks.append(Remark("error", where, text))
+    if not any(WRITERS[name].is_dicom for name in route.formats):
+        remarks.append(Remark("note", where, "none of its formats is DICOM: nothing will be stored in an archive"))
+    return remarks
+
+
+def _of_archive(name: str, archive: WebArchiveConfig, *, asks: bool) -> list[Remark]:
+    remarks = _tried(name, archive.credentials)
+    parts = urlsplit(archive.url)
+    if parts.scheme == "http" and parts.hostname not in _LOCAL:
+        remarks.append(Remark("note", name, "patients' data and passwords go unencrypted: use https"))
+    if asks:
+        remarks += _tried(name, partial(_asked, archive))
+    return remarks
+
+
+def _asked(archive: WebArchiveConfig) -> None:
+    with WebArchive(archive) as asked:
+        next(asked.studies(most=1), None)
+
+
+def _tried(where: str, try_it: Callable[[], object]) -> list[Remark]:
+    """Nothing where it can be done; else why it cannot."""
+    try:
+        try_it()
+    except MedsegError as error:
+        return [Remark("error", where, str(error))]
+    return []
