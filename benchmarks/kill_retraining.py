@@ -2,7 +2,7 @@
 
     python benchmarks/kill_retraining.py DATA [--kills 20] [--seconds 60] [--folder FOLDER]
 
-The shipped model is the champion; eight scans of its held-out fold are segmented, "corrected" to their reference masks
+The shipped model is the champion; eight scans that it learned from are segmented, "corrected" to their reference masks
 and accepted. Then `medseg retrain` and `medseg models promote` are run and killed, again and again, each time a random
 moment after they began. After each kill the champion is loaded and the store of corrections verified; at the end the
 retraining is left to finish.
@@ -36,7 +36,7 @@ MEDSEG = [sys.executable, "-m", "medseg.cli"]
 def corrected(data: Path, results: Path) -> int:
     """Results of the champion, corrected and accepted; how many records that makes."""
     manifest, bundle = open_data_set(MANIFEST, data), load_model(MODEL)
-    for case in manifest.validation(0)[:CASES]:
+    for case in manifest.training(0)[:CASES]:  # the others are kept for validation and test
         segment_study(case.channels, bundle, results / case.name)
     labels = {case.name: case.label for case in manifest.cases}
     store = CorrectionStore(results / REVIEW_FOLDER)
