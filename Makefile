@@ -2,6 +2,11 @@
 # make test   everything that CI checks: format, lint, types, import contracts, tests
 # make bench  what benchmarks/RESULTS.md is made of; hours. DATA names the folder of the data sets (without it only what
 #             needs none), NNUNET the Python of an environment with nnunetv2 (without it medseg is measured alone)
+# make docs      the documentation as a site, out/site/index.html
+# make package   wheel and sdist in dist/, and the wheel tried in an empty environment: it segments a made scan
+# make audit     SBOM and licences of all that the wheel requires, into docs/; known weaknesses, where PyPI answers
+# make coverage  the tests' coverage by lines and branches, out/coverage/index.html
+# make mutants   how many small mistakes in the most important code the tests notice
 # All make their own virtual environment first. PYTHON names the interpreter, 3.11 or newer.
 
 PYTHON ?= python3
@@ -12,7 +17,7 @@ DEMO ?= demo
 MINUTES ?= 6
 BENCH ?= out/bench
 
-.PHONY: demo test check tests browser archive bench bench-data clean
+.PHONY: demo test check tests browser archive bench bench-data docs package audit coverage mutants clean
 
 demo: $(VENV)/.installed
 	$(BIN)/medseg demo $(DEMO) --minutes $(MINUTES) $(if $(filter 0,$(VIEW)),--no-view,--view)
@@ -56,6 +61,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[viewer,dev]'
 	touch $@
 
+$(VENV)/.installed-audit: $(VENV)/.installed-audit
+	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[audit]'
+	touch $@
+
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/kill_training.py
@@ -84,6 +93,27 @@ bench-data: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/kill_retraining.py $(DATA)
 	$(if $(NNUNET),$(BIN)/python benchmarks/nnunet.py --nnunet $(NNUNET) --root $(DATA) --folder $(BENCH)/nnunet)
 	$(if $(NNUNET),$(BIN)/python benchmarks/nnunet_side_by_side.py --root $(DATA) --nnunet-python $(NNUNET))
+
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo out/site/index.html
+
+package: $(VENV)/.installed-audit
+	rm -rf dist out/package
+	$(BIN)/python -m build --outdir dist
+	$(PYTHON) -m venv out/package/venv
+	out/package/venv/bin/pip install --disable-pip-version-check -q -c constraints.txt dist/*.whl
+	cd out/package && venv/bin/python ../../tests/package/try_wheel.py
+
+audit: $(VENV)/.installed-audit
+	$(BIN)/python docs/making/list_dependencies.py
+	$(BIN)/pip-audit --progress-spinner off --skip-editable || echo "see above; where PyPI did not answer, nothing was checked"
+
+coverage: $(VENV)/.installed-audit
+	$(BIN)/pytest -q --cov=medseg --cov=apps --cov-branch --cov-report=term:skip-covered --cov-report=html:out/coverage
+
+mutants: $(VENV)/.installed-audit
+	$(BIN)/python benchmarks/mutants.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

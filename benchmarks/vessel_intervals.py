@@ -1,6 +1,6 @@
 """The widths of the intervals: fitted to how far off made vessels were measured, and checked on others.
 
-    python benchmarks/vessels.py measure tuning.jsonl --first 300 --studies 50 --edge 160
+    python benchmarks/vessels.py measure tuning.jsonl --first 300 --studies 90 --edge 176
     python benchmarks/vessel_intervals.py fit tuning.jsonl        # writes interval_widths.json beside uncertainty.py
     python benchmarks/vessel_intervals.py check test.jsonl        # how many truths of another set the intervals hold
 

@@ -11,11 +11,11 @@ from typing import Annotated
 
 import typer
 
-from medseg import __version__
 from medseg.cli import (
     batch,
     cross_validate,
     data,
+    doctor,
     export,
     models,
     registry,
@@ -27,6 +27,9 @@ from medseg.cli import (
     vessels,
 )
 from medseg.core.errors import MedsegError
+
+LONGEST_NAME = 200
+"""Characters of a file's name that an error shows."""
 
 app = typer.Typer(
     name="medseg",
@@ -41,30 +44,48 @@ app.add_typer(review.app, name="review")
 app.add_typer(registry.app, name="models")
 app.add_typer(service.config_app, name="config")
 app.add_typer(service.quarantine_app, name="quarantine")
-for module in (models, cross_validate, retrain, studies, vessels, batch, reports, export, service):
+for module in (models, cross_validate, retrain, studies, vessels, batch, reports, export, service, doctor):
     for command in module.COMMANDS:
         app.command()(command)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"medseg {__version__}")
+        from medseg.cli.version import version_lines
+
+        typer.echo("\n".join(version_lines()))
         raise typer.Exit
 
 
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print version and hashes of code and models.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Medical image segmentation: scans in, masks and measured findings out."""
 
 
 def main() -> None:
-    """Run the command line; errors that a user can mend are one sentence and exit code 2."""
+    """Run the command line; errors that a user can mend are one sentence and exit code 2.
+
+    So are those of the system that name a file: a full disk, a right that is missing, a name that is too long.
+    """
     try:
         app()
     except MedsegError as error:
-        typer.secho(f"medseg: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(2)
+        _end_with(str(error))
+    except OSError as error:
+        if error.errno is None or error.filename is None:
+            raise
+        name = str(error.filename)
+        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
+        _end_with(f"{shown}: {error.strerror}. Check the path, the rights to it, and the free space.")
+
+
+def _end_with(sentence: str) -> None:
+    typer.secho(f"medseg: {sentence}", fg=typer.colors.RED, err=True)
+    sys.exit(2)

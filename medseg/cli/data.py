@@ -118,10 +118,13 @@ def vessels(
     cases: Annotated[int, typer.Option(min=5, help="Studies to make, as NIfTI.")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="Another seed makes other patients.")] = 0,
     processes: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
+    stents: Annotated[float, typer.Option(min=0, max=1, help="The share of narrowings that lie in a stent.")] = 0.0,
 ) -> None:
     """Make angiograms to train on, whose open lumen and narrowings are known by formula."""
     from medseg.workflows.scans.data_sets import make_vessels
 
     with shown_progress() as progress:
-        manifest = make_vessels(output, modality, cases=cases, seed=seed, processes=processes, progress=progress)
+        manifest = make_vessels(
+            output, modality, cases=cases, seed=seed, processes=processes, stented_share=stents, progress=progress
+        )
     typer.echo(f"{output}: {len(manifest.rows)} made angiograms")

@@ -28,7 +28,7 @@ WHOLE = slice(None)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Images (batch, channel, i, j, k) float32, classes (batch, i, j, k) int64: one process's share of a whole batch.
+    """Images (batch, channel, i, j, k) float32, classes (batch, i, j, k) uint8: one process's share of a whole batch.
 
     `seeds` has a number for each patch, from which its changes are drawn; `cases` names the cases of the whole batch.
     """
@@ -65,7 +65,7 @@ class PatchSampler:
         for case, start in zip(chosen[share], starts[share], strict=True):
             box = tuple(slice(a, a + p) for a, p in zip(start, self._patch, strict=True))
             images.append(torch.from_numpy(np.array(case.image[(slice(None), *box)])))
-            classes.append(torch.from_numpy(np.array(case.classes[box], dtype=np.int64)))
+            classes.append(torch.from_numpy(np.array(case.classes[box])))
         seeds = np.random.SeedSequence([self._seed, epoch, step, 2]).generate_state(self._batch_size)
         names = tuple(case.name for case in chosen)
         return Batch(torch.stack(images), torch.stack(classes), tuple(map(int, seeds[share])), names)

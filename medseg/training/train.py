@@ -188,7 +188,7 @@ class _Loop:
         classes = batch.classes.to(self._team.device, non_blocking=True)
         with clear_memory_errors(self._gradient, images):
             images, classes = self._augmentation.change(images, classes, batch.seeds)
-            loss = self._gradient.leave(images, classes, batch.seeds)
+            loss = self._gradient.leave(images, classes.long(), batch.seeds)
             if math.isfinite(loss):
                 nn.utils.clip_grad_norm_(self._network.parameters(), self._spec.gradient_norm)
                 self._optimizer.step()

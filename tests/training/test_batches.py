@@ -38,7 +38,7 @@ def test_image_and_classes_are_cut_from_the_same_place(cases: list[PreparedCase]
     assert batch.images.shape == (2, 1, *PATCH)
     assert batch.classes.shape == (2, *PATCH)
     assert batch.images.dtype == torch.float32
-    assert batch.classes.dtype == torch.int64
+    assert batch.classes.dtype == torch.uint8
     for image, classes in zip(batch.images[:, 0], batch.classes, strict=True):
         if classes.any():
             assert image[classes == 1].mean() > image[classes == 0].mean() + 1

@@ -17,9 +17,6 @@ from medseg.core.label_map import LabelMap
 Metric = Literal["dice", "nsd", "hd95_mm", "assd_mm", "volume_difference_ml", "volume_difference_percent"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
-HIGHER_IS_BETTER: frozenset[Metric] = frozenset({"dice", "nsd"})
-"""The metrics that grow with quality; the distances shrink with it, and a volume difference is best at 0."""
-
 
 @dataclass(frozen=True, slots=True)
 class LabelScores:

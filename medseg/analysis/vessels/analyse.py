@@ -30,6 +30,7 @@ from medseg.analysis.vessels.lumen.profiles import Lumens, measure_lumens
 from medseg.analysis.vessels.lumen.veins import open_lumens, with_holes_filled
 from medseg.analysis.vessels.tree.branches import VesselTree, tree_of
 from medseg.analysis.vessels.tree.bridging import END_COSINE, VEIN_END_COSINE, bridge_gaps
+from medseg.analysis.vessels.tree.faint import follow_ends
 from medseg.analysis.vessels.tree.skeleton import skeleton_graph
 from medseg.core.errors import InputError
 from medseg.core.volume import Volume
@@ -106,6 +107,7 @@ def analyse_vessels(
     whole = with_holes_filled(soft) if kind == "vein" else soft
     mask = _mask(whole)
     graph = skeleton_graph(mask, vessel.geometry, LEAST_PIECE_MM3)
+    follow_ends(graph, whole, mask, vessel.geometry)
     bridge_gaps(graph, VEIN_END_COSINE if kind == "vein" else END_COSINE)
     tree = tree_of(graph, min(vessel.geometry.spacing_mm))
     if not tree.branches:

@@ -48,8 +48,10 @@ def classical_map(scan: Volume) -> Volume:
     part = image[box]
     start = tuple(edge.start for edge in box)
     shape = (part.shape[0], part.shape[1], part.shape[2])
-    tubes = vesselness(Volume(part, scan.geometry.cropped((start[0], start[1], start[2]), shape)), lumen - tissue)
-    body = _bright_tubes(part, tubes, tissue, lumen, LEAST_PIECE_MM3 / (1000 * scan.geometry.voxel_volume_ml))
+    geometry = scan.geometry.cropped((start[0], start[1], start[2]), shape)
+    is_bright = part > tissue + LEAST_LEVEL_SHARE * (lumen - tissue)
+    tubes = vesselness(Volume(part, geometry), lumen - tissue, is_bright)
+    body = _bright_tubes(tubes, LEAST_PIECE_MM3 / (1000 * scan.geometry.voxel_volume_ml))
     share[box] = np.where(body, np.clip((part - tissue) / (lumen - tissue), 0.0, 1.0), 0.0)
     return Volume(share, scan.geometry)
 
@@ -72,11 +74,9 @@ def _levels(scan: Volume) -> tuple[float, float]:
     return tissue, float(np.median(bright))
 
 
-def _bright_tubes(
-    image: NDArray[np.float32], tubes: NDArray[np.float32], tissue: float, lumen: float, least_voxels: float
-) -> NDArray[np.bool_]:
-    is_bright = image > tissue + LEAST_LEVEL_SHARE * (lumen - tissue)
-    body = apply_hysteresis_threshold(np.where(is_bright, tubes, 0.0), BODY, SEED)
+def _bright_tubes(tubes: NDArray[np.float32], least_voxels: float) -> NDArray[np.bool_]:
+    """The pieces (i, j, k) of sure tubes with what goes on from them and their rims, without small ones."""
+    body = apply_hysteresis_threshold(tubes, BODY, SEED)
     pieces, count = connected_pieces(body, generate_binary_structure(3, 3))
     keep = np.bincount(pieces.ravel(), minlength=count + 1) >= least_voxels
     keep[0] = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,11 +16,6 @@ from medseg.core.labels import Code, Label
 from medseg.core.probability import Probabilities
 from medseg.core.task import Task
 from medseg.core.volume import Volume
-
-NETWORK_DOUBT = (
-    "A network showed where the vessels are. It loses narrow lumens, which are then called closed, and the intervals "
-    "were not calibrated for that: look at each blockage."
-)
 
 _SCHEME = "99MEDSEG"
 _PERCENT = Code(value="STENOSIS_PERCENT", scheme=_SCHEME, meaning="Percent diameter stenosis")
@@ -56,14 +50,6 @@ def soft_vessels(probabilities: Probabilities, task: Task) -> Volume:
     for one in maps[1:]:
         total += one.volume.array
     return Volume(np.minimum(total, 1.0), maps[0].geometry)
-
-
-def of_network(analysis: VesselAnalysis) -> VesselAnalysis:
-    """The analysis of a network's map, which says what that means for its percentages."""
-    report = analysis.report
-    if not report.blockages:
-        return analysis
-    return replace(analysis, report=report.model_copy(update={"warnings": (NETWORK_DOUBT, *report.warnings)}))
 
 
 def painted(label_map: LabelMap, analysis: VesselAnalysis, task: Task) -> LabelMap:

@@ -38,6 +38,13 @@ class UNet3DConfig(BaseModel):
     strides: tuple[Triple, ...]
     kernel_sizes: tuple[Triple, ...]
     residual: bool = False
+    norm: Literal["instance", "batch"] = "instance"
+    """How features are brought to one scale: by each patch's own mean and spread, or by those of the training.
+
+    By its own, a patch of even tissue has its noise raised to the strength of anatomy: where values mean the same in
+    every scan (HU), "batch" keeps what they say. It needs batches of several patches; those that go through the network
+    together are one batch to it, so what shares a batch between processes or in parts changes the result a little.
+    """
     deep_supervision: int = Field(default=0, ge=0)
     """How many coarser stages are also trained to segment."""
 
@@ -56,7 +63,10 @@ class UNet3DConfig(BaseModel):
     @property
     def outline(self) -> str:
         """What a person would ask of it first."""
-        return f"channels {', '.join(map(str, self.channels))}{', residual' if self.residual else ''}"
+        parts = [f"channels {', '.join(map(str, self.channels))}"]
+        parts += ["residual"] if self.residual else []
+        parts += ["batch norm"] if self.norm == "batch" else []
+        return ", ".join(parts)
 
     def dynunet_arguments(self, in_channels: int, out_channels: int) -> dict[str, Any]:
         """What MONAI's DynUNet is made with, as values that JSON can hold too."""
@@ -68,7 +78,7 @@ class UNet3DConfig(BaseModel):
             "strides": [list(stride) for stride in self.strides],
             "upsample_kernel_size": [list(stride) for stride in self.strides[1:]],
             "filters": list(self.channels),
-            "norm_name": ["INSTANCE", {"affine": True}],
+            "norm_name": [self.norm.upper(), {"affine": True}],
             "deep_supervision": self.deep_supervision > 0,
             "deep_supr_num": max(1, self.deep_supervision),
             "res_block": self.residual,

@@ -66,6 +66,7 @@ def make_vessels(
     cases: int = 60,
     seed: int = 0,
     processes: int = 1,
+    stented_share: float = 0.0,
     progress: Progress = silent,
 ) -> Manifest:
     """The manifest of a made data set of angiograms, written to the folder. Raises InputError where it holds files."""
@@ -75,5 +76,6 @@ def make_vessels(
         cases=cases,
         seed=seed,
         processes=processes,
+        stented_share=stented_share,
         on_study=lambda done, total: progress("Making angiograms", done, total),
     )

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from medseg import __version__
 from medseg.analysis.quantification.measure import measure_findings
-from medseg.analysis.vessels.analyse import VesselAnalysis, analyse_vessels
+from medseg.analysis.vessels.analyse import VesselAnalysis
+from medseg.analysis.vessels.network_map import analyse_network_map
 from medseg.analysis.vessels.study_findings import (
     blockage_findings,
-    of_network,
     painted,
     soft_vessels,
     vessel_labels,
@@ -163,7 +163,7 @@ def _look(segmentation: Segmentation, task: Task, scan: Scan, progress: Progress
     if "blockages" not in task.measurements or probabilities is None:
         return _Seen(task, segmentation.label_map, findings)
     progress("Looking for blockages", 0, 1)
-    vessels = of_network(analyse_vessels(soft_vessels(probabilities, task), image, prefer_image=True))
+    vessels = analyse_network_map(soft_vessels(probabilities, task), image)
     progress("Looking for blockages", 1, 1)
     reported = with_blockages(task)
     findings += blockage_findings(vessels, reported, image.geometry)

@@ -162,6 +162,31 @@ def test_the_image_gives_the_percentage_where_the_mask_is_hard() -> None:
     assert [one.diameter_percent for one in report.blockages] == pytest.approx([60], abs=6)
 
 
+@pytest.mark.parametrize("axes", [(0,), (1, 2)])
+def test_flips_change_nothing_in_the_image(axes: tuple[int, ...]) -> None:
+    soft = soft_map(branch(Narrowing(18, 9, 60)))
+    image = noisy_image(soft)
+    plain = analyse_vessels(soft, image, prefer_image=True)
+    turned = [Volume(np.flip(one.array, axes).copy(), one.geometry, one.unit) for one in (soft, image)]
+    assert found(analyse_vessels(*turned, prefer_image=True)) == pytest.approx(found(plain), abs=1.5)
+
+
+def test_rotations_and_anisotropy_change_little_in_the_image() -> None:
+    for geometry in (grid(turned_deg=35.0), grid((0.35, 0.35, 0.8))):
+        soft = soft_map(branch(Narrowing(22, 10, 60)), geometry=geometry)
+        assert found(analyse_vessels(soft, noisy_image(soft), prefer_image=True)) == pytest.approx([60], abs=6)
+
+
+def test_a_vessel_with_a_leak_into_a_chamber_keeps_its_own_narrowing() -> None:
+    sick = branch(Narrowing(22, 10, 60))
+    soft = soft_map(sick)
+    end = soft.geometry.index(sick.healthy.points_mm[-1:])[0]
+    away = (np.indices(soft.geometry.shape).T - end).T * np.asarray(soft.geometry.spacing_mm)[:, None, None, None]
+    chamber = np.clip(7.0 - np.linalg.norm(away - np.array([0, 0, 5.0])[:, None, None, None], axis=0), 0.0, 1.0)
+    leaking = Volume(np.maximum(soft.array, chamber).astype(np.float32), soft.geometry)
+    assert found(analyse_vessels(leaking)) == pytest.approx([60], abs=4)
+
+
 def test_a_hard_mask_alone_is_only_for_review() -> None:
     soft = soft_map(branch(Narrowing(22, 10, 50)))
     report = analyse_vessels(Volume((soft.array >= 0.5).astype(np.uint8), soft.geometry)).report
@@ -232,6 +257,19 @@ def test_the_soft_map_tells_calcium_from_the_lumen_of_an_image() -> None:
     assert analysis.report.blockages[0].is_calcified
     assert analysis.report.calcium_ml is not None
     assert analysis.report.calcium_ml == pytest.approx(covered.calcium.sum() * grid().voxel_volume_ml, rel=0.6)
+
+
+@pytest.mark.parametrize(("percent", "within"), [(40.0, 6), (60.0, 6), (100.0, 1)])
+def test_where_a_map_lost_the_vessel_the_image_is_measured(percent: float, within: float) -> None:
+    vessel = soft_map(branch(Narrowing(22, 10, percent)))
+    lost = vessel.array.copy()
+    ahead = np.abs(vessel.geometry.world(np.argwhere(lost >= 0))[:, 2].reshape(lost.shape)) < 4.0
+    lost[ahead] = 0.0
+    broken = Volume(lost, vessel.geometry)
+    (blockage,) = analyse_vessels(broken, noisy_image(vessel), prefer_image=True).report.blockages
+    assert blockage.diameter_percent == pytest.approx(percent, abs=within)
+    assert blockage.gap_mm > 4.0
+    assert blockage.confidence == "review"
 
 
 def test_an_image_without_contrast_is_not_assessable() -> None:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from medseg.analysis.vessels.lumen.blurred_disc import disc_value, fitted_radius
+from medseg.analysis.vessels.lumen.blurred_disc import Plaque, disc_costs, disc_value, lowest, plaque_costs
+
+RADII = np.linspace(0.0, 4.0, 64)
 
 
 @pytest.mark.parametrize("radius", [0.3, 1.0, 2.5])
@@ -35,15 +37,15 @@ def test_a_disc_blurred_by_brute_force_gives_its_radius_back(radius: float) -> N
     middle = len(axis) // 2
     distances = axis[middle::6]
     profile = blurred[middle, middle::6][None]
-    fitted, misfit = fitted_radius(profile, distances[None], distances, np.array([blur]), 4.0)
-    assert fitted[0] == pytest.approx(radius, abs=0.02)
-    assert misfit[0] < 0.01
+    cost = disc_costs(profile, distances[None], distances, np.array([blur]), RADII)
+    assert lowest(cost, RADII)[0] == pytest.approx(radius, abs=0.02)
+    assert cost.min() < 1e-4 * distances.sum()
 
 
 def test_nothing_has_radius_zero() -> None:
     distances = np.linspace(0, 3, 20)
-    fitted, _ = fitted_radius(np.zeros((1, 20)), np.ones((1, 20)), distances, np.array([0.4]), 3.0)
-    assert fitted[0] < 0.03
+    cost = disc_costs(np.zeros((1, 20)), np.ones((1, 20)), distances, np.array([0.4]), RADII)
+    assert lowest(cost, RADII)[0] < 0.03
 
 
 def test_plaque_around_a_lumen_does_not_count_as_lumen_where_its_level_is_free() -> None:
@@ -52,7 +54,9 @@ def test_plaque_around_a_lumen_does_not_count_as_lumen_where_its_level_is_free()
     disc, healthy = disc_value(distances, np.array([0.5]), 0.45), disc_value(distances, wall, 0.45)
     in_plaque = (disc + 0.25 * (healthy - disc))[None]
     weights, blur = distances[None], np.array([0.45])
-    free, _ = fitted_radius(in_plaque, weights, distances, blur, 2.0, plaque=(wall, (-0.15, 0.45)))
-    fixed, _ = fitted_radius(in_plaque, weights, distances, blur, 2.0)
-    assert free[0] == pytest.approx(0.5, abs=0.06)
-    assert fixed[0] > 0.7
+    plaque = Plaque(wall, expected=np.array([0.12]), trust=0.04)
+    free, level = plaque_costs(in_plaque, weights, distances, blur, RADII, plaque)
+    fixed = disc_costs(in_plaque, weights, distances, blur, RADII)
+    assert lowest(free, RADII)[0] == pytest.approx(0.5, abs=0.06)
+    assert level[0, free.argmin()] == pytest.approx(0.25, abs=0.06)
+    assert lowest(fixed, RADII)[0] > 0.7

@@ -35,14 +35,27 @@ def test_the_worst_lesion_decides_the_study() -> None:
     assert study_cad_rads(["2", "4A", "1"]) == "4A"
     assert study_cad_rads(["N", "N"]) == "N"
     assert study_cad_rads(["N", "2"]) == "2"
+    assert study_cad_rads(["2"], left_main_percent=49) == "2"
     assert study_cad_rads(["3"], left_main_percent=50) == "4B"
+    assert study_cad_rads(["4A"], left_main_percent=80) == "4B"
+    assert study_cad_rads(["4A"] * 2, severe_vessels=2) == "4A"
+    assert study_cad_rads(["4A"] * 4, severe_vessels=4) == "4B"
     assert study_cad_rads(["4A"] * 3, severe_vessels=3) == "4B"
     assert study_cad_rads(["5", "4A"], severe_vessels=3) == "5"
 
 
 @pytest.mark.parametrize(
     ("percent", "name"),
-    [(0, "none"), (49, "mild"), (50, "moderate"), (69, "moderate"), (70, "severe"), (100, "occlusion")],
+    [
+        (0, "none"),
+        (1, "mild"),
+        (49, "mild"),
+        (50, "moderate"),
+        (69, "moderate"),
+        (70, "severe"),
+        (99, "severe"),
+        (100, "occlusion"),
+    ],
 )
 def test_nascet_classes(percent: float, name: Nascet) -> None:
     assert nascet(percent) == name
@@ -51,4 +64,6 @@ def test_nascet_classes(percent: float, name: Nascet) -> None:
 def test_percentages() -> None:
     assert nascet_percent(1.5, 5.0) == pytest.approx(70)
     assert nascet_percent(6.0, 5.0) == 0
+    assert area_percent(0) == 0
+    assert area_percent(20) == pytest.approx(36)
     assert area_percent(50) == 75

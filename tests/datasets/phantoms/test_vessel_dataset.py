@@ -12,6 +12,7 @@ from medseg.datasets.phantoms.vessels.dataset import (
     VesselModality,
     drawn_training_grid,
     drawn_training_scene,
+    drawn_training_tree,
     write_vessel_dataset,
 )
 from medseg.datasets.phantoms.vessels.study import VESSEL, VesselScene, make_vessel_study, vessel_grid
@@ -30,6 +31,14 @@ def test_a_data_set_is_whole_and_depends_on_its_seed_alone(tmp_path: Path) -> No
     assert VesselTruth.model_validate_json(truth.read_text(encoding="utf-8")).seed >= 1_000_000
 
 
+def test_narrowings_may_lie_in_stents(tmp_path: Path) -> None:
+    made = write_vessel_dataset(tmp_path / "made", "CT", cases=5, stented_share=1.0)
+    paths = sorted((made.data_folder / "truth").iterdir())
+    lesions = [one for path in paths for one in VesselTruth.model_validate_json(path.read_bytes()).lesions]
+    assert lesions
+    assert all(one.is_stented for one in lesions)
+
+
 @pytest.mark.parametrize("modality", ["CT", "MR"])
 def test_scenes_and_grids_vary(modality: VesselModality) -> None:
     scenes = [drawn_training_scene(modality, np.random.default_rng(seed)) for seed in range(40)]
@@ -41,6 +50,18 @@ def test_scenes_and_grids_vary(modality: VesselModality) -> None:
     assert np.ptp(spacings[:, 0]) > 0.25
     assert np.ptp(spacings[:, 2]) > 0.4
     assert np.allclose(spacings * [grid.shape for grid in grids], 66.0, atol=1.0)
+
+
+def test_trees_are_thin_and_leave_room_without_a_vessel() -> None:
+    grid = vessel_grid((160, 160, 160), (0.4, 0.4, 0.4))
+    trees = [drawn_training_tree("cerebral", "MR", grid, np.random.default_rng(seed)) for seed in range(12)]
+    trees = [tree for tree in trees if tree]
+    assert len(trees) > 8
+    roots = [float(tree[0].tube.radii_mm[0]) for tree in trees]
+    assert min(roots) < 1.0
+    assert max(roots) > 1.4
+    middles = np.array([np.concatenate([branch.tube.points_mm for branch in tree]).mean(axis=0) for tree in trees])
+    assert (np.ptp(middles, axis=0) > 2.0).all()
 
 
 def test_an_origin_is_bright_beyond_the_root_and_no_vessel() -> None:

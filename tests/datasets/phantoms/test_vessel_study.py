@@ -1,13 +1,15 @@
 """Made vessels: the voxels against the formulas, and the rules by which trees grow and lesions are placed."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
+from scipy.ndimage import label as connected_pieces
 
 from medseg.core.geometry import Geometry
 from medseg.datasets.phantoms.tubes import Tube
-from medseg.datasets.phantoms.vessels.coverage import vessel_coverage
+from medseg.datasets.phantoms.vessels.coverage import seen_lumen, vessel_coverage
 from medseg.datasets.phantoms.vessels.lesions import Disease, DiseasedBranch
 from medseg.datasets.phantoms.vessels.study import (
     BLOCKAGE,
@@ -43,6 +45,32 @@ def test_a_narrow_lumen_fills_its_area() -> None:
     assert covered.lumen.sum(axis=(0, 1)).mean() * voxel_mm2 == pytest.approx(np.pi * 0.5**2, rel=0.04)
     assert covered.healthy.sum(axis=(0, 1)).mean() * voxel_mm2 == pytest.approx(np.pi * 2.0**2, rel=0.01)
     assert (covered.lumen <= covered.healthy + 1e-6).all()
+
+
+@pytest.mark.parametrize(("open_mm", "pieces"), [(0.9, 1), (0.25, 1), (0.1, 2), (0.0, 2)])
+def test_the_lumen_to_be_found_is_whole_until_no_image_shows_it(open_mm: float, pieces: int) -> None:
+    tight = straight(20.0, 1.6, 1.6)
+    tight.open_radii_mm[30:50] = open_mm
+    tight.offsets_mm[30:50, 0] = 0.7 * (1.6 - open_mm)  # eccentric
+    grid = Geometry.from_spacing((20, 20, 24), (0.5, 0.5, 1.0), (-4.8, -4.7, -11.6))
+    lumen = seen_lumen(vessel_coverage([tight], grid), [tight], grid, least_mm=0.2)
+    assert connected_pieces(lumen, np.ones((3, 3, 3)))[1] == pieces
+    if open_mm == 0.25:
+        row = np.argwhere(lumen[:, :, 12])
+        assert 1 <= len(row) <= 6
+        assert grid.world(np.array([[*row.mean(axis=0), 12]]))[0, 0] == pytest.approx(0.7 * 1.35, abs=0.3)
+
+
+def test_the_lumen_to_be_found_runs_through_narrowings() -> None:
+    made = study(3, "carotid")
+    open_enough = [one for one in made.truth.lesions if one.open_diameter_mm > 1.0 and not one.is_calcified]
+    assert open_enough
+    for lesion in open_enough:
+        branch = made.truth.branches[lesion.branch]
+        arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(branch.points_mm, axis=0), axis=1))])
+        inside = (arc >= lesion.start_mm) & (arc <= lesion.stop_mm)
+        middle = np.round(GRID.index(np.asarray(branch.open_points_mm)[inside])).astype(int)
+        assert made.lumen[tuple(middle.T)].all()
 
 
 @pytest.mark.parametrize("likeness", list(STYLES))
@@ -118,6 +146,26 @@ def test_a_clot_leaves_a_ring_of_the_area_of_its_narrowing() -> None:
         branch = made.truth.branches[lesion.branch]
         lost = 1 - np.asarray(branch.open_radius_mm) / np.asarray(branch.healthy_radius_mm)
         assert 100 * lost.max() >= lesion.diameter_percent - 1.0
+
+
+def test_a_stent_is_a_mesh_in_the_wall_around_a_narrowing() -> None:
+    scene = VesselScene(noise_sd_hu=0.0, point_spread_mm=0.0, has_surroundings=False)
+    plain = Disease(lesions=(2, 2), occlusion_chance=0.0, calcified_share=0.0, serial_share=0.0)
+    disease = replace(plain, stented_share=1.0)
+    made = make_vessel_study(1, "carotid", geometry=GRID, scene=scene, disease=disease)
+    assert made.truth.lesions
+    assert all(lesion.is_stented for lesion in made.truth.lesions)
+    bright = made.volume.array > 600
+    for lesion in made.truth.lesions:
+        branch = made.truth.branches[lesion.branch]
+        tube = Tube(np.asarray(branch.points_mm), np.asarray(branch.healthy_radius_mm))
+        place, distance = tube.nearest(GRID.world(np.argwhere(bright)))
+        own = distance < tube.radius_at(place) + 1.0
+        assert place[own].min() == pytest.approx(max(0.0, lesion.start_mm - 2.0), abs=1.0)
+        assert place[own].max() == pytest.approx(lesion.stop_mm + 2.0, abs=1.0)
+        assert (np.abs(distance[own] - tube.radius_at(place[own])) < 0.7).all()
+    without = make_vessel_study(1, "carotid", geometry=GRID, scene=scene, disease=plain)
+    assert not (without.volume.array > 600).any()
 
 
 def test_a_seed_gives_the_same_study_twice() -> None:

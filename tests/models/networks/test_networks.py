@@ -1,6 +1,6 @@
 """The contract of every network, over the union of their configs."""
 
-from typing import get_args
+from typing import Literal, get_args
 
 import pytest
 import torch
@@ -29,6 +29,7 @@ UNET = UNet3DConfig(channels=CHANNELS, strides=STRIDES, kernel_sizes=KERNELS)
 CONFIGS: list[NetworkConfig] = [
     UNET,
     UNet3DConfig(channels=CHANNELS, strides=STRIDES, kernel_sizes=KERNELS, residual=True, deep_supervision=1),
+    UNet3DConfig(channels=CHANNELS, strides=STRIDES, kernel_sizes=KERNELS, norm="batch"),
     FCNConfig(channels=CHANNELS, strides=STRIDES, kernel_sizes=KERNELS, skips=1),
     FCNConfig(channels=CHANNELS, strides=STRIDES, kernel_sizes=KERNELS, decoder="transposed"),
     TiramisuConfig(layers=(2, 2, 2), strides=STRIDES, kernel_sizes=KERNELS, growth=4, first_channels=6),
@@ -118,6 +119,8 @@ def test_one_batch_can_be_learned_by_heart(config: NetworkConfig) -> None:
         if (heads[0].argmax(dim=1) != truth).float().mean() < 0.01:
             break
     with torch.no_grad():
+        for _ in range(40):
+            network(images)  # a batch norm's running statistics catch up with the weights
         (scores,) = network.eval()(images)
     wrong = (scores.argmax(dim=1) != truth).float().mean()
     assert wrong < 0.03
@@ -171,3 +174,15 @@ def test_stages_that_disagree_are_refused() -> None:
     strides = ((1, 1, 1), (2, 2, 2), (2, 2, 2))
     with pytest.raises(ValidationError, match="3 stages allow at most 1 supervised heads"):
         UNet3DConfig(channels=(4, 8, 16), strides=strides, kernel_sizes=((3, 3, 3),) * 3, deep_supervision=2)
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_only_with_batch_norm_a_place_is_judged_without_what_is_far_away(norm: Literal["instance", "batch"]) -> None:
+    torch.manual_seed(0)
+    network = UNET.model_copy(update={"norm": norm}).build(1, 2).eval()
+    images = torch.randn(1, 1, 4, 16, 128)
+    other = images.clone()
+    other[..., 100:] *= 10
+    with torch.no_grad():
+        before, after = (network(one)[0][..., :16] for one in (images, other))
+    assert torch.allclose(before, after, atol=1e-5) == (norm == "batch")

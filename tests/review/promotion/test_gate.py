@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from medseg.analysis.evaluation.detection import CaseDetections, PredictedLesion
 from medseg.analysis.evaluation.scores import CaseScores, LabelScores
@@ -217,3 +218,31 @@ def test_a_verdict_is_written_and_read(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is no verdict"):
         read_verdict(tmp_path / "verdict.json")
     assert isinstance(made.checks[0], Check)
+
+
+def test_half_as_slow_again_is_the_limit_whatever_the_champion_takes() -> None:
+    better = scores(np.clip(BASE + 0.02, 0, 1))
+    for seconds, passes in ((5.9, True), (6.0, True), (6.1, False)):
+        found = judge(
+            Measured("a" * 64, scores(BASE), 4.0, None), Measured("b" * 64, better, seconds, None), SUBJECTS, "made"
+        )
+        (time,) = (check for check in found.checks if check.name == "seconds a case")
+        assert time.is_passed is passes
+        assert time.limit == pytest.approx(2.0)
+        assert time.difference == pytest.approx(seconds - 4.0)
+
+
+def test_where_nothing_is_everything_is_found() -> None:
+    nothing = tuple(
+        replace(case, labels=tuple(replace(one, reference_ml=0.0) for one in case.labels)) for case in scores(BASE)
+    )
+    found = judge(Measured("a" * 64, nothing, 1.0, None), Measured("b" * 64, nothing, 1.0, None), SUBJECTS, "made")
+    (structures,) = (check for check in found.checks if check.name == "structures found")
+    assert (structures.champion, structures.challenger, structures.is_passed) == (1.0, 1.0, True)
+
+
+def test_the_rules_of_the_house() -> None:
+    assert GateRules().fewest_cases == 10
+    for wrong in ({"fewest_cases": 1}, {"worst_share": 0.0}, {"worst_share": 1.1}, {"most_times_as_slow": 0.9}):
+        with pytest.raises(ValidationError):
+            GateRules.model_validate(wrong)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from medseg.analysis.vessels.analyse import analyse_vessels
 from medseg.analysis.vessels.findings.report import VesselReport
+from medseg.cli import app
 from medseg.core.errors import GeometryError, InputError
 from medseg.core.geometry import Geometry
 from medseg.core.report import Report
@@ -20,7 +22,7 @@ from medseg.datasets.phantoms.anatomy import narrowing_profile
 from medseg.datasets.phantoms.tubes import Tube, bezier
 from medseg.datasets.phantoms.vessels.coverage import vessel_coverage
 from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
-from medseg.datasets.phantoms.vessels.study import VESSEL, make_vessel_study
+from medseg.datasets.phantoms.vessels.study import make_vessel_study
 from medseg.exchange.read import read_label_map, read_scan
 from medseg.exchange.write import write_volume
 from medseg.models.store import load_model
@@ -182,10 +184,29 @@ def test_a_model_finds_the_vessels_in_the_scan_and_blockages_become_findings(tmp
     assert any(doubted)
     mask = read_label_map(tmp_path / "out/segmentation.nii.gz", written.task.label_schema)
     assert {mask.array[one.index] for one in blockages} == {written.task.labels[-1].index}
-    found, true = mask.array > 0, study.label_map.array == VESSEL
+    found, true = mask.array > 0, study.lumen
     assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.7
     assert {entry.kind for entry in list_studies(tmp_path / "out")} == {"result", "vessels"}
     assert open_vessels(tmp_path / "out").report == report
+
+
+def test_a_batch_grades_the_blockages_of_each_scan(files: Path, tmp_path: Path) -> None:
+    image = read_scan(files / "image.nii.gz").volume
+    (tmp_path / "in").mkdir()
+    for name, seed in (("one", 1), ("two", 2)):
+        noise = np.random.default_rng(seed).normal(0, 12, SHAPE)
+        write_volume(Volume((image.array + noise).astype(np.float32), image.geometry), tmp_path / f"in/{name}.nii.gz")
+    said = CliRunner().invoke(app, ["batch", str(tmp_path / "in"), str(tmp_path / "out"), "--model", "vessels_cta"])
+    assert said.exit_code == 0, said.output
+    for name in ("one", "two"):
+        result = tmp_path / "out/results" / name
+        report = VesselReport.model_validate_json((result / "vessels.json").read_bytes())
+        assert report.not_assessable is None
+        assert any(abs(one.diameter_percent - PERCENT) < 15 for one in report.blockages)
+        written = Report.model_validate_json((result / "report.json").read_bytes())
+        blockages = [one for one in written.findings if one.label.kind == "blockage"]
+        assert len(blockages) == len(report.blockages)
+        assert (result / "vessels.pdf").is_file()
 
 
 def test_a_model_that_looks_for_no_blockages_is_refused(files: Path, tmp_path: Path) -> None:

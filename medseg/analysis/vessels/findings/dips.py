@@ -191,7 +191,7 @@ def _runs(inside: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def _measured(lumen: _Lumen, start: int, stop: int, dips: int = 1) -> Dip | None:
-    """A dip from sample to sample with its reference; None where neither side shows a healthy vessel."""
+    """A dip from sample to sample with its reference; None where neither side shows an open vessel."""
     arc, radius = lumen.arc_mm, lumen.radius_mm
     is_before = (arc < arc[start]) & (arc >= arc[start] - SHOULDER_MM)
     is_after = (arc > arc[stop - 1]) & (arc <= arc[stop - 1] + SHOULDER_MM)
@@ -199,7 +199,7 @@ def _measured(lumen: _Lumen, start: int, stop: int, dips: int = 1) -> Dip | None
     after = _level(radius[is_after], SHOULDER_PERCENTILE)
     tightest = start + int(np.argmin(radius[start:stop]))
     reference = _reference(lumen, before, after, arc[start], arc[stop - 1], arc[tightest])
-    if reference is None:
+    if not reference:
         return None
     inside = slice(start, stop)
     step = float(np.median(np.diff(arc)))

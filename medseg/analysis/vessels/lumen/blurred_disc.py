@@ -7,6 +7,7 @@ freedom. Below one blur the disc gets fainter rather than smaller; a threshold s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -16,9 +17,19 @@ from scipy.special import chndtr
 MOST_RADIUS, MOST_DISTANCE, STEP = 12.0, 22.0, 0.1
 """Reach and step of the table, in blurs; beyond it an edge is straight and is computed as one."""
 
-PLAQUE_SHARE, PLAQUE_TRUST = 0.12, 0.04
-"""What soft plaque has of the contrast between tissue and lumen, and how much its level weighs against the samples:
-with noise, a faint lumen and a bright plaque look alike."""
+PLAQUE_SHARES = (-0.15, 0.45)
+"""The range of shares of vessel around a narrowed lumen: fat is below the tissue's level, fibrous plaque above."""
+
+
+@dataclass(frozen=True)
+class Plaque:
+    """What may lie around a narrowed lumen: up to which radius (n,), which share of the contrast between tissue and
+    lumen it is expected to have (n,), and how much that weighs against the samples.
+    """
+
+    outer: NDArray[np.float64]
+    expected: NDArray[np.float64]
+    trust: float
 
 
 def disc_value(
@@ -41,45 +52,58 @@ def disc_value(
     )
 
 
-def fitted_radius(
+def disc_costs(
     profile: NDArray[np.float64],
     weights: NDArray[np.float64],
     distances: NDArray[np.float64],
     blur: NDArray[np.float64],
-    most_radius: float,
-    plaque: tuple[NDArray[np.float64], tuple[float, float]] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The radius (n,) whose blurred disc fits profiles (n, m) of values 0 to 1 best, and the root mean square misfit.
+    radii: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Weighted sums of squares (n, k): how badly blurred discs of radii (k,) fit profiles (n, m) of values 0 to 1.
 
-    `weights` (n, m) say how far to trust each sample, `blur` (n,) is the standard deviation in each plane. With
-    `plaque`, its outer radius (n,) and two limits, the ring between the disc and that radius has not the value 0 but
-    what fits best between the limits, not far from plaque's usual share.
+    `weights` (n, m) say how far to trust each sample, `blur` (n,) is the standard deviation in each plane.
     """
-    candidates = np.linspace(0.0, most_radius, 64)
-    model = disc_value(distances[None, None, :], candidates[None, :, None], blur[:, None, None])
+    model = disc_value(distances[None, None, :], radii[None, :, None], blur[:, None, None])
+    return np.asarray(np.einsum("nm,nrm->nr", weights, (profile[:, None, :] - model) ** 2))
+
+
+def plaque_costs(
+    profile: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    distances: NDArray[np.float64],
+    blur: NDArray[np.float64],
+    radii: NDArray[np.float64],
+    plaque: Plaque,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The costs (n, k) of discs in plaque, and the plaque's level (n, k) that fits best with each.
+
+    The ring between the disc and the plaque's outer radius has not the value 0 but the level that fits best within the
+    limits, not far from what is expected.
+    """
+    model = disc_value(distances[None, None, :], radii[None, :, None], blur[:, None, None])
     left = profile[:, None, :] - model
-    if plaque is not None:
-        # value = disc + level x (outer disc - disc): the level by least squares, for each candidate
-        outer, limits = plaque
-        rest = np.maximum(disc_value(distances[None, :], outer[:, None], blur[:, None])[:, None, :] - model, 0.0)
-        trust = PLAQUE_TRUST * weights.sum(axis=1)[:, None]
-        best_level = (np.einsum("nm,nrm->nr", weights, left * rest) + trust * PLAQUE_SHARE) / np.maximum(
-            np.einsum("nm,nrm->nr", weights, rest**2) + trust, 1e-9
-        )
-        level = np.clip(best_level, *limits)
-        left = left - level[:, :, None] * rest
-    cost = np.einsum("nm,nrm->nr", weights, left**2)
-    if plaque is not None:
-        cost += trust * (level - PLAQUE_SHARE) ** 2
+    ring = disc_value(distances[None, :], plaque.outer[:, None], blur[:, None])[:, None, :] - model
+    ring = np.maximum(ring, 0.0)
+    trust = plaque.trust * weights.sum(axis=1)[:, None]
+    expected = plaque.expected[:, None]
+    # value = disc + level x ring: the level by least squares, for each radius
+    level = (np.einsum("nm,nrm->nr", weights, left * ring) + trust * expected) / np.maximum(
+        np.einsum("nm,nrm->nr", weights, ring**2) + trust, 1e-9
+    )
+    level = np.clip(level, *PLAQUE_SHARES)
+    cost = np.einsum("nm,nrm->nr", weights, (left - level[:, :, None] * ring) ** 2)
+    return np.asarray(cost + trust * (level - expected) ** 2), np.asarray(level)
+
+
+def lowest(cost: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The radius (n,) of the lowest cost of each row (n, k), between the even steps of the radii by a parabola."""
     best = np.argmin(cost, axis=1)
-    inner = np.clip(best, 1, len(candidates) - 2)
-    rows = np.arange(len(profile))
+    inner = np.clip(best, 1, len(radii) - 2)
+    rows = np.arange(len(cost))
     low, mid, high = cost[rows, inner - 1], cost[rows, inner], cost[rows, inner + 1]
     bend = low - 2 * mid + high
     shift = np.where((bend > 0) & (best == inner), 0.5 * (low - high) / np.where(bend > 0, bend, 1.0), 0.0)
-    radius = candidates[best] + np.clip(shift, -1.0, 1.0) * (candidates[1] - candidates[0])
-    total = np.maximum(weights.sum(axis=1), 1e-9)
-    return np.maximum(radius, 0.0), np.sqrt(np.maximum(cost[rows, best], 0.0) / total)
+    return np.asarray(np.maximum(radii[best] + np.clip(shift, -1.0, 1.0) * (radii[1] - radii[0]), 0.0))
 
 
 @lru_cache(maxsize=1)

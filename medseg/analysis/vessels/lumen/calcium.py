@@ -6,7 +6,7 @@ under the scanner's blur is subtracted; what stays is lumen and soft plaque.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,12 @@ but something as bright: calcium in a thin vessel, or a neighbour."""
 MOST_DENIED_ML = 0.15
 """A larger denied piece is a neighbour."""
 
+SURE_SHARE = 0.2
+"""Brighter than the lumen by this share of its contrast is calcium even inside a soft map: networks take it in."""
+
+MISSED_SHARE = 0.8
+"""Where so much of a denied piece lies in a gap of the map, no brighter than the lumen, the map missed a lumen."""
+
 OUTSIDE_SHARE = 0.5
 """The same share beside a hard mask, a voxel away from it."""
 
@@ -46,7 +52,8 @@ BLOCK = 4
 @dataclass(frozen=True)
 class Walls:
     """Points (n, 3) in mm along all vessels, and at each how far away the wall may be, the levels of tissue and of
-    lumen, and the value above which a voxel must hold calcium, all (n,).
+    lumen, and the value above which a voxel must hold calcium, all (n,). `is_gap` (n,) is true where a soft map lost
+    the vessel and near there: it does not tell lumen from calcium.
     """
 
     points_mm: Points
@@ -54,6 +61,7 @@ class Walls:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     calcium: NDArray[np.float64]
+    is_gap: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -114,8 +122,14 @@ def calcium_by_map(
 ) -> CalciumFree:
     """The image with what a soft map says in and beside calcium, and beside what is bright but no lumen to the map.
 
-    Only a map made by something that has learnt what calcium looks like can tell a thin lumen from it.
+    What is brighter than any lumen is calcium, whatever the map says. Beyond that only a map made by something that has
+    learnt what calcium looks like can tell a thin lumen from it. Where it shows
+    no vessel at all, in the gaps that were bridged, it may have missed a lumen: what is no brighter than a lumen there
+    is one.
     """
+    sure = np.maximum(walls.calcium, walls.high + SURE_SHARE * (walls.high - walls.low))
+    bright = without_calcium(image, geometry, replace(walls, calcium=sure), blur_mm)
+    image = bright.image
     voxels, at = _voxels_near(image.shape, geometry, walls)
     where = tuple(voxels.T)
     values, held = image[where], probability[where]
@@ -123,11 +137,12 @@ def calcium_by_map(
     share = (values - low) / (high - low)
     field = np.zeros(image.shape, dtype=bool)
     field[where] = (held < DENIED) & (share > BRIGHT_SHARE) | (held < 0.5) & (values > walls.calcium[at])
-    mask, denied = np.zeros_like(field), np.zeros_like(field)
+    mask, denied, missed = bright.mask.copy(), np.zeros_like(field), np.zeros_like(field)
+    missed[where] = field[where] & walls.is_gap[at] & (values <= walls.calcium[at])
     pieces, count = connected_pieces(field, generate_binary_structure(3, 3))
     for number, box in enumerate(find_objects(pieces, count), start=1):
         piece = pieces[box] == number
-        if piece.sum() < LEAST_VOXELS:
+        if piece.sum() < LEAST_VOXELS or missed[box][piece].mean() > MISSED_SHARE:
             continue
         denied[box] |= piece
         if piece.sum() * geometry.voxel_volume_ml <= MOST_DENIED_ML:

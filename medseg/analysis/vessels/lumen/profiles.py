@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter1d, percentile_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter1d
 from scipy.spatial import cKDTree
 
-from medseg.analysis.vessels.lumen.blurred_disc import fitted_radius
 from medseg.analysis.vessels.lumen.calcium import Walls, calcium_by_map, without_calcium
+from medseg.analysis.vessels.lumen.fitting import RadialProfile, best_blur_mm, fitted_radii
 from medseg.analysis.vessels.lumen.levels import Levels, SoftMap, all_levels, reach_mm
 from medseg.analysis.vessels.lumen.ridge import brightest_way
 from medseg.analysis.vessels.lumen.sections import Points, frames, grid_samples, ray_samples
@@ -24,29 +24,20 @@ from medseg.core.geometry import Geometry
 
 RAYS = 24
 
-SAMPLING_VARIANCE = 1 / 12 + 1 / 6
-"""What a voxel's own box (1/12) and linear interpolation between voxels (1/6 of a spacing squared) add to the blur."""
-
 WALL_MM = 1.0
 """How far beyond the lumen calcified plaque may reach."""
 
 NOISE_FLOOR = 0.3
 """The share of vessel in an image below which a voxel does not pull at the centreline: that is tissue and noise."""
 
+BESIDE_GAP_MM = 1.5
+"""Before a map loses a vessel it fades: so far beside a gap it is not trusted either."""
+
 NARROW_PEAK = 0.7
 """Where no voxel holds more vessel than this, the lumen is about as narrow as the blur."""
 
 RISE = 0.15
 """A ray along which the share of vessel rises again by this much has reached a neighbour, and ends there."""
-
-PLAQUE_SHARES = (-0.15, 0.45)
-"""The range of shares of vessel around a narrowed lumen: fat is below the tissue's level, fibrous plaque above."""
-
-NARROWED, HEALTHY_MM, HEALTHY_PERCENTILE = 0.8, 12.0, 75.0
-"""A lumen is narrowed below this share of what is healthy within so many mm on both sides."""
-
-BLURS_MM = (0.0, 0.15, 0.25, 0.35, 0.45, 0.55, 0.7, 0.9, 1.2, 1.6)
-"""The point spreads that are tried where nobody says which one the scanner has."""
 
 
 @dataclass(frozen=True)
@@ -82,22 +73,6 @@ class Lumens:
     is_told_by_map: bool
 
 
-@dataclass(frozen=True)
-class _RadialProfile:
-    """Mean share of vessel over the trusted rays (n, m) at distances (m,), and the weight of each.
-
-    `reach_mm` is a radius that no lumen of the branch exceeds.
-    """
-
-    points_mm: Points
-    tangents: Points
-    distances_mm: NDArray[np.float64]
-    share: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    peak: NDArray[np.float64]
-    reach_mm: float
-
-
 def measure_lumens(
     tree: VesselTree,
     soft: SoftMap,
@@ -112,7 +87,7 @@ def measure_lumens(
     """
     levels = all_levels(tree, soft)
     profiles = _profiles(tree, soft, levels)
-    blur_mm = point_spread_mm if point_spread_mm is not None else _best_blur(profiles, soft)
+    blur_mm = point_spread_mm if point_spread_mm is not None else best_blur_mm(profiles, soft.geometry)
     calcium = None
     if soft.is_image and levels:
         walls = _walls(tree, levels)
@@ -122,14 +97,19 @@ def measure_lumens(
             calcium = calcium_by_map(soft.array, probability, soft.geometry, walls, blur_mm)
         soft = replace(soft, array=calcium.image)
         profiles = _profiles(tree, soft, levels)
-    fitted = [_fitted(profile, soft, blur_mm) for profile in profiles]
+    fitted = [
+        LumenProfile(profile.points_mm, *fit, profile.peak, np.zeros(len(profile.points_mm), dtype=bool))
+        for profile, fit in zip(
+            profiles, fitted_radii(profiles, soft.geometry, blur_mm, is_image=soft.is_image), strict=True
+        )
+    ]
     if calcium is not None:
         fitted = [replace(one, has_calcium=_near_calcium(one, calcium.mask, soft.geometry)) for one in fitted]
     mask = calcium.mask if calcium is not None else None
     return Lumens(tuple(fitted), blur_mm, mask, is_told_by_map=probability is not None)
 
 
-def _profiles(tree: VesselTree, soft: SoftMap, levels: list[Levels]) -> list[_RadialProfile]:
+def _profiles(tree: VesselTree, soft: SoftMap, levels: list[Levels]) -> list[RadialProfile]:
     return [
         _profile(branch, _recentred(branch, soft, level), soft, level)
         for branch, level in zip(tree.branches, levels, strict=True)
@@ -144,7 +124,15 @@ def _walls(tree: VesselTree, levels: list[Levels]) -> Walls:
         np.concatenate([level.low for level in levels]),
         np.concatenate([level.high for level in levels]),
         np.concatenate([np.full(len(level.high), level.calcium) for level in levels]),
+        np.concatenate([_near_gap(branch) for branch in tree.branches]),
     )
+
+
+def _near_gap(branch: VesselBranch) -> NDArray[np.bool_]:
+    """Which points (n,) of a branch lie in a gap, or within `BESIDE_GAP_MM` of one."""
+    step_mm = branch.length_mm / max(len(branch.points_mm) - 1, 1)
+    reach = round(BESIDE_GAP_MM / max(step_mm, 1e-6))
+    return np.asarray(maximum_filter1d(branch.is_gap.astype(np.int8), 2 * reach + 1, mode="constant") > 0)
 
 
 def _near_calcium(lumen: LumenProfile, calcium: NDArray[np.bool_], geometry: Geometry) -> NDArray[np.bool_]:
@@ -218,7 +206,7 @@ def _runs(inside: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _profile(branch: VesselBranch, points: Points, soft: SoftMap, levels: Levels) -> _RadialProfile:
+def _profile(branch: VesselBranch, points: Points, soft: SoftMap, levels: Levels) -> RadialProfile:
     """The radial profile around every point, side branches, neighbours and calcium left out ray by ray."""
     spacing = min(soft.geometry.spacing_mm)
     reach = reach_mm(branch)
@@ -238,57 +226,4 @@ def _profile(branch: VesselBranch, points: Points, soft: SoftMap, levels: Levels
     mean = np.where(trusted, share, 0.0).sum(axis=1) / np.maximum(count, 1)
     weight = count / RAYS * distances[None, :]
     peak = share[:, :, distances <= max(0.35 * reach, spacing)].max(axis=(1, 2))
-    return _RadialProfile(points, tangents, distances, mean, weight, peak, reach)
-
-
-def _blur_in_planes(tangents: Points, geometry: Geometry, point_spread_mm: float) -> NDArray[np.float64]:
-    """Standard deviation (n,) in mm of the blur within the planes across these directions."""
-    along = tangents @ geometry.directions
-    voxel = (np.asarray(geometry.spacing_mm) ** 2 * (1 - along**2)).sum(axis=1) / 2
-    return np.asarray(np.sqrt(point_spread_mm**2 + SAMPLING_VARIANCE * voxel))
-
-
-def _fitted(profile: _RadialProfile, soft: SoftMap, blur_mm: float) -> LumenProfile:
-    blur = _blur_in_planes(profile.tangents, soft.geometry, blur_mm)
-    most = float(profile.distances_mm[-1])
-    radius, misfit = fitted_radius(profile.share, profile.weight, profile.distances_mm, blur, most)
-    if soft.is_image:
-        _refit_in_plaque(profile, blur, radius, misfit)
-    no_calcium = np.zeros(len(radius), dtype=bool)
-    return LumenProfile(profile.points_mm, radius, misfit, profile.peak, no_calcium)
-
-
-def _refit_in_plaque(
-    profile: _RadialProfile, blur: NDArray[np.float64], radius: NDArray[np.float64], misfit: NDArray[np.float64]
-) -> None:
-    """Fit narrowed lumens anew, in place: they lie in plaque of a free level, not in the tissue around the vessel."""
-    step_mm = max(float(np.median(np.diff(arc_of(profile.points_mm)))), 1e-6)
-    size = 2 * round(HEALTHY_MM / step_mm) + 1
-    healthy = percentile_filter(radius, HEALTHY_PERCENTILE, size=size, mode="nearest")
-    healthy = np.minimum(healthy, profile.reach_mm)
-    at = np.flatnonzero(radius < NARROWED * healthy)
-    if len(at) == 0:
-        return
-    is_inside = profile.distances_mm[None, :] <= healthy[at][:, None]
-    radius[at], misfit[at] = fitted_radius(
-        profile.share[at],
-        profile.weight[at] * is_inside,
-        profile.distances_mm,
-        blur[at],
-        float(profile.distances_mm[-1]),
-        (healthy[at], PLAQUE_SHARES),
-    )
-
-
-def _best_blur(profiles: list[_RadialProfile], soft: SoftMap) -> float:
-    """The point spread in mm with which the sections of vessels wider than the blur fit best."""
-    costs = []
-    for blur_mm in BLURS_MM:
-        total, count = 0.0, 0
-        for profile in profiles:
-            fitted = _fitted(profile, soft, blur_mm)
-            is_wide = fitted.peak > 0.9
-            total += float((fitted.misfit[is_wide] ** 2).sum())
-            count += int(is_wide.sum())
-        costs.append(total / max(count, 1))
-    return BLURS_MM[int(np.argmin(costs))]
+    return RadialProfile(points, tangents, distances, mean, weight, peak, reach)

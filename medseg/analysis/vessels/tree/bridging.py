@@ -40,7 +40,7 @@ STEP_MM = 0.5
 
 
 @dataclass(frozen=True)
-class _End:
+class End:
     """A loose end: where it is, where it points to, and how wide the vessel is there."""
 
     edge: int
@@ -59,16 +59,16 @@ def bridge_gaps(graph: VesselGraph, end_cosine: float = END_COSINE) -> int:
     of bridges.
     """
     laid = 0
-    while (pair := _best_pair(_ends(graph), end_cosine)) is not None:
+    while (pair := _best_pair(loose_ends(graph), end_cosine)) is not None:
         one, two = pair
         bridge = _curve(one.point_mm, one.direction, two.point_mm, -two.direction)
-        _add_bridge(graph, one, two.node, bridge, two.radius_mm)
+        add_bridge(graph, one, two.node, bridge, two.radius_mm)
         graph.join(one.node)
         graph.join(two.node)
         laid += 1
     while (landing := _best_landing(graph, onto_fork=True) or _best_landing(graph, onto_fork=False)) is not None:
         end, number, at = landing
-        node = _split(graph, number, at)
+        node = split(graph, number, at)
         meeting = next(
             edge.points_mm[0] if edge.start == node else edge.points_mm[-1]
             for edge in graph.edges.values()
@@ -76,14 +76,15 @@ def bridge_gaps(graph: VesselGraph, end_cosine: float = END_COSINE) -> int:
         )
         gap = meeting - end.point_mm
         bridge = _curve(end.point_mm, end.direction, meeting, gap / np.linalg.norm(gap))
-        _add_bridge(graph, end, node, bridge, end.radius_mm)
+        add_bridge(graph, end, node, bridge, end.radius_mm)
         graph.join(end.node)
         laid += 1
     return laid
 
 
-def _ends(graph: VesselGraph) -> list[_End]:
-    pieces = _pieces(graph)
+def loose_ends(graph: VesselGraph) -> list[End]:
+    """The loose ends of the graph that are long enough to point somewhere."""
+    pieces = pieces_of(graph)
     widest = _widest(graph, pieces)
     found = []
     for number, node in graph.ends():
@@ -101,7 +102,7 @@ def _ends(graph: VesselGraph) -> list[_End]:
             width = float(np.percentile(outward.radii_mm[-1 - wide :], 80))
             piece = pieces[number]
             may_be_root = width >= ROOT_SHARE * widest[piece]
-            found.append(_End(number, node, outward.points_mm[-1], step / length, width, piece, may_be_root))
+            found.append(End(number, node, outward.points_mm[-1], step / length, width, piece, may_be_root))
     return found
 
 
@@ -114,7 +115,7 @@ def _widest(graph: VesselGraph, pieces: dict[int, int]) -> dict[int, float]:
     return widest
 
 
-def _pieces(graph: VesselGraph) -> dict[int, int]:
+def pieces_of(graph: VesselGraph) -> dict[int, int]:
     """Which connected piece each edge belongs to."""
     if not graph.edges:
         return {}
@@ -126,9 +127,9 @@ def _pieces(graph: VesselGraph) -> dict[int, int]:
     return {number: int(piece[edge.start]) for number, edge in graph.edges.items()}
 
 
-def _best_pair(ends: list[_End], end_cosine: float) -> tuple[_End, _End] | None:
+def _best_pair(ends: list[End], end_cosine: float) -> tuple[End, End] | None:
     """The cheapest pair of ends that face each other; short, straight, of like width."""
-    best: tuple[float, _End, _End] | None = None
+    best: tuple[float, End, End] | None = None
     for at, one in enumerate(ends):
         for two in ends[at + 1 :]:
             if one.edge == two.edge or not (one.may_be_root or two.may_be_root or one.piece == two.piece):
@@ -148,16 +149,16 @@ def _best_pair(ends: list[_End], end_cosine: float) -> tuple[_End, _End] | None:
     return best[1:] if best else None
 
 
-def _best_landing(graph: VesselGraph, *, onto_fork: bool) -> tuple[_End, int, int] | None:
+def _best_landing(graph: VesselGraph, *, onto_fork: bool) -> tuple[End, int, int] | None:
     """The cheapest way from a loose end to the side of a vessel of another piece: (end, edge, point on it).
 
     Either the end is the root of its piece and hangs from that vessel, or, `onto_fork`, the vessel is the first fork of
     a piece that hangs from the end: as wide there as anywhere, with both its ways leading onward.
     """
-    best: tuple[float, _End, int, int] | None = None
-    pieces = _pieces(graph)
+    best: tuple[float, End, int, int] | None = None
+    pieces = pieces_of(graph)
     widest = _widest(graph, pieces)
-    for end in _ends(graph):
+    for end in loose_ends(graph):
         if not (onto_fork or end.may_be_root):
             continue
         most = min(max(BODY_GAP_MM, BODY_GAP_RADII * end.radius_mm), MOST_BODY_GAP_RADII * end.radius_mm)
@@ -193,7 +194,7 @@ def _leads_onward(edge: Edge, coming: Points) -> NDArray[np.bool_]:
     return np.asarray(onward)
 
 
-def _split(graph: VesselGraph, number: int, at: int) -> int:
+def split(graph: VesselGraph, number: int, at: int) -> int:
     """Make a node at a point of an edge; gives the node, which is an old one where the point is an edge's end."""
     edge = graph.edges[number]
     if at == 0:
@@ -208,7 +209,8 @@ def _split(graph: VesselGraph, number: int, at: int) -> int:
     return node
 
 
-def _add_bridge(graph: VesselGraph, end: _End, node: int, points: Points, far_radius_mm: float) -> None:
+def add_bridge(graph: VesselGraph, end: End, node: int, points: Points, far_radius_mm: float) -> None:
+    """Add an edge along points (n, 3) in mm from a loose end to a node, whose vessel has a radius there."""
     radii = np.linspace(end.radius_mm, far_radius_mm, len(points))
     is_gap = np.ones(len(points), dtype=bool)
     is_gap[[0, -1]] = False

@@ -28,6 +28,10 @@ MOST_STUMPS, STUMP_MM = 3, 2.0
 """How many eaten stumps are grown again, and how far beyond two widths from the skeleton one must reach."""
 
 
+RING_MM, RING_RADII = 4.0, 4.0
+"""A ring shorter than this, or than so many radii of its vessel, is a hole in the mask or a corner of the skeleton."""
+
+
 @dataclass
 class Edge:
     """A curve between two nodes: points (n, 3) in mm with the inscribed radius (n,) at each; both nodes' included.
@@ -125,8 +129,10 @@ def skeleton_graph(mask: NDArray[np.bool_], geometry: Geometry, least_mm3: float
     half_voxel_mm = 0.5 * float(np.mean(geometry.spacing_mm))
     radii = cKDTree(geometry.world(surface + (start - 1))).query(points)[0] + half_voxel_mm
     graph = _traced(voxels, points, radii)
+    _drop_small_rings(graph)
     _prune(graph)
     _collapse_double_forks(graph)
+    _drop_small_rings(graph)
     _prune(graph)
     return graph
 
@@ -235,6 +241,21 @@ def _walk(
         before, here = here, two if one == before else one
     walk.append(here)
     return walk
+
+
+def _drop_small_rings(graph: VesselGraph) -> None:
+    """Remove edges that come back to their own node too soon to go around anything."""
+    while True:
+        small = [
+            number
+            for number, edge in graph.edges.items()
+            if edge.start == edge.stop
+            and edge.length_mm < max(RING_MM, RING_RADII * float(edge.radii_mm.max()))
+            and len(graph.at(edge.start)) > 2
+        ]
+        if not small:
+            return
+        graph.remove(small[0])
 
 
 def _prune(graph: VesselGraph) -> None:

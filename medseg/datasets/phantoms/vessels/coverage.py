@@ -1,4 +1,4 @@
-"""How much of each voxel is healthy vessel, open lumen and calcium."""
+"""How much of each voxel is healthy vessel, open lumen, calcium and the metal of stents."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from medseg.core.geometry import Geometry
 from medseg.datasets.phantoms.shapes import Points
-from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
+from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch, Stent
 
 PARTS = 4
 """Voxels at a surface are divided by this along each axis: a lumen of one voxel is then met by about fifty points."""
@@ -17,25 +18,64 @@ PARTS = 4
 CALCIUM_INNER, CALCIUM_OUTER, CALCIUM_COSINE = 0.55, 1.12, 0.35
 """Calcium lies between these shares of the healthy radius, within 70 degrees of its direction."""
 
+NARROW_MM, WAY_MM, WAY_STEP_MM = 0.6, 0.4, 0.15
+"""A lumen of a smaller radius may fall between voxels: the way along it is kept, of this radius, in steps of this."""
+
+STRUT_MM, STRUT_SHARE, MESH_CELLS, MESH_MM = 0.15, 0.3, 6, 2.0
+"""A stent's struts: their depth in mm, the sine of half their width in the phase of the mesh, and the mesh's cells
+around the vessel and in mm along it. About a third of the wall is metal."""
+
 
 @dataclass(frozen=True)
 class VesselCoverage:
-    """Fractions 0 to 1 of each voxel (i, j, k); `healthy` holds the other two but for calcium that bulges outwards."""
+    """Fractions 0 to 1 of each voxel (i, j, k); `healthy` holds the others but for calcium that bulges outwards."""
 
     healthy: NDArray[np.float32]
     lumen: NDArray[np.float32]
     calcium: NDArray[np.float32]
+    metal: NDArray[np.float32]
 
 
 def vessel_coverage(branches: list[DiseasedBranch], geometry: Geometry) -> VesselCoverage:
     """The coverage of a whole tree; where branches meet, the fuller one counts."""
-    fields = [np.zeros(geometry.shape, dtype=np.float32) for _ in range(3)]
+    fields = [np.zeros(geometry.shape, dtype=np.float32) for _ in range(4)]
     for branch in branches:
         index = _voxels_near(branch, geometry)
         for whole, share in zip(fields, _shares(branch, index, geometry), strict=True):
             at = tuple(index.T)
             whole[at] = np.maximum(whole[at], share)
     return VesselCoverage(*fields)
+
+
+def seen_lumen(
+    covered: VesselCoverage, branches: list[DiseasedBranch], geometry: Geometry, least_mm: float
+) -> NDArray[np.bool_]:
+    """Where the open lumen is (i, j, k), unbroken down to a radius of `least_mm`.
+
+    A voxel counts where lumen fills half of it. A narrow lumen fills none: there the way along its middle is taken, as
+    wide as a network's grid needs to keep it whole.
+    """
+    seen = covered.lumen >= 0.5
+    way = np.concatenate([_narrow_way(branch, least_mm) for branch in branches] or [np.empty((0, 3))])
+    if len(way):
+        touched = np.argwhere((covered.healthy > 0) & ~seen)
+        distance, _ = cKDTree(way).query(geometry.world(touched), distance_upper_bound=WAY_MM)
+        seen[tuple(touched[distance <= WAY_MM].T)] = True
+        passed = np.round(geometry.index(way)).astype(np.int64)
+        passed = passed[((passed >= 0) & (passed < geometry.shape)).all(axis=1)]
+        seen[tuple(passed.T)] = True
+    return seen
+
+
+def _narrow_way(branch: DiseasedBranch, least_mm: float) -> Points:
+    """Points (n, 3) close together along the middle of the lumen where it is narrow, but not under `least_mm`."""
+    tube = branch.healthy
+    places = np.linspace(0.0, tube.length_mm, max(2, round(tube.length_mm / WAY_STEP_MM)))
+    radius = np.interp(places, tube.arc_mm, branch.open_radii_mm)
+    has_core = np.interp(places, tube.arc_mm, branch.core_radii_mm) > 0
+    middle = tube.points_mm + branch.offsets_mm
+    points = np.stack([np.interp(places, tube.arc_mm, middle[:, axis]) for axis in range(3)], axis=1)
+    return np.asarray(points[(radius >= least_mm) & (radius < NARROW_MM) & ~has_core])
 
 
 def _voxels_near(branch: DiseasedBranch, geometry: Geometry) -> NDArray[np.int64]:
@@ -59,7 +99,7 @@ def _voxels_near(branch: DiseasedBranch, geometry: Geometry) -> NDArray[np.int64
 
 
 def _shares(branch: DiseasedBranch, index: NDArray[np.int64], geometry: Geometry) -> list[NDArray[np.float32]]:
-    """Healthy, lumen and calcium fractions (n,) of voxels: the centre's answer, or the mean over a divided voxel."""
+    """Healthy, lumen, calcium and metal fractions (n,) of voxels: the centre's answer, or a divided voxel's mean."""
     tube = branch.healthy
     points = geometry.world(index)
     place, distance = tube.nearest(points)
@@ -84,10 +124,10 @@ def _shares(branch: DiseasedBranch, index: NDArray[np.int64], geometry: Geometry
     return shares
 
 
-def _inside(
-    branch: DiseasedBranch, place: NDArray[np.float64], offset: Points
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Whether points, given by place along the branch and offset from its centreline, lie in vessel, lumen, calcium."""
+def _inside(branch: DiseasedBranch, place: NDArray[np.float64], offset: Points) -> tuple[NDArray[np.bool_], ...]:
+    """Whether points, given by place along the branch and offset from its centreline, lie in vessel, lumen, calcium or
+    metal.
+    """
     tube = branch.healthy
     distance = np.linalg.norm(offset, axis=1)
     healthy_mm = tube.radius_at(place)
@@ -103,7 +143,19 @@ def _inside(
             & (distance < CALCIUM_OUTER * healthy_mm)
             & (offset @ patch.direction > CALCIUM_COSINE * distance)
         )
-    return distance < healthy_mm, lumen, calcium & ~lumen
+    metal = np.zeros(len(place), dtype=bool)
+    for stent in branch.stents:
+        is_wall = (distance < healthy_mm) & (distance > healthy_mm - STRUT_MM)
+        metal |= is_wall & (place > stent.start_mm) & (place < stent.stop_mm) & _on_strut(stent, place, offset)
+    return distance < healthy_mm, lumen & ~metal, calcium & ~lumen & ~metal, metal
+
+
+def _on_strut(stent: Stent, place: NDArray[np.float64], offset: Points) -> NDArray[np.bool_]:
+    """Whether points lie on the struts of a stent's mesh: two sets of helices that cross."""
+    side = np.cross(stent.tangent, stent.direction)
+    turn = MESH_CELLS / 2 * np.arctan2(offset @ side, offset @ stent.direction)
+    rise = np.pi * (place - stent.start_mm) / MESH_MM
+    return np.asarray((np.abs(np.sin(turn + rise)) < STRUT_SHARE) | (np.abs(np.sin(turn - rise)) < STRUT_SHARE))
 
 
 def _half_diagonal_mm(geometry: Geometry) -> float:

@@ -15,6 +15,9 @@ from medseg.datasets.phantoms.tubes import Tube
 from medseg.datasets.phantoms.vessels.tree import GrownBranch
 from medseg.datasets.phantoms.vessels.truth import ONE_LESION_DIAMETERS, VesselLesionTruth, merged_lesions
 
+STENT_BEYOND_MM = 2.0
+"""How far a stent reaches beyond the lesion that it was laid over."""
+
 TAIL_MM = 7.0
 """Healthy vessel between a lesion and a loose end: without it nothing would tell the lesion from the end."""
 
@@ -29,6 +32,8 @@ class Disease:
     calcified_share: float = 0.3
     serial_share: float = 0.15
     filling_defect_share: float = 0.0
+    stented_share: float = 0.0
+    """How many narrowings lie in a stent."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,16 @@ class Calcium:
     start_mm: float
     stop_mm: float
     direction: Points
+
+
+@dataclass(frozen=True)
+class Stent:
+    """A mesh of metal in the wall, from place to place along the branch; `direction` is across it, angle zero."""
+
+    start_mm: float
+    stop_mm: float
+    direction: Points
+    tangent: Points
 
 
 @dataclass
@@ -53,6 +68,7 @@ class DiseasedBranch:
     offsets_mm: Points
     core_radii_mm: NDArray[np.float64]
     calcium: list[Calcium] = field(default_factory=list)
+    stents: list[Stent] = field(default_factory=list)
 
 
 def diseased(
@@ -104,10 +120,13 @@ def _draw(
     position = float(generator.uniform(first, last))
     percent = 100.0 if is_occlusion else float(generator.uniform(*disease.percent))
     is_defect = not is_occlusion and bool(generator.random() < disease.filling_defect_share)
+    # drawn only where asked for: the other studies of a seed stay what they are
+    is_stented = disease.stented_share > 0 and not is_defect and bool(generator.random() < disease.stented_share)
     return _truth(branches, at, position, length, percent).model_copy(
         update={
             "is_calcified": not is_defect and bool(generator.random() < disease.calcified_share),
             "is_filling_defect": is_defect,
+            "is_stented": is_stented,
         }
     )
 
@@ -181,6 +200,10 @@ def _carve(branch: DiseasedBranch, lesion: VesselLesionTruth, generator: Generat
     if lesion.is_calcified:
         reach = float(generator.uniform(0.25, 0.45)) * lesion.length_mm
         branch.calcium.append(Calcium(lesion.position_mm - reach, lesion.position_mm + reach, -away))
+    if lesion.is_stented:
+        reach = half + STENT_BEYOND_MM
+        places = max(0.0, lesion.position_mm - reach), min(tube.length_mm, lesion.position_mm + reach)
+        branch.stents.append(Stent(*places, away, tube.tangents[min(middle, len(tube.arc_mm) - 1)]))
     return lesion
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from medseg.datasets.phantoms.acquisition import Acquisition
 from medseg.datasets.phantoms.shapes import Points
 from medseg.datasets.phantoms.truth import BranchTruth, Point
 from medseg.datasets.phantoms.tubes import Tube
-from medseg.datasets.phantoms.vessels.coverage import VesselCoverage, vessel_coverage
+from medseg.datasets.phantoms.vessels.coverage import VesselCoverage, seen_lumen, vessel_coverage
 from medseg.datasets.phantoms.vessels.lesions import Disease, DiseasedBranch, diseased
 from medseg.datasets.phantoms.vessels.surroundings import (
     CT_SURROUNDINGS,
@@ -32,6 +32,10 @@ from medseg.datasets.phantoms.vessels.tree import GrownBranch, Likeness, grow_tr
 from medseg.datasets.phantoms.vessels.truth import VesselTruth
 
 PLAQUE_HU = 45.0
+
+LEAST_SEEN_MM = 0.15
+SEEN_NOISES = 1.0
+"""A lumen narrower than this radius, or fainter than so many standard deviations of the noise, is not to be found."""
 
 _ANATOMY = Code(value="91723000", scheme="SCT", meaning="Anatomical Structure")
 _ABNORMAL = Code(value="49755003", scheme="SCT", meaning="Morphologically Abnormal Structure")
@@ -78,9 +82,13 @@ class VesselScene(BaseModel):
     lumen_hu: float = 400.0
     tissue_hu: float = 20.0
     calcium_hu: float = 850.0
+    metal_hu: float = 2500.0
     point_spread_mm: Annotated[float, Field(ge=0)] = 0.4
     noise_sd_hu: Annotated[float, Field(ge=0)] = 25.0
+    noise_grain_mm: Annotated[float, Field(ge=0)] = 0.5
     has_surroundings: bool = True
+    surroundings_scale: Annotated[float, Field(gt=0)] = 1.0
+    """By how much chambers, bone and lung are larger than usual."""
     has_origin: bool = False
     """Whether each root leaves a wider vessel or a chamber, as coronaries leave the aorta."""
     motion_mm: Annotated[float, Field(ge=0)] = 0.0
@@ -89,11 +97,15 @@ class VesselScene(BaseModel):
 
 @dataclass(frozen=True)
 class VesselStudy:
-    """A made study. `probability` is the lumen's share of each voxel after the scanner's blur, 0 to 1."""
+    """A made study. `probability` is the lumen's share of each voxel after the scanner's blur, 0 to 1.
+
+    `lumen` (i, j, k) is what a network is to find: see `seen_lumen`.
+    """
 
     volume: Volume
     probability: Volume
     label_map: LabelMap
+    lumen: NDArray[np.bool_]
     truth: VesselTruth
 
 
@@ -153,6 +165,7 @@ def make_vessel_study(
         Volume(image, geometry, "HU" if scene.kind == "CTA" else "arbitrary"),
         Volume(probability, geometry),
         LabelMap(_labels(covered, branches, truth, geometry), geometry, VESSEL_SCHEMA),
+        seen_lumen(covered, branches, geometry, _least_seen_mm(scene)),
         truth,
     )
 
@@ -169,16 +182,20 @@ def _image(
     image = uneven_tissue(geometry, scene.tissue_hu, 12.0, generator)
     if scene.has_surroundings:
         misleading = CT_SURROUNDINGS if is_ct else TOF_SURROUNDINGS
-        paint_surroundings(image, geometry, grown, scene.lumen_hu, generator, misleading)
+        sized = tuple(replace(solid, size=solid.size * scene.surroundings_scale) for solid in misleading)
+        paint_surroundings(image, geometry, grown, scene.lumen_hu, generator, sized)
     if scene.has_origin:
         paint_origins(image, geometry, grown, scene.lumen_hu, generator)
     image += covered.healthy * ((PLAQUE_HU if is_ct else scene.tissue_hu) - image)
     image += covered.lumen * (scene.lumen_hu - image)
     image += covered.calcium * ((scene.calcium_hu if is_ct else 0.0) - image)
+    image += covered.metal * ((scene.metal_hu if is_ct else 0.0) - image)
     if is_ct and scene.beam_hardening > 0:
         sigma = [2.0 / spacing for spacing in geometry.spacing_mm]
         image -= scene.beam_hardening * 8.0 * scene.calcium_hu * gaussian_filter(covered.calcium, sigma)
-    acquisition = Acquisition(point_spread_mm=scene.point_spread_mm, noise_sd_hu=scene.noise_sd_hu, noise_grain_mm=0.5)
+    acquisition = Acquisition(
+        point_spread_mm=scene.point_spread_mm, noise_sd_hu=scene.noise_sd_hu, noise_grain_mm=scene.noise_grain_mm
+    )
     image = acquisition.blurred(image, geometry)
     if scene.motion_mm > 0:
         axis = int(generator.integers(0, 2))
@@ -187,6 +204,12 @@ def _image(
         image = gaussian_filter(image, sigmas)
     image += acquisition.noise(geometry, generator)
     return np.clip(np.round(image), -1024 if is_ct else 0, 3071).astype(np.int16)
+
+
+def _least_seen_mm(scene: VesselScene) -> float:
+    """The radius of the narrowest lumen that still stands out from the noise, by the peak of its blurred section."""
+    peak = min(SEEN_NOISES * scene.noise_sd_hu / abs(scene.lumen_hu - scene.tissue_hu), 0.95)
+    return max(LEAST_SEEN_MM, scene.point_spread_mm * float(np.sqrt(-2 * np.log(1 - peak))))
 
 
 def _labels(

@@ -33,6 +33,7 @@ class VesselLesionTruth(BaseModel):
     open_diameter_mm: float
     is_calcified: bool = False
     is_filling_defect: bool = False
+    is_stented: bool = False
     narrowings: int = 1
     fork_mm: float | None = None
 
@@ -74,6 +75,7 @@ def merged_lesions(lesions: list[VesselLesionTruth]) -> tuple[VesselLesionTruth,
             "start_mm": min(last.start_mm, lesion.start_mm),
             "stop_mm": max(last.stop_mm, lesion.stop_mm),
             "is_calcified": last.is_calcified or lesion.is_calcified,
+            "is_stented": last.is_stented or lesion.is_stented,
             "narrowings": last.narrowings + lesion.narrowings,
         }
         merged[-1] = deeper.model_copy(update=together)

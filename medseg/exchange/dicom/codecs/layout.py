@@ -21,11 +21,6 @@ class PixelLayout:
     is_signed: bool
 
     @property
-    def frame_bytes(self) -> int:
-        """Bytes of one native frame."""
-        return self.rows * self.columns * self.bits_allocated // 8
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """The numpy type of the allocated bits, in native byte order."""
         return np.dtype(f"{'i' if self.is_signed else 'u'}{self.bits_allocated // 8}")
