@@ -87,6 +87,10 @@ bench-data: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/crf_boundaries.py --root $(DATA) --picture docs/images/crf_boundaries.png
 	$(BIN)/python benchmarks/sarcoma_threshold.py --root $(DATA)
 	$(BIN)/python benchmarks/vessels_real.py $(DATA)
+	$(BIN)/python benchmarks/active_learning.py $(DATA) --folder $(BENCH)/reading --picture docs/images/active_learning.png
+	$(BIN)/python benchmarks/promotion_gate.py $(DATA) --folder $(BENCH)/reading
+	$(BIN)/python benchmarks/quality_control.py $(DATA)
+	$(BIN)/python benchmarks/kill_retraining.py $(DATA)
 	$(if $(NNUNET),$(BIN)/python benchmarks/nnunet.py --nnunet $(NNUNET) --root $(DATA) --folder $(BENCH)/nnunet)
 	$(if $(NNUNET),$(BIN)/python benchmarks/nnunet_side_by_side.py --root $(DATA) --nnunet-python $(NNUNET))
 

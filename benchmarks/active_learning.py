@@ -1,198 +1,125 @@
 """Does reading in the worklist's order make a better model than reading at random?
 
-    python benchmarks/active_learning.py DATA [--seeds 5] [--rounds 3] [--picture PNG] [--folder FOLDER]
+    python benchmarks/active_learning.py DATA [--seeds 5] [--rounds 3] [--workers 1] [--folder FOLDER]
+    python benchmarks/active_learning.py DATA --only-report --folder FOLDER --picture PNG
 
-Hippocampus (Medical Segmentation Decathlon, task 4). A small U-Net is trained on 20 subjects; then, round after round,
-10 scans of the pool are "read" (their reference masks revealed), in the order of the worklist or at random, and the
-model is fine-tuned on all that is revealed. Both arms begin from one model; Dice is on subjects of neither. Steps are
-counted, not seconds, so that a busy machine changes nothing.
+A U-Net is trained on 20 subjects of the hippocampus set; then, round after round, 10 scans of the pool are "read"
+(their reference masks revealed), in the order of the worklist or at random, and the model is fine-tuned on all that is
+revealed. All arms begin from one model and take as many steps; Dice is on 50 cases of other subjects. The streams are
+told of in `reading_rounds.py`. An arm that was cut off goes on from its last model.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from reading_rounds import MANIFEST, Arm, Setting, Stream, first_model, run_arm
 
-from medseg.core.study import Case
 from medseg.datasets.manifest import Manifest
-from medseg.imaging.normalize import ZScore
-from medseg.imaging.preparation import Preparation
-from medseg.models.bundle import ModelBundle
-from medseg.models.device import choose_device
-from medseg.models.kept_maps import Keep
-from medseg.models.networks.unet3d import UNet3DConfig
-from medseg.models.quality.expected_dice import expected_dice
-from medseg.models.segmenter import NetworkSegmenter
-from medseg.models.spec import ModelSpec, SlidingWindow
-from medseg.review.worklist import RANDOM_SHARE, Candidate, reading_order
-from medseg.training.planning.plan import Plan, TrainingSpec
-from medseg.workflows.models.evaluate_model import evaluate_model
 from medseg.workflows.scans.data_sets import open_data_set
-from medseg.workflows.segmenting.segment_study import read_channels
-from medseg.workflows.training.fine_tune import FineTuning
-from medseg.workflows.training.train_model import train_model
 
-MANIFEST = Path(__file__).parents[1] / "data_manifests" / "msd_task04_hippocampus"
-START, ROUND = 20, 10
-FIRST_STEPS, ROUND_STEPS = 240, 80
-TEST_CASES, WATCHED = 40, 2
-ARMS = ("worklist", "random")
+KEYS = {"dice": "all test cases", "worst_tenth": "their worst tenth", "dice_rare": "the rare contrast"}
+COLOURS = {"worklist": "#0b6e99", "random": "#b35c00", "nobody": "#8a8a8a"}
+Rows = list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Who is trained on at first, who may be read, who tests; `watched` are two test cases for the training's curve."""
-
-    start: list[Case]
-    pool: list[Case]
-    test: list[Case]
+def one_thread() -> None:
+    torch.set_num_threads(1)
 
 
-def parts(manifest: Manifest, seed: int, pool_size: int) -> Parts:
-    """Whole subjects on each side, drawn anew for each seed."""
-    by_subject: dict[str, list[Case]] = {}
-    for case in manifest.cases:
-        by_subject.setdefault(case.subject, []).append(case)
-    subjects = sorted(by_subject)
-    np.random.default_rng(seed).shuffle(subjects)
-    start = [case for subject in subjects[:START] for case in by_subject[subject]]
-    rest = [case for subject in subjects[START:] for case in by_subject[subject]]
-    return Parts(start, rest[TEST_CASES : TEST_CASES + pool_size], rest[:TEST_CASES])
+def run_all(manifest: Manifest, seeds: int, workers: int, setting: Setting) -> None:
+    """Every arm of every seed, so many processes at a time."""
+    with ProcessPoolExecutor(workers, get_context("spawn"), one_thread) as pool:
+        if workers > 1:  # else each seed's first model comes with its first arm
+            for first in [pool.submit(first_model, manifest, seed, setting) for seed in range(seeds)]:
+                first.result()
+        wanted = [(seed, stream, arm) for seed in range(seeds) for stream, arm in _arms()]
+        for run in [pool.submit(run_arm, manifest, *one, setting) for one in wanted]:
+            run.result()
 
 
-def plan_of(manifest: Manifest, steps: int, seed: int) -> Plan:
-    """A network small enough for many trainings on one core."""
-    patch = (32, 40, 32)
-    model = ModelSpec(
-        task=manifest.task,
-        preparation=Preparation(spacing_mm=(1.0, 1.0, 1.0), normalization=(ZScore(),)),
-        network=UNet3DConfig(
-            channels=(8, 16, 32), strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)), kernel_sizes=((3, 3, 3),) * 3
-        ),
-        window=SlidingWindow(patch=patch),
-    )
-    spec = TrainingSpec(
-        batch_size=2,
-        steps_per_epoch=steps,
-        epochs=1,
-        average_decay=0.95,
-        warm_up_steps=10,
-        seed=seed,
-        validation_looks=1,
-    )
-    return Plan(model=model, training=spec)
+def _arms() -> Iterator[tuple[Stream, Arm]]:
+    """Those that are compared first; what the steps alone gain is asked of the scans as they are."""
+    streams: tuple[Stream, ...] = get_args(Stream)
+    for stream in streams:
+        yield stream, "worklist"
+        yield stream, "random"
+    yield "as they are", "nobody"
 
 
-def trained(
-    manifest: Manifest, cases: Sequence[Case], watched: Sequence[Case], folder: Path, plan: Plan | FineTuning
-) -> ModelBundle:
-    """A model of these cases."""
-    names = {case.name for case in cases} | {case.name for case in watched}
-    fold = {case.name: 0 for case in watched}
-    rows = tuple(
-        row.__class__(row.case, row.subject, fold.get(row.case, 1), row.channels, row.label)
-        for row in manifest.rows
-        if row.case in names
-    )
-    chosen = Manifest(manifest.facts, manifest.task, rows, manifest.data_folder)
-    return train_model(chosen, 0, folder, plan=plan).bundle
+def read_rows(folder: Path) -> Rows:
+    """The rows of all arms; of a round that was measured twice, since an arm was cut off, the last."""
+    found = {}
+    for line in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        found[row["seed"], row["stream"], row["arm"], row["read"]] = row
+    return [found[key] for key in sorted(found)]
 
 
-def doubts(bundle: ModelBundle, cases: Sequence[Case], folder: Path) -> list[Candidate]:
-    """The pool as the worklist sees it."""
-    segmenter = NetworkSegmenter(bundle, choose_device("cpu"))
-    keep = Keep(tuple(label.name for label in bundle.spec.task.labels), folder)
-    found = []
-    for case in cases:
-        scans = read_channels(case.channels, bundle.spec.task)
-        made = segmenter.segment({name: scan.volume for name, scan in scans.items()}, None, keep)
-        assert made.probabilities is not None
-        promised = list(expected_dice(made.label_map, made.probabilities).values())
-        found.append(Candidate(case.name, doubt=1 - float(np.mean(promised)) if promised else None))
-    return found
+def table_of(rows: Rows, stream: str, arm: str, key: str) -> tuple[list[int], NDArray[np.float64]]:
+    """The rounds that any seed has come to, and the values (seed, round) of the seeds that have come to all of them."""
+    mine = [row for row in rows if row["stream"] == stream and row["arm"] == arm and key in row]
+    by_seed = {seed: {r["read"]: r[key] for r in mine if r["seed"] == seed} for seed in {r["seed"] for r in mine}}
+    reads = sorted({row["read"] for row in mine})
+    whole = [seed for seed in sorted(by_seed) if len(by_seed[seed]) == len(reads)]
+    return reads, np.array([[by_seed[seed][read] for read in reads] for seed in whole])
 
 
-def chosen_by(
-    arm: str, bundle: ModelBundle, pool: Sequence[Case], folder: Path, generator: np.random.Generator
-) -> list[Case]:
-    """Whom an arm reads next."""
-    if arm == "random":
-        return [pool[n] for n in generator.permutation(len(pool))[:ROUND]]
-    order = reading_order(doubts(bundle, pool, folder), generator, RANDOM_SHARE)
-    by_name = {case.name: case for case in pool}
-    return [by_name[one.study] for one in order[:ROUND]]
-
-
-def dice(bundle: ModelBundle, cases: Sequence[Case]) -> tuple[float, float]:
-    """Mean Dice over cases and labels, and the mean of the worst tenth of the cases."""
-    scored = evaluate_model(NetworkSegmenter(bundle, choose_device("cpu")), bundle.spec.task, cases)
-    means = np.sort([np.mean([label.dice for label in case.labels]) for case in scored.cases])
-    return float(means.mean()), float(means[: max(1, len(means) // 10)].mean())
-
-
-def one_seed(manifest: Manifest, seed: int, rounds: int, pool_size: int, folder: Path) -> list[dict[str, object]]:
-    """Dice of both arms over the rounds."""
-    given = parts(manifest, seed, pool_size)
-    watched = given.test[:WATCHED]
-    first = trained(manifest, given.start, watched, folder / "start", plan_of(manifest, FIRST_STEPS, seed))
-    begin = dice(first, given.test)
-    rows: list[dict[str, object]] = []
-    for arm in ARMS:
-        bundle, known, pool = first, list(given.start), list(given.pool)
-        rows.append({"seed": seed, "arm": arm, "read": 0, "dice": begin[0], "worst_tenth": begin[1]})
-        generator = np.random.default_rng(1000 + seed)
-        for number in range(1, rounds + 1):
-            read = chosen_by(arm, bundle, pool, folder, generator)
-            known += read
-            pool = [case for case in pool if case not in read]
-            plan = plan_of(manifest, ROUND_STEPS, seed)
-            bundle = trained(manifest, known, watched, folder / f"{arm}{number}", FineTuning(bundle, plan))
-            mean, worst = dice(bundle, given.test)
-            rows.append({"seed": seed, "arm": arm, "read": ROUND * number, "dice": mean, "worst_tenth": worst})
-            print(json.dumps(rows[-1]), flush=True)
-    return rows
-
-
-def draw(rows: list[dict[str, object]], picture: Path) -> None:
-    """Mean over seeds of both arms, each seed as a thin line."""
+def draw(rows: Rows, picture: Path) -> None:
+    """Mean over seeds of each arm, each seed as a thin line; a row of pictures for each stream."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, key, title in zip(
-        figure.subplots(1, 2), ("dice", "worst_tenth"), ("all test cases", "their worst tenth"), strict=True
-    ):
-        for arm, colour in zip(ARMS, ("#0b6e99", "#b35c00"), strict=True):
-            seeds = sorted({int(str(row["seed"])) for row in rows})
-            curves = [[row for row in rows if row["arm"] == arm and row["seed"] == seed] for seed in seeds]
-            reads = [int(str(row["read"])) for row in curves[0]]
-            table = np.array([[float(str(row[key])) for row in curve] for curve in curves])
-            axes.plot(reads, table.T, color=colour, alpha=0.25, linewidth=1)
-            axes.plot(reads, table.mean(axis=0), color=colour, linewidth=2.5, marker="o", label=arm)
-        axes.set(title=f"Dice, {title}", xlabel="scans read after the first 20 subjects", xticks=reads)
-        axes.grid(alpha=0.3)
-        axes.legend()
+    figure = Figure(figsize=(12, 6.8), layout="constrained")
+    for line, stream in zip(figure.subplots(2, 3), get_args(Stream), strict=True):
+        for axes, (key, title) in zip(line, KEYS.items(), strict=True):
+            for arm, colour in COLOURS.items():
+                reads, table = table_of(rows, stream, arm, key)
+                if not reads:
+                    continue
+                axes.plot(reads, table.T, color=colour, alpha=0.25, linewidth=1)
+                axes.plot(reads, table.mean(axis=0), color=colour, linewidth=2.5, marker="o", label=arm)
+                axes.set_xticks(reads)
+            axes.set(title=f"{stream}: Dice, {title}", xlabel="scans read after the first 20 subjects")
+            axes.grid(alpha=0.3)
+            axes.legend() if axes.lines else axes.remove()
     picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=110)
+    figure.savefig(picture, dpi=100)
 
 
-def report(rows: list[dict[str, object]]) -> None:
-    """The difference of the arms at the last round, seed by seed."""
-    last = max(int(str(row["read"])) for row in rows)
-    for key in ("dice", "worst_tenth"):
-        ends = {
-            arm: {row["seed"]: float(str(row[key])) for row in rows if row["arm"] == arm and row["read"] == last}
-            for arm in ARMS
-        }
-        apart = np.array([ends["worklist"][seed] - ends["random"][seed] for seed in ends["random"]])
-        print(f"{key} after {last} read: worklist less random {apart.mean():+.4f}, seeds {np.round(apart, 4).tolist()}")
+def report(rows: Rows) -> None:
+    """Both arms over the rounds, their difference seed by seed, and how well the worklist knew where a model fails."""
+    for stream in get_args(Stream):
+        for key in KEYS:
+            found = {arm: table_of(rows, stream, arm, key) for arm in COLOURS}
+            for arm, (reads, table) in found.items():
+                if reads:
+                    print(f"{stream}, {key}, {arm} after {reads}: {np.round(table.mean(axis=0), 4).tolist()}")
+            tables = [found[arm][1] for arm in ("worklist", "random")]
+            if tables[0].shape != tables[1].shape or not tables[0].size:
+                continue
+            apart = tables[0] - tables[1]
+            later = apart[:, 1:].mean(axis=1)
+            spread = later.std(ddof=1) / np.sqrt(len(later)) if len(later) > 1 else float("nan")
+            print(f"  worklist less random, over the rounds {later.mean():+.4f} (SE {spread:.4f}), ", end="")
+            print(f"at the end {apart[:, -1].mean():+.4f}, seeds {np.round(apart[:, -1], 4).tolist()}")
+        asked = [row for row in rows if row["stream"] == stream and "rank_score" in row]
+        for key in ("rank_score", "rank_doubt", "rank_disagreement", "rank_strangeness", "pool_dice", "read_dice"):
+            if asked:
+                print(f"{stream}, worklist, {key}: {np.mean([row[key] for row in asked]):.3f}")
+        for arm in ("worklist", "random"):
+            reads, table = table_of(rows, stream, arm, "rare_read")
+            if reads and table.any():
+                print(f"{stream}, {arm}: of the rare contrast read up to {reads}: {table.mean(axis=0).cumsum()}")
 
 
 def main() -> None:
@@ -200,24 +127,31 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="the folder that holds msd_task04_hippocampus")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pool", type=int, default=80)
-    parser.add_argument("--minutes", type=float, default=None, help="begin no seed after this")
+    parser.add_argument("--first-steps", type=int, default=400)
+    parser.add_argument("--round-steps", type=int, default=150)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--small", action="store_true", help="a smaller network, for one core")
+    parser.add_argument("--pool", type=int, default=60, help="scans that may be read")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin no round after this")
     parser.add_argument("--folder", type=Path, default=Path("out/active_learning"))
     parser.add_argument("--picture", type=Path, default=None)
+    parser.add_argument("--only-report", action="store_true")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    manifest = open_data_set(MANIFEST, arguments.data)
-    begin, rows = time.monotonic(), []
-    for seed in range(arguments.seeds):
-        taken = (time.monotonic() - begin) / 60
-        if arguments.minutes is not None and seed and taken * (seed + 1) / seed > arguments.minutes:
-            break
-        rows += one_seed(manifest, seed, arguments.rounds, arguments.pool, arguments.folder / f"seed{seed}")
-        with (arguments.folder / "dice.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        print(f"seed {seed}: {(time.monotonic() - begin) / 60:.1f} minutes", flush=True)
+    if not arguments.only_report:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+        setting = Setting(
+            folder=arguments.folder,
+            rounds=arguments.rounds,
+            first_steps=arguments.first_steps,
+            round_steps=arguments.round_steps,
+            batch=arguments.batch,
+            is_small=arguments.small,
+            pool=arguments.pool,
+            until=time.time() + 60 * arguments.minutes,
+        )
+        run_all(open_data_set(MANIFEST, arguments.data), arguments.seeds, arguments.workers, setting)
+    rows = read_rows(arguments.folder)
     report(rows)
     if arguments.picture is not None:
         draw(rows, arguments.picture)

@@ -48,6 +48,14 @@ def batch(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Keep the probability of each voxel, a NIfTI file a label.")
     ] = False,
+    shadow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Then run this model beside, and only note how it differs: challenger@REGISTRY.",
+            show_default=False,
+        ),
+    ] = None,
     only_failed: Annotated[bool, typer.Option("--only-failed", help="Try again what was set aside.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
@@ -67,10 +75,16 @@ def batch(
                 keeps_probabilities=probabilities,
             )
             summary = process_batch(source, model, output, options, data_root=root, progress=progress)
+            if shadow is not None:
+                from medseg.workflows.segmenting.shadow import run_shadow
+
+                run_shadow(output, shadow, options, progress=progress)
     if dry_run:
         print_plan(found, limit)
         return
     print_summary(summary, output)
+    if shadow is not None:
+        typer.echo(f"how {shadow} differs: medseg models shadow {output}")
     if summary.has_failures:
         raise typer.Exit(SOME_FAILED)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from medseg.cli.console import print_table, shown_progress
-from medseg.cli.options import DeviceOption, FoldOption, RootOption
+from medseg.cli.options import DeviceOption, FoldOption, InferenceDeviceOption, RootOption
+
+if TYPE_CHECKING:
+    from medseg.review.promotion.shadow import ShadowSummary
 
 app = typer.Typer(help="Keep models: versions, champion and challenger, import and export.", no_args_is_help=True)
 
@@ -22,6 +25,9 @@ RegistryArgument = Annotated[
 VersionArgument = Annotated[
     str,
     typer.Argument(metavar="VERSION", help="An alias, a number, or the first digits of a hash.", show_default=False),
+]
+MlflowOption = Annotated[
+    str, typer.Option("--mlflow", metavar="URI", help="The MLflow store, by the extra mlflow.", show_default=False)
 ]
 PersonOption = Annotated[str | None, typer.Option("--by", help="Who decides.  [default: you]", show_default=False)]
 
@@ -85,12 +91,52 @@ def export(
 
 
 @app.command()
+def push(
+    registry: RegistryArgument,
+    version: VersionArgument,
+    mlflow: MlflowOption,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The registered model.  [default: the task]", show_default=False)
+    ] = None,
+) -> None:
+    """Copy a version into an MLflow model registry; one that is there already stays as it is."""
+    from medseg.models.registry.mlflow_registry import push_version
+    from medseg.models.registry.registry import Registry
+
+    there, number = push_version(Registry(registry), version, mlflow, name)
+    typer.echo(f"{mlflow}: version {number} of {there}")
+
+
+@app.command()
+def pull(
+    registry: RegistryArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The registered model there.", show_default=False)],
+    mlflow: MlflowOption,
+    number: Annotated[
+        str | None, typer.Option("--number", help="Its version there.  [default: the newest]", show_default=False)
+    ] = None,
+) -> None:
+    """Copy a version out of an MLflow model registry; it is no champion until the gate lets it through."""
+    from medseg.models.registry.mlflow_registry import pull_version
+    from medseg.models.registry.registry import Registry
+
+    version = pull_version(Registry(registry), mlflow, name, number)
+    typer.echo(f"{registry}: version {version.number} ({version.sha256[:12]})")
+
+
+@app.command()
 def qualify(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A bundle, or champion@REGISTRY.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="The bundle to write.", show_default=False)],
     data: Annotated[Path, typer.Option("--data", help="The data set it was trained on.", show_default=False)],
     root: RootOption = None,
     fold: FoldOption = 0,
+    cross_validation: Annotated[
+        Path | None,
+        typer.Option(
+            "--cross-validation", help="Check by every fold of this run of cross-validate.", show_default=False
+        ),
+    ] = None,
     coverage: Annotated[
         float, typer.Option(min=0.5, max=0.99, help="How often an interval holds the true Dice.")
     ] = 0.9,
@@ -102,7 +148,16 @@ def qualify(
 
     with shown_progress() as progress:
         manifest = open_data_set(data, root)
-        made = qualify_model(model, manifest, fold, output, coverage=coverage, device=device, progress=progress)
+        made = qualify_model(
+            model,
+            manifest,
+            fold,
+            output,
+            cross_validation=cross_validation,
+            coverage=coverage,
+            device=device,
+            progress=progress,
+        )
     if made.quality is not None:
         known = made.quality
         typer.echo(
@@ -116,6 +171,14 @@ def judge(
     registry: RegistryArgument,
     data: Annotated[Path, typer.Option("--data", help="The data set of the beginning.", show_default=False)],
     version: Annotated[str, typer.Argument(metavar="[VERSION]", help="Who is judged.")] = "challenger",
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--results",
+            help="Reviewed results: their corrections must not be unlearned, and shadows are told of.",
+            show_default=False,
+        ),
+    ] = None,
     root: RootOption = None,
     device: DeviceOption = "auto",
 ) -> None:
@@ -125,7 +188,9 @@ def judge(
 
     with shown_progress() as progress:
         manifest = open_data_set(data, root)
-        verdict = judge_challenger(registry, manifest, challenger=version, device=device, progress=progress)
+        verdict = judge_challenger(
+            registry, manifest, challenger=version, results=results or (), device=device, progress=progress
+        )
     rows = [
         (
             check.name,
@@ -139,10 +204,61 @@ def judge(
     ]
     title = f"{verdict.cases} test cases: the challenger {'may be promoted' if verdict.is_passed else 'is refused'}"
     print_table(("asked", "champion", "challenger", "difference", "95 % interval", "passed"), rows, title)
+    if verdict.shadow is not None:
+        typer.echo(verdict.shadow.sentence)
     path = verdict_path(registry, verdict.challenger_sha256, verdict.champion_sha256)
     typer.echo(f"{path.with_suffix('.md')}: the verdict")
     if not verdict.is_passed:
         raise typer.Exit(REFUSED)
+
+
+@app.command()
+def shadow(
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", help="The output folder of a batch.", show_default=False)
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="Run this one beside first: challenger@REGISTRY.", show_default=False),
+    ] = None,
+    device: InferenceDeviceOption = "auto",
+) -> None:
+    """How challengers that ran in shadow differ from what a batch delivered; nothing delivered is changed."""
+    from medseg.review.promotion.shadow import summarise_shadow
+    from medseg.workflows.segmenting.process_batch import BatchOptions
+    from medseg.workflows.segmenting.shadow import run_shadow, shadow_results
+
+    if model is not None:
+        with shown_progress() as progress:
+            run_shadow(results, model, BatchOptions(device=device), progress=progress)
+    found = shadow_results([results])
+    for pair in sorted({(one.champion_sha256, one.challenger_sha256) for one in found}):
+        mine = [one for one in found if (one.champion_sha256, one.challenger_sha256) == pair]
+        made = summarise_shadow(mine)
+        if made is not None:
+            print_shadow(made)
+        for one in mine:
+            if one.failure is not None:
+                typer.echo(f"failed: {one.study}: {one.failure}")
+    if not found:
+        typer.echo(f"{results}: no model ran in shadow; name one with --model")
+
+
+def print_shadow(summary: ShadowSummary) -> None:
+    """The labels of both models side by side, then where they differ most."""
+    rows = [
+        (
+            name,
+            f"{dice:.3f}",
+            f"x {summary.volume_ratio[name]:.2f}" if name in summary.volume_ratio else "",
+            " / ".join(map(str, summary.findings.get(name, (0, 0)))),
+        )
+        for name, dice in summary.dice_of_label.items()
+    ]
+    pair = f"{summary.challenger_sha256[:12]} beside the champion {summary.champion_sha256[:12]}"
+    print_table(("label", "Dice between", "volume", "findings of each"), rows, f"{pair}: {summary.studies} studies")
+    for study, dice in summary.most_apart:
+        typer.echo(f"most apart: {study}: {dice:.3f}")
 
 
 @app.command()

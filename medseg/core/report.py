@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from medseg.core.findings import Finding, HandMeasurement
 from medseg.core.study import Series
@@ -48,13 +48,24 @@ class Review(BaseModel):
         return f"Outlines corrected by {self.corrected_by} on {self.corrected:%Y-%m-%d %H:%M} UTC, {verdict}."
 
 
+class ChannelSource(BaseModel):
+    """One image of a scan of several channels: what was imaged, where it was read from, the hash of voxels and grid."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    series: Series
+    source: Path
+    source_sha256: str
+
+
 class Report(BaseModel):
     """One segmented scan: what was imaged, by which model, what was found, and what to beware of.
 
-    `source` is where the scan was read from and `source_sha256` the hash of its voxels and grid. `duration_s` is what
-    segmenting took; `peak_memory_mb` the most memory that was resident from reading the scan to writing the mask, None
-    where the system does not tell. `review` is what a reader decided on the mask; None where nobody has. `by_hand` is
-    what readers measured on the scan themselves.
+    `source` is where the scan was read from and `source_sha256` the hash of its voxels and grid; of several channels
+    those of the first, and `more_channels` has the others by name (none in reports of before they were kept).
+    `duration_s` is what segmenting took; `peak_memory_mb` the most memory that was resident from reading the scan to
+    writing the mask, None where the system does not tell. `review` is what a reader decided on the mask; None where
+    nobody has. `by_hand` is what readers measured on the scan themselves.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,6 +73,7 @@ class Report(BaseModel):
     series: Series
     source: Path
     source_sha256: str
+    more_channels: dict[str, ChannelSource] = Field(default_factory=dict)
     task: Task
     model: ModelIdentity
     findings: tuple[Finding, ...]

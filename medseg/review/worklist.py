@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import InputError
+from medseg.core.label_map import LabelMap
+from medseg.core.probability import CERTAIN, ProbabilityMap
 
 RANDOM_SHARE = 0.2
 
@@ -63,3 +65,9 @@ def failure_scores(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
     known_count = np.isfinite(ranks).sum(axis=1)
     means = np.nansum(ranks, axis=1) / np.maximum(known_count, 1)
     return np.where(known_count > 0, means, 1.0)
+
+
+def mean_disagreement(label_map: LabelMap, agreement: ProbabilityMap | None) -> float | None:
+    """The mean share of a model's answers that differ from the mean's, in the mask; None where none is known there."""
+    inside = agreement.array[label_map.array > 0] if agreement is not None else np.zeros(0, np.uint8)
+    return 1 - float(inside.mean()) / CERTAIN if inside.size else None

@@ -10,6 +10,7 @@ import numpy as np
 
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
+from medseg.core.task import Task
 from medseg.datasets.manifest import Manifest
 from medseg.exchange.nifti import write_nifti
 from medseg.models.registry.registry import Registry
@@ -43,15 +44,23 @@ class Site:
     def sources(self) -> Sources:
         return Sources((self.results,), self.original)
 
-    def correct(self, name: str, image: np.ndarray, truth: np.ndarray, *, accepted: bool = True) -> None:
-        source = self.folder / "scans" / f"{name}.nii.gz"
-        write_nifti(image, self.grid, source)
-        segment_study({"image": source}, self.trained.bundle, self.results / name)
+    def correct(
+        self, name: str, image: np.ndarray, truth: np.ndarray, *, accepted: bool = True, task: Task | None = None
+    ) -> None:
+        """Segment, draw and accept. A second channel is the first's negative; `task` is what the report is to say."""
+        sources = {}
+        for sign, channel in zip((1, -1), self.original.task.channels, strict=False):
+            sources[channel.name] = self.folder / "scans" / f"{name}_{channel.name}.nii.gz"
+            write_nifti(sign * image, self.grid, sources[channel.name])
+        report = segment_study(sources, self.trained.bundle, self.results / name)
+        if task is not None:
+            report = report.model_copy(update={"task": task})
+            (self.results / name / "report.json").write_text(report.model_dump_json(), encoding="utf-8")
         opened = next(open_study(entry) for entry in list_studies(self.results) if entry.name == name)
         assert opened.label_map is not None
         assert opened.report is not None
-        task = opened.report.task.name
+        of = opened.report.task.name
         drawn = LabelMap(truth, opened.label_map.geometry, opened.label_map.schema)
-        saved = self.store.correct(drawn, opened.label_map, opened.source_sha256, task, by=Signature("jane"))
+        saved = self.store.correct(drawn, opened.label_map, opened.source_sha256, of, by=Signature("jane"))
         if accepted:
-            self.store.decide(saved.mask_sha256, "accepted", None, opened.source_sha256, task, by=Signature("jane"))
+            self.store.decide(saved.mask_sha256, "accepted", None, opened.source_sha256, of, by=Signature("jane"))

@@ -36,7 +36,7 @@ def control(
     quality: QualityControl, volume: Volume, label_map: LabelMap, probabilities: Probabilities
 ) -> ResultQuality:
     """The quality of a result from its first channel, its mask, and the probabilities as the network gave them."""
-    predicted = quality.predictor.predict(result_features(label_map, probabilities))
+    predicted = quality.predictor.predict(result_features(volume, label_map, probabilities))
     distances = quality.gate.distances(scan_features(volume))
     warnings = list(quality.gate.warnings(distances))
     if predicted.dice < quality.predictor.poor:

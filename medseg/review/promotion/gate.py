@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.analysis.evaluation.detection import CaseDetections
 from medseg.analysis.evaluation.scores import CaseScores
 from medseg.analysis.evaluation.summary import (
     RESAMPLES,
@@ -19,6 +20,8 @@ from medseg.analysis.evaluation.summary import (
     weighted_means,
 )
 from medseg.core.errors import InputError
+from medseg.review.promotion.lesions import lesion_checks
+from medseg.review.promotion.shadow import ShadowSummary
 from medseg.review.promotion.verdict import Check, GateRules, GateVerdict
 
 
@@ -26,13 +29,24 @@ from medseg.review.promotion.verdict import Check, GateRules, GateVerdict
 class Measured:
     """A model on the test cases: its scores in their order, the median seconds a case takes, and its calibration error.
 
-    `calibration_error` is None where probabilities were not looked at.
+    `calibration_error` is None where probabilities were not looked at. `lesions` are those of the cases, in their
+    order; empty where the task counts none.
     """
 
     sha256: str
     cases: tuple[CaseScores, ...]
     seconds: float
     calibration_error: float | None = None
+    lesions: tuple[CaseDetections, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PastCorrections:
+    """Both models on scans that readers corrected, against the corrected masks; the patient of each."""
+
+    champion: Measured
+    challenger: Measured
+    subjects: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +66,32 @@ def judge(
     dataset: str,
     rules: GateRules | None = None,
     *,
+    past: PastCorrections | None = None,
+    shadow: ShadowSummary | None = None,
     seed: int = 0,
 ) -> GateVerdict:
     """The verdict on a challenger. Subjects are drawn, with all their cases; the same seed gives the same verdict.
 
-    Raises InputError where the two were not scored on the same cases, or on fewer than the rules ask for.
+    `past` are corrections that must not be unlearned, `shadow` is how the challenger did beside the champion in
+    batches. Raises InputError where the two were not scored on the same cases, or on fewer than the rules ask for.
     """
     rules = rules or GateRules()
-    _require_same(champion, challenger, subjects, rules)
+    _require_same(champion, challenger, subjects)
+    if len(subjects) < rules.fewest_cases:
+        raise InputError(
+            f"{len(subjects)} test cases show too little: the gate asks for {rules.fewest_cases}. Name a data set with "
+            "more cases that no model has learned from."
+        )
+    paired = _paired(champion, challenger, subjects, seed)
     labels = [score.label for score in champion.cases[0].labels]
-    volumes = [[score.reference_ml for score in case.labels] for case in champion.cases]
-    paired = _Paired(
-        _dice(champion.cases, labels),
-        _dice(challenger.cases, labels),
-        np.array(volumes, dtype=np.float64),
-        draw_cases(list(subjects), len(subjects), RESAMPLES, seed),
-    )
     checks = [_mean(paired, rules)]
     checks += [_no_worse(f"Dice, {label}", paired, _only(n), rules.margin) for n, label in enumerate(labels)]
     checks += [_small(paired, rules), _worst(paired, rules), _found(paired, rules)]
+    checks += lesion_checks(champion.lesions, challenger.lesions, paired.draws, rules)
+    checks += [_past(past, rules, seed)] if past else []
     checks += _calibration(champion, challenger, rules)
     checks.append(_run_time(champion, challenger, rules))
+    checks += [_failures(shadow)] if shadow else []
     return GateVerdict(
         created=datetime.now(UTC),
         champion_sha256=champion.sha256,
@@ -82,19 +101,27 @@ def judge(
         subjects=len(set(subjects)),
         rules=rules,
         checks=tuple(checks),
+        corrections=len(past.subjects) if past else 0,
+        shadow=shadow,
     )
 
 
-def _require_same(champion: Measured, challenger: Measured, subjects: Sequence[str], rules: GateRules) -> None:
+def _require_same(champion: Measured, challenger: Measured, subjects: Sequence[str]) -> None:
     require_comparable([*champion.cases, *challenger.cases])
     names = [[case.case for case in one.cases] for one in (champion, challenger)]
     if names[0] != names[1] or len(names[0]) != len(subjects):
         raise InputError("champion and challenger were not scored on the same cases in one order; score both anew")
-    if len(subjects) < rules.fewest_cases:
-        raise InputError(
-            f"{len(subjects)} test cases show too little: the gate asks for {rules.fewest_cases}. Name a data set with "
-            "more cases that no model has learned from."
-        )
+
+
+def _paired(champion: Measured, challenger: Measured, subjects: Sequence[str], seed: int) -> _Paired:
+    labels = [score.label for score in champion.cases[0].labels]
+    volumes = [[score.reference_ml for score in case.labels] for case in champion.cases]
+    return _Paired(
+        _dice(champion.cases, labels),
+        _dice(challenger.cases, labels),
+        np.array(volumes, dtype=np.float64),
+        draw_cases(list(subjects), len(subjects), RESAMPLES, seed),
+    )
 
 
 def _dice(cases: Sequence[CaseScores], labels: Sequence[str]) -> NDArray[np.float64]:
@@ -162,6 +189,26 @@ def _found(paired: _Paired, rules: GateRules) -> Check:
     there = paired.reference_ml > 0
     shares = [float((table[there] > 0).mean()) if there.any() else 1.0 for table in _tables(paired)]
     return _plain("structures found", shares, rules.found_margin)
+
+
+def _past(past: PastCorrections, rules: GateRules, seed: int) -> Check:
+    """Dice against what readers corrected: nothing of it is unlearned."""
+    _require_same(past.champion, past.challenger, past.subjects)
+    paired = _paired(past.champion, past.challenger, past.subjects, seed)
+    return _no_worse("Dice, past corrections", paired, np.arange(paired.champion.shape[1]), rules.past_margin)
+
+
+def _failures(shadow: ShadowSummary) -> Check:
+    """A scan on which the challenger failed was segmented by the champion, or it would not be in the shadow."""
+    share = shadow.failures / max(1, shadow.studies)
+    return Check(
+        name="failures in shadow",
+        is_passed=shadow.failures == 0,
+        champion=0.0,
+        challenger=share,
+        difference=share,
+        limit=0.0,
+    )
 
 
 def _plain(name: str, values: Sequence[float], margin: float) -> Check:

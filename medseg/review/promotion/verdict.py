@@ -12,6 +12,7 @@ from medseg.core.atomic import whole_file
 from medseg.core.errors import StoreError
 from medseg.core.report import NOT_FOR_DIAGNOSIS
 from medseg.core.task import first_problem
+from medseg.review.promotion.shadow import ShadowSummary
 
 
 class GateRules(BaseModel):
@@ -40,6 +41,14 @@ class GateRules(BaseModel):
 
     found_margin: float = Field(default=0.02, ge=0)
     """Of the share of structures that are touched at all: the difference itself."""
+
+    lesion_margin: float = Field(default=0.05, ge=0)
+    """Of the share of small lesions that are found, those up to the quantile `small_share` of volume: the difference's
+    lower limit; and of false lesions a scan, the difference itself."""
+
+    past_margin: float = Field(default=0.02, ge=0)
+    """Of Dice, on scans that readers corrected. It is wider than `margin`: a correction is drawn over the mask of the
+    model of then, and so favours it."""
 
     calibration_margin: float = Field(default=0.02, ge=0)
     """Of the expected calibration error."""
@@ -78,6 +87,9 @@ class GateVerdict(BaseModel):
     subjects: int
     rules: GateRules
     checks: tuple[Check, ...] = Field(min_length=1)
+    corrections: int = 0
+    """Scans that readers corrected on which both were measured too."""
+    shadow: ShadowSummary | None = None
 
     @property
     def is_passed(self) -> bool:
@@ -93,6 +105,8 @@ class GateVerdict(BaseModel):
         """The verdict for people."""
         word = "may be promoted" if self.is_passed else f"is refused: {', '.join(self.failed)}"
         rows = "\n".join(_row(check) for check in self.checks)
+        past = f" Past corrections: {self.corrections}." if self.corrections else ""
+        shadow = f"\n{self.shadow.sentence}\n" if self.shadow else ""
         return f"""# The challenger {self.challenger_sha256[:12]} {word}
 
 Against the champion {self.champion_sha256[:12]}, on {self.cases} frozen test cases of {self.subjects} subjects
@@ -103,8 +117,8 @@ Against the champion {self.champion_sha256[:12]}, on {self.cases} frozen test ca
 {rows}
 
 Differences are challenger less champion, by a paired bootstrap over subjects. Dice counts 1 where a structure is absent
-and none was found.
-"""
+and none was found.{past}
+{shadow}"""
 
 
 def write_verdict(verdict: GateVerdict, path: Path) -> None:

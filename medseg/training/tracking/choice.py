@@ -12,7 +12,7 @@ from medseg.core.atomic import whole_file
 from medseg.core.errors import InputError, PlanError
 from medseg.core.extras import require_extra
 from medseg.core.task import first_problem
-from medseg.training.tracking import mlflow_store
+from medseg.models import mlflow_client
 from medseg.training.tracking.mlflow_store import MlflowTracker
 from medseg.training.tracking.tensorboard import TensorBoardTracker
 from medseg.training.tracking.tracker import RunFacts, Tracker
@@ -37,7 +37,7 @@ def choose_tracking(run_folder: Path, tracker: TrackerName, uri: str | None = No
     Raises PlanError where the run has another tracker already.
     """
     if tracker == "mlflow":
-        require_extra("the tracker mlflow", "mlflow", mlflow_store.PACKAGES)
+        require_extra("the tracker mlflow", "mlflow", mlflow_client.PACKAGES)
     elif uri is not None:
         raise InputError(f"a tracking URI is for the tracker mlflow; {tracker} writes into the run folder")
     there = read_tracking(run_folder)

@@ -7,22 +7,19 @@ the same MLflow run; until it has ended, MLflow shows it as running.
 from __future__ import annotations
 
 import json
-import logging
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from medseg.core.errors import InputError
-from medseg.core.extras import require_extra
+from medseg.models.mlflow_client import artifacts_beside, clear_mlflow_errors, open_client
 from medseg.training.checkpoint import EpochRecord
 from medseg.training.planning.plan import Plan
 from medseg.training.tracking.tracker import RunFacts, values_of
 
-PACKAGES = ("mlflow", "sqlalchemy", "alembic")
 KEY_TAG = "medseg.run_key"
 STEP_MARK = "loss/training"
 """The value that every epoch has: the last step at which the store has it is the last epoch that arrived."""
@@ -33,6 +30,11 @@ MOST_PARAMETERS = 100
 LONGEST_PARAMETER = 500
 """Characters; servers before MLflow 2.8 take no longer ones."""
 
+_MEND = (
+    "Check --tracking-uri and whether its server runs, then start the training again: it goes on where it was, and "
+    "sends what is missing."
+)
+
 
 class MlflowTracker:
     """Sends to the store at `uri`; without one to mlflow.db in the run folder.
@@ -42,15 +44,9 @@ class MlflowTracker:
     """
 
     def __init__(self, facts: RunFacts, key: str, uri: str | None = None) -> None:
-        require_extra("the tracker mlflow", "mlflow", PACKAGES)
-        # MLflow reports each use to its makers unless this is set before it is imported; a hospital wants no such calls
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        from mlflow.tracking import MlflowClient
-
         self._uri = uri or f"sqlite:///{(facts.folder / 'mlflow.db').resolve()}"
+        self._client: Any = open_client(self._uri, "the tracker mlflow", _MEND)
         with self._clear_errors():
-            self._client: Any = MlflowClient(self._uri)
             self.run_id = self._run(facts, key)
             history = self._client.get_metric_history(self.run_id, STEP_MARK)
         self._step = max((metric.step for metric in history), default=-1)
@@ -79,7 +75,7 @@ class MlflowTracker:
         """The run of that key, marked as running, or a new one with the plan's parameters."""
         experiment = self._client.get_experiment_by_name(facts.dataset)
         if experiment is None:
-            identifier = self._client.create_experiment(facts.dataset, artifact_location=_artifacts(self._uri))
+            identifier = self._client.create_experiment(facts.dataset, artifact_location=artifacts_beside(self._uri))
         elif experiment.lifecycle_stage != "active":
             raise InputError(
                 f"the MLflow experiment {facts.dataset} in {self._uri} is deleted. Restore it with "
@@ -115,19 +111,8 @@ class MlflowTracker:
         metrics = [Metric(_allowed(name), value, now_ms, step) for name, value in values.items()]
         self._client.log_batch(self.run_id, metrics=metrics)
 
-    @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            yield
-        except (MlflowException, SQLAlchemyError, OSError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(
-                f"the MLflow store {self._uri} cannot be used: {reason}. Check --tracking-uri and whether its server "
-                "runs, then start the training again: it goes on where it was, and sends what is missing."
-            ) from error
+    def _clear_errors(self) -> AbstractContextManager[None]:
+        return clear_mlflow_errors(self._uri, _MEND)
 
 
 def parameters_of(plan: Plan) -> dict[str, str]:
@@ -151,10 +136,3 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
 def _allowed(name: str) -> str:
     """The name with what MLflow does not take in a metric's name replaced."""
     return re.sub(r"[^\w\-. /:]", "_", name)
-
-
-def _artifacts(uri: str) -> str | None:
-    """Where the files of a SQLite store go: beside it. MLflow would take the folder that the command was called in."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlflow_artifacts").as_uri()

@@ -46,19 +46,27 @@ class ModelEntry:
 
 
 def list_models(folder: Path | None = None) -> tuple[ModelEntry, ...]:
-    """The shipped models, then those below the folder in order of their places; each once, by its identity."""
+    """The shipped models, then those below the folder in order of their places; each once, by its identity.
+
+    An alias of a registry is listed in any case: who asks for the champion must find it, whatever else it is called.
+    """
     found = [_entry(find_model(name), name, is_shipped=True) for name in shipped_models()]
+    aliases: set[str] = set()
     if folder is not None:
         for path in sorted(_places(folder, DEEPEST)):
             if is_registry(path):
                 found += [_entry(place, name, is_shipped=False) for name, place in _registered(path, folder)]
+                aliases |= {f"{name}{_at(path, folder)}" for name in Registry(path).aliases()}
             else:
                 found.append(_entry(path, _name(path, folder), is_shipped=False))
-    by_identity: dict[str, ModelEntry] = {}
+    shown, known = [], set()
     for entry in found:
-        by_identity.setdefault(entry.sha256 or str(entry.path), entry)
+        identity = entry.sha256 or str(entry.path)
+        if identity not in known or entry.name in aliases:
+            shown.append(entry)
+        known.add(identity)
     champions = {entry.sha256 for entry in found if entry.name.split("@")[0] == CHAMPION and entry.sha256}
-    return tuple(replace(entry, is_champion=entry.sha256 in champions) for entry in by_identity.values())
+    return tuple(replace(entry, is_champion=entry.sha256 in champions) for entry in shown)
 
 
 def model_named(name: str, folder: Path | None = None) -> ModelEntry:
@@ -83,9 +91,13 @@ def _places(folder: Path, depth: int) -> list[Path]:
 def _registered(registry: Path, folder: Path) -> list[tuple[str, Path]]:
     """The models of a registry by their aliases, then by their numbers: champion@REGISTRY, 3@REGISTRY."""
     models = Registry(registry)
-    at = "" if registry == folder else f"@{registry.relative_to(folder).as_posix()}"
+    at = _at(registry, folder)
     names = [*models.aliases(), *(str(version.number) for version in reversed(models.versions()))]
     return [(f"{name}{at}", place) for name in names if (place := _place_in(models, name)) is not None]
+
+
+def _at(registry: Path, folder: Path) -> str:
+    return "" if registry == folder else f"@{registry.relative_to(folder).as_posix()}"
 
 
 def _place_in(registry: Registry, name: str) -> Path | None:

@@ -16,7 +16,7 @@ from medseg.core.task import Task
 from medseg.datasets.manifest import Manifest
 from medseg.exchange.read import read_label_map
 from medseg.exchange.read_channel import read_channel
-from medseg.models.bundle import ModelBundle, save_bundle
+from medseg.models.bundle import ModelBundle, load_bundle, save_bundle
 from medseg.models.device import DeviceName, choose_device
 from medseg.models.kept_maps import Keep
 from medseg.models.quality.control import QualityControl
@@ -47,38 +47,61 @@ def qualify_model(
     fold: int,
     output: Path,
     *,
+    cross_validation: Path | None = None,
     coverage: float = COVERAGE,
     device: DeviceName = "auto",
     progress: Progress = silent,
 ) -> ModelBundle:
     """The bundle with its quality control, written to another folder: another content, and so another identity.
 
-    `fold` is what was held out from its training; the gate also learns the scans of the other folds. Raises InputError
-    where the model has learned from the fold or it is too small, StoreError for an ensemble.
+    `fold` is what was held out from its training; the gate also learns the scans of the other folds. With the run
+    folder of a cross-validation by the same plan, temperature and predicted Dice come from every case, each by the
+    model of the fold that it was held out from. Raises InputError where a model has learned from its fold or there are
+    too few cases, StoreError for an ensemble.
     """
     bundle = load_model(model)
     if not isinstance(bundle, ModelBundle):
         raise StoreError("quality control is kept with a single model; an ensemble has none")
-    held_out, name = manifest.validation(fold), manifest.facts.name
-    learned = bundle.provenance.case_sha256 if bundle.provenance.dataset == name else {}
-    seen = [case.name for case in held_out if case.name in learned]
-    if seen:
-        raise InputError(
-            f"the model has learned from {len(seen)} cases of fold {fold}, the first {seen[0]}, on which it is surer "
-            "than on others. Choose the fold that was held out from its training."
-        )
-    looked = look_at(bundle, held_out, device, progress)
-    scans = [*manifest.training(fold), *held_out]
-    gate = InputGate.fit([_features(case, bundle.spec.task) for case in scans])
+    checkers = {fold: bundle} if cross_validation is None else _fold_models(cross_validation, bundle)
+    looked: list[Looked] = []
+    for number, checker in checkers.items():
+        held_out = manifest.validation(number)
+        _require_unseen(checker, held_out, manifest.facts.name, number)
+        looked += look_at(checker, held_out, device, progress)
+    scans = [*manifest.training(fold), *manifest.validation(fold)]
+    named = f"fold {fold}" if cross_validation is None else f"folds {', '.join(map(str, checkers))}"
     quality = QualityControl(
         temperature=fit_temperature(
             np.concatenate([one.samples for one in looked]), np.concatenate([one.truth for one in looked])
         ),
         predictor=DicePredictor.fit([one.shown for one in looked], [one.dice for one in looked], coverage),
-        gate=gate,
-        fitted_on=f"{name}, fold {fold}",
+        gate=InputGate.fit([_features(case, bundle.spec.task) for case in scans]),
+        fitted_on=f"{manifest.facts.name}, {named}",
     )
     return save_bundle(output, bundle.spec, bundle.weights, bundle.provenance, bundle.scores, quality)
+
+
+def _fold_models(run: Path, bundle: ModelBundle) -> dict[int, ModelBundle]:
+    """The model of each fold of a cross-validation. Raises StoreError where there are none, or of another network."""
+    places = sorted(run.glob("fold_*/model"), key=lambda place: int(place.parent.name.removeprefix("fold_")))
+    if not places:
+        raise StoreError(f"{run} holds no folds; give the run folder of `medseg cross-validate`")
+    models = {int(place.parent.name.removeprefix("fold_")): load_bundle(place) for place in places}
+    if any(one.spec.task != bundle.spec.task or one.spec.network != bundle.spec.network for one in models.values()):
+        raise StoreError(
+            f"the folds in {run} are of another task or network than {bundle.name}: they say nothing of it"
+        )
+    return models
+
+
+def _require_unseen(bundle: ModelBundle, cases: Sequence[Case], dataset: str, fold: int) -> None:
+    learned = bundle.provenance.case_sha256 if bundle.provenance.dataset == dataset else {}
+    seen = [case.name for case in cases if case.name in learned]
+    if seen:
+        raise InputError(
+            f"the model has learned from {len(seen)} cases of fold {fold}, the first {seen[0]}, on which it is surer "
+            "than on others. Choose the fold that was held out from its training."
+        )
 
 
 def look_at(
@@ -101,7 +124,7 @@ def look_at(
             scores = score_turned(made.label_map, reference, task, case.name).labels
             dice = float(np.nanmean([score.dice for score in scores])) if scores else 1.0
             samples, truth = class_samples(made.probabilities, reference, generator)
-            shown = result_features(made.label_map, made.probabilities)
+            shown = result_features(scans[task.channels[0].name].volume, made.label_map, made.probabilities)
             looked.append(Looked(case.name, dice, shown, samples, truth))
             progress("Checking results", done, len(cases))
     return looked

@@ -5,30 +5,25 @@ A registry's verdicts lie in REGISTRY/verdicts/CHALLENGER-CHAMPION.json, with a 
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import median
 
-from medseg.analysis.evaluation.calibration import Reliability, reliability
 from medseg.core.errors import InputError, StoreError
-from medseg.core.label_map import LabelMap
 from medseg.core.study import Case
 from medseg.datasets.manifest import Manifest
 from medseg.datasets.register.register import Register, read_register
-from medseg.exchange.read import read_label_map
-from medseg.models.device import DeviceName, choose_device
+from medseg.models.device import DeviceName
 from medseg.models.ensemble import Model, members_of
-from medseg.models.kept_maps import Keep
 from medseg.models.registry.index import Version
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
-from medseg.models.segmenter import NetworkSegmenter, Segmentation
-from medseg.review.promotion.gate import Measured, judge
+from medseg.review.promotion.gate import PastCorrections, judge
+from medseg.review.promotion.shadow import summarise_shadow
 from medseg.review.promotion.verdict import GateRules, GateVerdict, read_verdict, write_verdict
-from medseg.workflows.models.evaluate_model import score_turned
 from medseg.workflows.progress import Progress, silent
+from medseg.workflows.retraining.corrections import AcceptedCorrection, accepted_corrections
+from medseg.workflows.retraining.measure import JudgedScan, judged_scans, measure
 from medseg.workflows.retraining.selection import REGISTER, case_prints
-from medseg.workflows.segmenting.segment_study import read_channels
+from medseg.workflows.segmenting.shadow import shadow_results
 
 
 def judge_challenger(
@@ -37,13 +32,16 @@ def judge_challenger(
     *,
     challenger: str = CHALLENGER,
     rules: GateRules | None = None,
+    results: Sequence[Path] = (),
     device: DeviceName = "auto",
     progress: Progress = silent,
 ) -> GateVerdict:
     """The verdict on a challenger, after it was written into the registry.
 
-    `original` is the data set with which the register of cases was begun. Raises InputError where a frozen test case is
-    missing or changed, or the challenger has learned from one; StoreError where a model or the register is missing.
+    `original` is the data set with which the register of cases was begun. `results` are folders of reviewed results:
+    what was corrected there must not be unlearned, and what batches found there in shadow is told. Raises InputError
+    where a frozen test case is missing or changed, or the challenger has learned from one; StoreError where a model or
+    the register is missing.
     """
     registry = Registry(registry_folder)
     models = [registry.load(CHAMPION), registry.load(challenger)]
@@ -52,11 +50,35 @@ def judge_challenger(
     register = read_register(registry_folder / REGISTER)
     cases = frozen_cases(register, original)
     _require_unseen(models[1], cases, original.facts.name)
-    measured = [measure(model, cases, device, progress) for model in models]
-    subjects = [case.subject for case in cases]
-    verdict = judge(measured[0], measured[1], subjects, f"{original.facts.name}, frozen test", rules)
+    scans = judged_scans(cases, models[0].spec.task)
+    champion, rival = measure(models, scans, count=len(cases), device=device, progress=progress)
+    verdict = judge(
+        champion,
+        rival,
+        [case.subject for case in cases],
+        f"{original.facts.name}, frozen test",
+        rules,
+        past=_past(models, results, device, progress),
+        shadow=summarise_shadow(shadow_results(results, models[0].sha256, models[1].sha256)),
+    )
     write_verdict(verdict, verdict_path(registry_folder, verdict.challenger_sha256, verdict.champion_sha256))
     return verdict
+
+
+def _past(
+    models: Sequence[Model], results: Sequence[Path], device: DeviceName, progress: Progress
+) -> PastCorrections | None:
+    """Both models on every accepted correction of the folders; None where there is none."""
+    subjects: list[str] = []
+
+    def scans() -> Iterator[JudgedScan]:
+        for found in accepted_corrections(results, models[0].spec.task):
+            if isinstance(found, AcceptedCorrection):
+                subjects.append(found.subject or found.prints[0])
+                yield JudgedScan(found.study, found.volumes, found.label_map)
+
+    champion, rival = measure(models, scans(), device=device, progress=progress)
+    return PastCorrections(champion, rival, tuple(subjects)) if subjects else None
 
 
 def frozen_cases(register: Register, original: Manifest) -> tuple[Case, ...]:
@@ -68,25 +90,6 @@ def frozen_cases(register: Register, original: Manifest) -> tuple[Case, ...]:
         if case_prints(by_name[name], original.task) != prints:
             raise InputError(f"the test case {name} is not the scan that was frozen. Restore it from a backup.")
     return tuple(by_name[name] for name in register.test_prints)
-
-
-def measure(model: Model, cases: Sequence[Case], device: DeviceName, progress: Progress = silent) -> Measured:
-    """A model's scores on the cases, its seconds a case, and how true its probabilities are."""
-    segmenter, task = NetworkSegmenter(model, choose_device(device)), model.spec.task
-    scored, seconds, truth = [], [], Reliability()
-    with tempfile.TemporaryDirectory() as place:
-        keep = Keep(tuple(label.name for label in task.labels), Path(place))
-        for done, case in enumerate(cases, start=1):
-            if case.label is None:
-                raise InputError(f"case {case.name} has no reference mask to judge by")
-            scans = read_channels(case.channels, task)
-            made = segmenter.segment({name: scan.volume for name, scan in scans.items()}, None, keep)
-            reference = read_label_map(case.label, task.label_schema)
-            scored.append(score_turned(made.label_map, reference, task, case.name))
-            seconds.append(made.duration_s)
-            truth += _reliability(made, reference)
-            progress(f"Measuring {model.sha256[:8]}", done, len(cases))
-    return Measured(model.sha256, tuple(scored), median(seconds), truth.expected_error)
 
 
 def promote(registry_folder: Path, name: str, *, person: str) -> Version:
@@ -111,18 +114,6 @@ def promote(registry_folder: Path, name: str, *, person: str) -> Version:
 def verdict_path(registry_folder: Path, challenger_sha256: str, champion_sha256: str) -> Path:
     """Where the verdict on one model against another lies."""
     return registry_folder / "verdicts" / f"{challenger_sha256[:12]}-{champion_sha256[:12]}.json"
-
-
-def _reliability(made: Segmentation, reference: LabelMap) -> Reliability:
-    """Over all labels, voxel by voxel on the scan's grid."""
-    total = Reliability()
-    if made.probabilities is None:
-        return total
-    turned = reference.reoriented("RAS")
-    for name, kept in made.probabilities.of_label.items():
-        array = kept.geometry.reorientation_to("RAS").apply(kept.array)
-        total += reliability(array, turned.mask(reference.schema.named(name).index))
-    return total
 
 
 def _require_unseen(model: Model, cases: Sequence[Case], dataset: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medseg.core.errors import StoreError
+from medseg.core.task import Task
 from medseg.models.bundle import LISTING, ModelBundle, load_bundle
 from medseg.models.registry.index import Version
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
@@ -53,10 +54,16 @@ def retrain(
     if (run / "model" / LISTING).is_file():  # trained, and killed before it was added
         model = load_bundle(run / "model")
     else:
-        manifest, wanted = selection.manifest(sources.original), FineTuning(champion, plan)
+        manifest = selection.manifest(sources.original)
+        wanted = FineTuning(champion, _for_task(plan, manifest.task) if plan else None)
         model = train_model(manifest, 0, run, plan=wanted, budget=budget, progress=progress).bundle
     version = registry.add(run / "model", origin=f"retrained from {champion.sha256[:12]}")
     if registry.aliases().get(CHALLENGER) != version.number:
         reason = f"{selection.corrections} corrections"
         registry.point(CHALLENGER, str(version.number), person=person, reason=reason)
     return Retrained(version, model, selection)
+
+
+def _for_task(plan: Plan, task: Task) -> Plan:
+    """A plan that was given, for the task with the value of voxels that nobody judged."""
+    return plan.model_copy(update={"model": plan.model.model_copy(update={"task": task})})

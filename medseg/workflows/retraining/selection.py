@@ -68,6 +68,8 @@ class Selection(BaseModel):
     champion_sha256: str
     cases: tuple[SelectedCase, ...]
     left_out: dict[str, str]
+    ignored_index: int | None = None
+    """The value of voxels in corrected masks that nobody judged; None where there are none."""
 
     @property
     def corrections(self) -> int:
@@ -88,7 +90,12 @@ class Selection(BaseModel):
         )
         note = f"{self.corrections} of the cases are corrections by readers, the others original cases replayed"
         facts = original.facts.model_copy(update={"notes": (*original.facts.notes, note)})
-        return Manifest(facts, original.task, rows, original.data_folder)
+        return Manifest(facts, self.task(original.task), rows, original.data_folder)
+
+    def task(self, original: Task) -> Task:
+        """The task as it is trained: with the value that voxels have which nobody judged."""
+        ignored = original.ignored_index if self.ignored_index is None else self.ignored_index
+        return original.model_copy(update={"ignored_index": ignored})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +144,7 @@ def select(sources: Sources, champion: ModelBundle, registry: Path, run: Path, p
         return _read(run / SELECTION, champion)
     register = open_register(registry, sources.original, champion, progress)
     corrected: list[SelectedCase] = []
+    ignored: int | None = None
     left_out: dict[str, str] = {}
     for done, found in enumerate(accepted_corrections(sources.results, champion.spec.task), start=1):
         progress("Gathering corrections", done, done)
@@ -150,13 +158,16 @@ def select(sources: Sources, champion: ModelBundle, registry: Path, run: Path, p
             continue
         if case.name not in {one.name for one in corrected}:
             corrected.append(case)
+            ignored = found.label_map.schema.ignored or ignored
     if not any(case.side == "training" for case in corrected):
         reasons = [f"{study}: {reason}" for study, reason in list(left_out.items())[:5]]
         if corrected:
             reasons.append(f"{len(corrected)} are of patients who are kept for validation")
         raise InputError(f"there is no accepted correction to learn from. {'; '.join(reasons)}".strip())
     replayed = _replayed(sources, register, corrected)
-    selection = Selection(champion_sha256=champion.sha256, cases=(*corrected, *replayed), left_out=left_out)
+    selection = Selection(
+        champion_sha256=champion.sha256, cases=(*corrected, *replayed), left_out=left_out, ignored_index=ignored
+    )
     register.require_no_test({case.name: case.prints for case in selection.cases})
     write_register(register, registry / REGISTER)
     with whole_file(run / SELECTION) as unfinished:
@@ -178,26 +189,31 @@ def _take(found: AcceptedCorrection, register: Register, run: Path, task: Task) 
     name = f"correction_{found.scan_sha256[:16]}"
     if found.subject:
         subject_sha256 = register.subject_sha256(found.subject)
-        register = register.entered(name, found.subject, [found.print])
-    elif found.print in register.subject_of_print:
-        subject_sha256 = register.subject_of_print[found.print]
+        register = register.entered(name, found.subject, found.prints)
+    elif known := [one for one in found.prints if one in register.subject_of_print]:
+        subject_sha256 = register.subject_of_print[known[0]]
     else:
-        subject_sha256 = register.subject_sha256(found.print)
-        register = register.entered(name, found.print, [found.print])
+        subject_sha256 = register.subject_sha256(found.prints[0])
+        register = register.entered(name, found.prints[0], found.prints)
     side = register.side_of[subject_sha256]
     if side == "test":
         raise InputError("its patient is kept for the test and is never learned from")
-    image, label = (run / "corrections" / kind / f"{name}.nii.gz" for kind in ("images", "labels"))
-    write_volume(found.volume, image)
+    label = run / "corrections" / "labels" / f"{name}.nii.gz"
+    images = {
+        channel.name: run / "corrections" / "images" / f"{name}_{number:04d}.nii.gz"
+        for number, channel in enumerate(task.channels)
+    }
+    for channel, path in images.items():
+        write_volume(found.volumes[channel], path)
     write_label_map(found.label_map, label)
     return register, SelectedCase(
         name=name,
         kind="correction",
         side=side,
         subject_sha256=subject_sha256,
-        channels={task.channels[0].name: image.absolute()},
+        channels={name: path.absolute() for name, path in images.items()},
         label=label.absolute(),
-        prints=(found.print,),
+        prints=found.prints,
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from medseg.core.errors import MedsegError
 from medseg.core.label_map import LabelMap
-from medseg.core.probability import CERTAIN, Probabilities, ProbabilityMap
+from medseg.core.probability import Probabilities, ProbabilityMap
 from medseg.core.report import Report
 from medseg.exchange.probabilities import AGREEMENT, probability_files
 from medseg.exchange.read import read_label_map, read_scan
@@ -18,7 +18,7 @@ from medseg.models.quality.control import ResultQuality
 from medseg.models.quality.expected_dice import expected_dice
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
 from medseg.review.records import review_status
-from medseg.review.worklist import RANDOM_SHARE, Candidate, reading_order
+from medseg.review.worklist import RANDOM_SHARE, Candidate, mean_disagreement, reading_order
 from medseg.workflows.results.open_study import MASK_FILE, StudyEntry, list_studies
 from medseg.workflows.segmenting.segment_study import QUALITY
 
@@ -82,9 +82,7 @@ def _doubt(folder: Path, report: Report, label_map: LabelMap) -> float | None:
 
 
 def _disagreement(folder: Path, label_map: LabelMap) -> float | None:
-    """The mean share of answers that differ from the mean's, in the mask; None where it was not kept or none is."""
+    """As `mean_disagreement`; None where the agreement was not kept."""
     if not (folder / AGREEMENT).is_file():
         return None
-    kept = ProbabilityMap.of(read_scan(folder / AGREEMENT).volume)
-    inside = kept.array[label_map.array > 0]
-    return 1 - float(inside.mean()) / CERTAIN if inside.size else None
+    return mean_disagreement(label_map, ProbabilityMap.of(read_scan(folder / AGREEMENT).volume))

@@ -100,8 +100,7 @@ class SegmentScans:
         scans = read_channels(sources, bundle.spec.task, mends=mends)
         output = self.results / arguments["name"]
         keeps = bool(arguments.get("keeps_probabilities", False))
-        first = next(iter(sources.values()))
-        report = segment_scans(scans, first, bundle, segmenter, output, keeps_probabilities=keeps)
+        report = segment_scans(scans, sources, bundle, segmenter, output, keeps_probabilities=keeps)
         return {
             "output": f"{RESULTS}/{arguments['name']}",
             "findings": len(report.findings),

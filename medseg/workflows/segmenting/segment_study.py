@@ -22,7 +22,7 @@ from medseg.core.atomic import clear_disk_errors, require_output_folder, whole_f
 from medseg.core.errors import InputError
 from medseg.core.findings import Finding
 from medseg.core.label_map import LabelMap
-from medseg.core.report import ModelIdentity, Report
+from medseg.core.report import ChannelSource, ModelIdentity, Report
 from medseg.core.task import Task
 from medseg.exchange.probabilities import write_probabilities
 from medseg.exchange.read_channel import read_channel
@@ -72,15 +72,14 @@ def segment_study(
     chosen = {channel.name: mends or Mends() for channel in bundle.spec.task.channels}
     scans = read_channels(sources, bundle.spec.task, progress, chosen)
     segmenter = Cascade.of(within, bundle, device, margin_mm)
-    first = named_channels(sources, tuple(chosen))[next(iter(chosen))]
     return segment_scans(
-        scans, first, bundle, segmenter, output, keeps_probabilities=keeps_probabilities, progress=progress
+        scans, sources, bundle, segmenter, output, keeps_probabilities=keeps_probabilities, progress=progress
     )
 
 
 def segment_scans(
     scans: Mapping[str, Scan],
-    source: Path,
+    sources: Mapping[str, Path],
     bundle: Model,
     segmenter: NetworkSegmenter | Cascade,
     output: Path,
@@ -90,7 +89,7 @@ def segment_scans(
 ) -> Report:
     """The report of scans that were read, by a segmenter that was made, after the result folder was written.
 
-    `source` is where the first channel's scan lies, for the report; its peak of memory counts from the last call of
+    `sources` is where the scans lie, for the report; its peak of memory counts from the last call of
     `reset_peak_memory`. Raises InputError as `segment_study` does.
     """
     require_output_folder(output, own=REPORT)
@@ -101,7 +100,8 @@ def segment_scans(
             lambda done, total: progress("Segmenting", done, total),
             _kept(task, output, keeps_all=keeps_probabilities or _quality_of(bundle) is not None),
         )
-    first = scans[task.channels[0].name]
+    sources = named_channels(sources, tuple(channel.name for channel in task.channels))
+    first, source = scans[task.channels[0].name], sources[task.channels[0].name]
     segmentation, quality = _checked(segmentation, first, bundle, output)
     probabilities = segmentation.probabilities
     seen = _look(segmentation, task, first, progress)
@@ -116,6 +116,10 @@ def segment_scans(
             series=first.series,
             source=source.resolve(),
             source_sha256=first.sha256,
+            more_channels={
+                channel.name: _channel_source(scans[channel.name], sources[channel.name])
+                for channel in task.channels[1:]
+            },
             task=seen.task,
             model=ModelIdentity(name=bundle.name, sha256=bundle.sha256, medseg_version=__version__),
             findings=seen.findings,
@@ -134,6 +138,10 @@ def segment_scans(
         write_findings_csv(report, unfinished / FINDINGS)
         (unfinished / REPORT).write_text(report.model_dump_json(indent=1), encoding="utf-8")
     return report
+
+
+def _channel_source(scan: Scan, source: Path) -> ChannelSource:
+    return ChannelSource(series=scan.series, source=source.resolve(), source_sha256=scan.sha256)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,12 @@ import pytest
 from numpy.typing import NDArray
 
 from medseg.core.errors import InputError
-from medseg.models.quality.dice_prediction import DicePredictor
+from medseg.core.geometry import Geometry
+from medseg.core.label_map import LabelMap
+from medseg.core.probability import Probabilities, ProbabilityMap
+from medseg.core.task import load_task
+from medseg.core.volume import Volume
+from medseg.models.quality.dice_prediction import DicePredictor, result_features
 
 Shown = list[NDArray[np.float64]]
 
@@ -36,6 +41,29 @@ def test_the_interval_holds_as_often_as_it_says(coverage: float) -> None:
             low, high = predictor.predict(one).interval
             held.append(low <= dice <= high)
     assert np.mean(held) == pytest.approx(coverage, abs=0.02)
+
+
+def test_a_predictor_of_before_is_still_read() -> None:
+    """Its weights are of the first features, as they are."""
+    old = DicePredictor(weights=(0.1, 0.5, 0.0, 0.2), half_width=0.1, coverage=0.9, poor=0.5, cases=20)
+    made = old.predict(np.array([1.0, 0.8, 0.7, 1.0, 9.0, 9.0, 9.0, 9.0, 9.0]))
+    assert made.dice == pytest.approx(0.1 + 0.4 + 0.2)
+
+
+def test_what_a_result_shows_of_itself() -> None:
+    """By hand: two voxels of 1 ml, one sure and one of 0.6; one voxel beside them of 0.4, half the answers agreeing."""
+    grid = Geometry.from_spacing((1, 1, 12), (10.0, 10.0, 10.0))
+    schema = load_task("sarcoma_mr").label_schema
+    mask, kept, image = (np.zeros(grid.shape, kind) for kind in (np.uint8, np.uint8, np.float32))
+    mask[0, 0, 4:6], kept[0, 0, 4:7], image[0, 0, 4:6] = 1, (255, 153, 102), 10.0
+    agreement = ProbabilityMap(np.full(grid.shape, 51, np.uint8), grid)
+    told = Probabilities({schema.labels[0].name: ProbabilityMap(kept, grid)}, agreement)
+    shown = result_features(Volume(image, grid), LabelMap(mask, grid, schema), told)
+    expected = 2 * 1.6 / (2 + 2.0)
+    assert shown[:6] == pytest.approx([1, expected, expected, np.log10(2.01), np.log10(2 / 2 + 0.01), 0.8])
+    assert shown[7:] == pytest.approx([1.0, 0.0])
+    nothing = result_features(Volume(image, grid), LabelMap(0 * mask, grid, schema), Probabilities({}))
+    assert np.isfinite(nothing).all()
 
 
 def test_too_few_cases_are_a_sentence() -> None:

@@ -88,6 +88,14 @@ def test_the_viewer_lists_it_by_alias_and_takes_up_a_new_champion(registry: Regi
     before = model_named("champion", registry.folder)
     registry.point(CHAMPION, "2", person="ann", reason="better")
     assert model_named("champion", registry.folder).sha256 != before.sha256
+    registry.point(CHALLENGER, "2", person="ann", reason="judged")
+    assert [one.name for one in list_models(registry.folder) if not one.is_shipped] == [
+        "challenger",
+        "champion",
+        "3",
+        "1",
+    ]
+    assert model_named("champion", registry.folder).sha256 == model_named("challenger", registry.folder).sha256
     beside = [entry.name for entry in list_models(registry.folder.parent) if not entry.is_shipped]
     assert "champion@models of ward 3" in beside
 

@@ -10,9 +10,13 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from medseg.analysis.evaluation.detection import CaseDetections, PredictedLesion
 from medseg.analysis.evaluation.scores import CaseScores, LabelScores
+from medseg.analysis.evaluation.summary import RESAMPLES, draw_cases
 from medseg.core.errors import InputError, StoreError
-from medseg.review.promotion.gate import Measured, judge
+from medseg.review.promotion.gate import Measured, PastCorrections, judge
+from medseg.review.promotion.lesions import lesion_checks
+from medseg.review.promotion.shadow import ShadowResult, ShadowSummary, summarise_shadow
 from medseg.review.promotion.verdict import Check, GateRules, GateVerdict, read_verdict, write_verdict
 
 CASES = 40
@@ -119,6 +123,79 @@ def test_a_false_alarm_where_nothing_is_counts_against_it() -> None:
     challenger[:8, 0] = 0.0
     one, other = (Measured(sha * 64, scores(dice), 1.0) for sha, dice in (("a", champion), ("b", challenger)))
     assert "Dice, anterior" in judge(one, other, SUBJECTS, "made").failed
+
+
+def lesions(*hits: int) -> tuple[CaseDetections, ...]:
+    """Ten scans of a lesion of 0.1 ml and one of 5 ml each, of which those numbered are found, the small ones first."""
+    return tuple(
+        CaseDetections(
+            f"case{n}",
+            tuple(PredictedLesion(1.0, 1.0, reference, 0.5) for reference in (0, 1) if reference * 10 + n in hits),
+            (0.1, 5.0),
+        )
+        for n in range(10)
+    )
+
+
+def test_small_lesions_that_are_missed_count_where_large_ones_are_found() -> None:
+    everything, large = range(20), range(10, 20)
+    draws = draw_cases(SUBJECTS[:10], 10, RESAMPLES, 0)
+    same = lesion_checks(lesions(*everything), lesions(*everything), draws, GateRules())
+    assert [check.is_passed for check in same] == [True, True]
+    found, false = lesion_checks(lesions(*everything), lesions(*large), draws, GateRules())
+    assert (found.name, found.champion, found.challenger) == ("lesions up to 0.1 ml found", 1.0, 0.0)
+    assert not found.is_passed
+    assert false.is_passed
+    assert lesion_checks((), (), draws, GateRules()) == []
+
+
+def test_false_lesions_count() -> None:
+    draws = draw_cases(SUBJECTS[:10], 10, RESAMPLES, 0)
+    calling = tuple(replace(case, predicted=(PredictedLesion(1.0, 1.0),)) for case in lesions())
+    (_, false) = lesion_checks(lesions(), calling, draws, GateRules())
+    assert (false.challenger, false.is_passed) == (1.0, False)
+
+
+def test_what_was_corrected_is_not_unlearned() -> None:
+    better = np.clip(BASE + 0.02, 0, 1)
+    champion, challenger = Measured("a" * 64, scores(BASE), 1.0), Measured("b" * 64, scores(better), 1.0)
+    forgetful = Measured("b" * 64, scores(BASE - 0.2), 1.0)
+    for on_corrections, failed in ((challenger, ()), (forgetful, ("Dice, past corrections",))):
+        past = PastCorrections(champion, on_corrections, tuple(SUBJECTS))
+        made = judge(champion, challenger, SUBJECTS, "made", past=past)
+        assert made.failed == failed
+        assert f"Past corrections: {CASES}." in made.markdown()
+
+
+def test_a_shadow_is_told_of_and_its_failures_count() -> None:
+    def shadow(*failures: str | None) -> ShadowSummary | None:
+        return summarise_shadow(
+            [
+                ShadowResult(
+                    study=f"study{n}",
+                    scan_sha256="c" * 64,
+                    champion_sha256="a" * 64,
+                    challenger_sha256="b" * 64,
+                    dice={} if failure else {"anterior": 0.9, "posterior": 0.7},
+                    volume_ml={} if failure else {"anterior": (2.0, 3.0)},
+                    findings={} if failure else {"anterior": (1, 2)},
+                    failure=failure,
+                )
+                for n, failure in enumerate(failures)
+            ]
+        )
+
+    champion = Measured("a" * 64, scores(BASE), 1.0)
+    challenger = Measured("b" * 64, scores(np.clip(BASE + 0.02, 0, 1)), 1.0)
+    well, ill = shadow(None, None), shadow(None, "it broke")
+    assert shadow() is None
+    assert well is not None
+    assert well.dice == pytest.approx(0.8)
+    assert (well.volume_ratio, well.findings) == ({"anterior": 1.5}, {"anterior": (2, 4)})
+    assert judge(champion, challenger, SUBJECTS, "made", shadow=well).is_passed
+    made = judge(champion, challenger, SUBJECTS, "made", shadow=ill)
+    assert made.failed == ("failures in shadow",)
+    assert "saw 2 studies beside the champion: mean Dice between the two 0.800" in made.markdown()
 
 
 def test_too_few_cases_or_others_are_refused() -> None:

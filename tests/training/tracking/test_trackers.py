@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from medseg.core.errors import InputError, PlanError
+from medseg.models import mlflow_client
 from medseg.training.checkpoint import EpochRecord
 from medseg.training.planning.plan import Plan
-from medseg.training.tracking import mlflow_store
 from medseg.training.tracking.choice import choose_tracking, open_tracker, read_tracking
 from medseg.training.tracking.mlflow_store import MlflowTracker, parameters_of
 from medseg.training.tracking.tensorboard import TensorBoardTracker
@@ -37,7 +37,7 @@ def facts(plan: Plan, tmp_path: Path) -> RunFacts:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store without runs; MLflow takes a second to make one, so the tests copy it."""
-    for package in mlflow_store.PACKAGES:
+    for package in mlflow_client.PACKAGES:
         pytest.importorskip(package, reason="needs the extra: pip install 'medseg[mlflow]'")
     from mlflow.tracking import MlflowClient
 
@@ -182,7 +182,7 @@ class TestChoice:
     def test_of_mlflow_without_its_extra_says_what_to_install(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(mlflow_store, "PACKAGES", ("mlflow_surely_missing",))
+        monkeypatch.setattr(mlflow_client, "PACKAGES", ("mlflow_surely_missing",))
         with pytest.raises(InputError, match=r"tracker mlflow needs mlflow_surely_missing.*'medseg\[mlflow\]'"):
             choose_tracking(tmp_path, "mlflow")
         assert list(tmp_path.iterdir()) == []

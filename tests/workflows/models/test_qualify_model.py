@@ -1,12 +1,13 @@
 """A model with quality control says of each result how far it can be trusted."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from medseg.core.errors import InputError
+from medseg.core.errors import InputError, StoreError
 from medseg.core.geometry import Geometry
 from medseg.datasets.manifest import Manifest
 from medseg.exchange.nifti import write_nifti
@@ -41,8 +42,16 @@ def qualified(
         rows.append(
             replace(rows[0], case=name, subject=name, fold=0, channels={channel: files["image"]}, label=files["label"])
         )
-    qualify_model(trained.folder, replace(ball_data, rows=tuple(rows)), 0, folder / "model")
-    return load_bundle(folder / "model")
+    manifest = replace(ball_data, rows=tuple(rows))
+    qualify_model(trained.folder, manifest, 0, folder / "model")
+    shutil.copytree(trained.folder, folder / "run" / "fold_0" / "model")
+    by_folds = qualify_model(trained.folder, manifest, 1, folder / "by folds", cross_validation=folder / "run")
+    made = load_bundle(folder / "model")
+    assert by_folds.quality is not None
+    assert made.quality is not None
+    assert by_folds.quality.predictor == made.quality.predictor
+    assert by_folds.quality.fitted_on.endswith("folds 0")
+    return made
 
 
 def test_it_is_kept_with_the_bundle(qualified: ModelBundle, trained: TrainedModel, tmp_path: Path) -> None:
@@ -97,4 +106,7 @@ def test_a_fold_that_was_learned_from_is_refused(trained: TrainedModel, ball_dat
         qualify_model(trained.folder, ball_data, 1, tmp_path / "model")
     with pytest.raises(InputError, match="too few"):
         qualify_model(trained.folder, ball_data, 0, tmp_path / "model")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StoreError, match="holds no folds"):
+        qualify_model(trained.folder, ball_data, 0, tmp_path / "model", cross_validation=tmp_path / "empty")
     assert not (tmp_path / "model").exists()

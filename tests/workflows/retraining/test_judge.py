@@ -89,7 +89,9 @@ def test_a_spoilt_challenger_is_refused_and_not_promoted(site_with_tests: Site, 
     assert "is refused" in next((site.registry.folder / "verdicts").glob("*.md")).read_text()
 
 
-def test_a_better_challenger_is_promoted_and_can_be_taken_back(site_with_tests: Site, tmp_path: Path) -> None:
+def test_a_better_challenger_is_promoted_and_can_be_taken_back(
+    site_with_tests: Site, ball_image: BallImage, tmp_path: Path
+) -> None:
     """The trained model against one of scattered weights as champion."""
     site = site_with_tests
     registry = site.registry
@@ -99,9 +101,12 @@ def test_a_better_challenger_is_promoted_and_can_be_taken_back(site_with_tests: 
     registry.point(CHALLENGER, "1", person="ann", reason="better")
     with pytest.raises(StoreError, match="there is no verdict"):
         promote(registry.folder, CHALLENGER, person="ann")
-    rules = RULES.model_copy(update={"calibration_margin": 1.0})
-    verdict = judge_challenger(registry.folder, site.original, rules=rules)
+    rules = RULES.model_copy(update={"calibration_margin": 1.0, "lesion_margin": 1.0})
+    site.correct("corrected", *ball_image(site.grid, 200))
+    verdict = judge_challenger(registry.folder, site.original, rules=rules, results=[site.results])
     assert verdict.failed == ()
+    assert verdict.corrections == 1
+    assert {"Dice, past corrections", "false lesions a scan"} <= {check.name for check in verdict.checks}
     assert promote(registry.folder, CHALLENGER, person="ann").number == 1
     champion = load_model(f"champion@{registry.folder}")
     report = segment_study(site.original.cases[0].channels, champion, tmp_path / "next study")

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_site import BallImage, Site
 
+from medseg.analysis.vessels.study_findings import with_blockages
 from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
+from medseg.core.task import Channel
 from medseg.core.volume import Volume
 from medseg.datasets.manifest import CaseRow
 from medseg.datasets.register.register import read_register
 from medseg.datasets.register.voxel_print import voxel_print
 from medseg.exchange.nifti import write_nifti
-from medseg.models.registry.registry import CHALLENGER, CHAMPION
+from medseg.exchange.read import read_scan
+from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
 from medseg.review.corrections import Signature
 from medseg.training.planning.plan import Plan
 from medseg.workflows.progress import silent
 from medseg.workflows.results.open_study import list_studies
 from medseg.workflows.retraining import selection as selecting
-from medseg.workflows.retraining.corrections import AcceptedCorrection, LeftOut, accepted_corrections
+from medseg.workflows.retraining.corrections import NOT_JUDGED, AcceptedCorrection, LeftOut, accepted_corrections
 from medseg.workflows.retraining.retrain import retrain
 from medseg.workflows.retraining.selection import REGISTER, open_register
+from medseg.workflows.training.train_model import train_model
 
 
 @pytest.fixture
@@ -73,7 +79,7 @@ def test_the_same_voxels_under_another_patient_are_refused(
     volume = Volume(image, site.grid)
     schema = site.original.task.label_schema
     planted = AcceptedCorrection(
-        "planted", volume, LabelMap(truth, site.grid, schema), "c" * 64, "Doe", voxel_print(volume)
+        "planted", {"image": volume}, LabelMap(truth, site.grid, schema), "c" * 64, "Doe", (voxel_print(volume),)
     )
     monkeypatch.setattr(selecting, "accepted_corrections", lambda folders, task: iter([planted]))
     with pytest.raises(InputError, match="one patient under two names"):
@@ -101,7 +107,7 @@ def test_why_a_correction_is_left_out(site: Site, ball_image: BallImage) -> None
     site.correct("fine", *ball_image(site.grid, 22))
     (record, *_) = site.store.history(_scan(site, "disputed"), site.original.task.name)
     site.store.decide(record.mask_sha256, "rejected", None, _scan(site, "disputed"), record.task, by=Signature("john"))
-    write_nifti(image + 1, site.grid, site.folder / "scans" / "changed.nii.gz")
+    write_nifti(image + 1, site.grid, site.folder / "scans" / f"changed_{site.original.task.channels[0].name}.nii.gz")
     found = list(accepted_corrections([site.results], site.original.task))
     left = {one.study: one.reason for one in found if isinstance(one, LeftOut)}
     assert "changed since" in left["changed"]
@@ -142,6 +148,88 @@ def test_a_run_of_another_champion_is_not_gone_on_with(
     site.registry.point(CHAMPION, str(made.challenger.number), person="ann", reason="better")
     with pytest.raises(StoreError, match="began from the champion"):
         retrain(site.registry.folder, site.sources(), tmp_path / "run", plan=short)
+
+
+def test_a_mask_with_labels_that_the_model_does_not_know_is_left_out(site: Site, ball_image: BallImage) -> None:
+    task = site.original.task
+    other = task.labels[0].model_copy(update={"index": 5, "name": "something else"})
+    image, truth = ball_image(site.grid, 90)
+    site.correct("strange", image, truth * 5, task=task.model_copy(update={"labels": (*task.labels, other)}))
+    (found,) = accepted_corrections([site.results], task)
+    assert isinstance(found, LeftOut)
+    assert found.reason == f"it was segmented for another task than {task.name}"
+
+
+def test_an_empty_correction_says_that_nothing_is_there(site: Site, ball_image: BallImage) -> None:
+    """Wiped clean and accepted, it is learned from; a save without a change is refused by the store."""
+    image, truth = ball_image(site.grid, 91)
+    site.correct("false alarm", image, 0 * truth)
+    (found,) = accepted_corrections([site.results], site.original.task)
+    assert isinstance(found, AcceptedCorrection)
+    assert not found.label_map.array.any()
+
+
+def test_a_blockage_in_a_corrected_mask_is_not_judged(
+    site: Site, ball_image: BallImage, short: Plan, tmp_path: Path
+) -> None:
+    """A result of `medseg segment` with vessels has a label more than the network tells."""
+    image, truth = ball_image(site.grid, 60)
+    drawn = truth.copy()
+    drawn[tuple(np.argwhere(truth)[:20].T)] = 2
+    site.correct("vessel", image, drawn, task=with_blockages(site.original.task))
+    site.correct("plain", *ball_image(site.grid, 61))
+    found = {one.study: one for one in accepted_corrections([site.results], site.original.task)}
+    made = found["vessel"]
+    assert isinstance(made, AcceptedCorrection)
+    assert (made.label_map.array == NOT_JUDGED).sum() == 20
+    assert np.array_equal(made.label_map.array == 1, drawn == 1)
+    trained = retrain(site.registry.folder, site.sources(), tmp_path / "run", plan=short)
+    assert trained.model.spec.task.ignored_index == NOT_JUDGED
+    assert trained.model.spec.task.labels == site.original.task.labels
+
+
+def test_scans_of_several_channels_are_learned_from(
+    site: Site, ball_image: BallImage, short: Plan, tmp_path: Path
+) -> None:
+    site = of_two_channels(site, short, tmp_path / "two")
+    for number in (70, 71):
+        site.correct(f"new{number}", *ball_image(site.grid, number))
+    made = retrain(site.registry.folder, site.sources(), tmp_path / "run", plan=two_channels(short))
+    assert made.selection.left_out == {}
+    corrected = [case for case in made.selection.cases if case.kind == "correction"]
+    assert {tuple(case.channels) for case in corrected} == {("T1", "T2")}
+    assert all(len(set(case.prints)) == 2 for case in corrected)
+    first, second = (read_scan(corrected[0].channels[name]).volume.array for name in ("T1", "T2"))
+    assert np.allclose(second, -first)
+    (report,) = (site.results / "new70").glob("report.json")
+    report.write_text(re.sub(r'"more_channels": \{.*?\n \},', "", report.read_text(), flags=re.DOTALL))
+    left = next(one for one in accepted_corrections([site.results], site.original.task) if isinstance(one, LeftOut))
+    assert "does not say where its channel T2 lies" in left.reason
+
+
+def two_channels(plan: Plan) -> Plan:
+    task = plan.model.task.model_copy(
+        update={"channels": (Channel(name="T1", modality="MR"), Channel(name="T2", modality="MR"))}
+    )
+    preparation = plan.model.preparation.model_copy(update={"normalization": plan.model.preparation.normalization * 2})
+    return plan.model_copy(update={"model": plan.model.model_copy(update={"task": task, "preparation": preparation})})
+
+
+def of_two_channels(site: Site, plan: Plan, folder: Path) -> Site:
+    """The site for scans of two channels, the second the first's negative."""
+    plan = two_channels(plan)
+    rows = []
+    for row in site.original.rows:
+        (file,) = row.channels.values()
+        negative = folder / f"{row.case}_T2.nii.gz"
+        write_nifti(-read_scan(site.original.data_folder / file.path).volume.array, site.grid, negative)
+        rows.append(replace(row, channels={"T1": file, "T2": replace(file, path=str(negative))}))
+    original = replace(site.original, task=plan.model.task, rows=tuple(rows))
+    trained = train_model(original, 0, folder / "run", plan=plan)
+    registry = Registry(folder / "models")
+    registry.add(trained.folder)
+    registry.point(CHAMPION, "1", person="ann", reason="first")
+    return replace(site, folder=folder, original=original, trained=trained, registry=registry)
 
 
 def test_without_a_correction_nothing_is_trained(site: Site, ball_image: BallImage, tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""The viewer as users start it, and a real Chromium to look at it with."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+)
+
+
+@contextmanager
+def launched_chromium() -> Iterator[Any]:
+    """A headless Chromium; the test is skipped where none is installed."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no chromium on this machine: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=program, args=list(CHROMIUM_ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+class ServedViewer:
+    """The viewer as users start it, on a free port of this machine: its address, and the folder that it shows."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self._options = options
+        self.folder, self.url = folder, f"http://127.0.0.1:{self._port}"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, or start it again where it was before."""
+        command = [sys.executable, "-m", "apps.viewer", str(self.folder), "--port", str(self._port), "--no-browser"]
+        command += self._options
+        root = Path(__file__).resolve().parents[2]
+        self._server = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _wait_until_up(self._server, self._port)
+
+    def stop(self) -> None:
+        """End it."""
+        self._server.terminate()
+        self._server.wait(timeout=30)
+
+
+@contextmanager
+def viewer_over(folder: Path, *options: str) -> Iterator[ServedViewer]:
+    """A viewer that runs while the block does."""
+    served = ServedViewer(folder, *options)
+    try:
+        yield served
+    finally:
+        served.stop()
+
+
+def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            pytest.fail(f"the viewer stopped with exit code {server.returncode} before it was up")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.1)
+    pytest.fail("the viewer was not up within 60 s")
