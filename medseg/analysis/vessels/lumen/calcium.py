@@ -37,7 +37,7 @@ SURE_SHARE = 0.2
 """Brighter than the lumen by this share of its contrast is calcium even inside a soft map: networks take it in."""
 
 MISSED_SHARE = 0.8
-"""Where so much of a denied piece lies in a gap of the map, no brighter than the lumen, the map missed a lumen."""
+"""Where so much of a denied piece lies where the map lost the vessel, no brighter than the lumen, it missed a lumen."""
 
 OUTSIDE_SHARE = 0.5
 """The same share beside a hard mask, a voxel away from it."""
@@ -52,8 +52,9 @@ BLOCK = 4
 @dataclass(frozen=True)
 class Walls:
     """Points (n, 3) in mm along all vessels, and at each how far away the wall may be, the levels of tissue and of
-    lumen, and the value above which a voxel must hold calcium, all (n,). `is_gap` (n,) is true where a soft map lost
-    the vessel and near there: it does not tell lumen from calcium.
+    lumen, and the value above which a voxel must hold calcium, all (n,).
+
+    `is_lost` (n,) is true where a soft map may have lost the vessel, and near there: it tells no lumen from calcium.
     """
 
     points_mm: Points
@@ -61,7 +62,7 @@ class Walls:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     calcium: NDArray[np.float64]
-    is_gap: NDArray[np.bool_]
+    is_lost: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,8 @@ def calcium_by_map(
     """The image with what a soft map says in and beside calcium, and beside what is bright but no lumen to the map.
 
     What is brighter than any lumen is calcium, whatever the map says. Beyond that only a map made by something that has
-    learnt what calcium looks like can tell a thin lumen from it. Where it shows
-    no vessel at all, in the gaps that were bridged, it may have missed a lumen: what is no brighter than a lumen there
-    is one.
+    learnt what calcium looks like can tell a thin lumen from it. Where the map may have lost the vessel, what is no
+    brighter than a lumen is one.
     """
     sure = np.maximum(walls.calcium, walls.high + SURE_SHARE * (walls.high - walls.low))
     bright = without_calcium(image, geometry, replace(walls, calcium=sure), blur_mm)
@@ -138,7 +138,7 @@ def calcium_by_map(
     field = np.zeros(image.shape, dtype=bool)
     field[where] = (held < DENIED) & (share > BRIGHT_SHARE) | (held < 0.5) & (values > walls.calcium[at])
     mask, denied, missed = bright.mask.copy(), np.zeros_like(field), np.zeros_like(field)
-    missed[where] = field[where] & walls.is_gap[at] & (values <= walls.calcium[at])
+    missed[where] = field[where] & walls.is_lost[at] & (values <= walls.calcium[at])
     pieces, count = connected_pieces(field, generate_binary_structure(3, 3))
     for number, box in enumerate(find_objects(pieces, count), start=1):
         piece = pieces[box] == number
