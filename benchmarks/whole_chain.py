@@ -3,9 +3,9 @@
     python benchmarks/whole_chain.py [--folder out/chain] [--first-minutes 0.5] [--minutes 2]
 
 Made CT studies. A young champion is trained and registered; a real Orthanc gets a study by dcmtk's storescu; `medseg
-serve` fetches, segments and stores SEG and SR; in headless Chromium the study is opened from the worklist, corrected and
-accepted; `medseg retrain`, `medseg models judge`, `medseg models promote`; the archive gets the next study, and its result
-must name the new champion. Seconds and peak memory of each stage; exit code 1 where the gate refuses the challenger.
+serve` fetches, segments and stores SEG and SR; in headless Chromium the study is opened from the worklist, corrected
+and accepted; then `medseg retrain`, `medseg models judge`, `medseg models promote`; the archive gets the next study,
+whose result must name the new champion. Seconds and peak memory of each stage; exit code 1 where the gate refuses.
 Needs Orthanc and dcmtk (`make archive`) and Chromium (`make browser`).
 """
 
@@ -189,7 +189,7 @@ def reports(chain: Chain) -> dict[str, str]:
     return found
 
 
-def through(chain: Chain, orthanc: Orthanc, study: Path, count: int) -> None:
+def through(orthanc: Orthanc, study: Path, count: int) -> None:
     """Send a study to the archive and wait until SEG and SR of so many studies are in it."""
     orthanc.push(study)
     until(lambda: len(orthanc.objects("SEG")) == count and len(orthanc.objects("SR")) == count, f"result {count}")
@@ -225,7 +225,7 @@ def run_chain(chain: Chain) -> bool:
     with Orthanc(chain.folder / "orthanc") as orthanc, service(write_settings(chain, orthanc, port)):
         url = f"http://127.0.0.1:{port}"
         with chain.stage("archive -> service -> SEG and SR in the archive"):
-            through(chain, orthanc, studies[0], 1)
+            through(orthanc, studies[0], 1)
         first = reports(chain)
         with chain.stage("worklist, correction and acceptance in Chromium"):
             correct_and_accept(url, chain.folder / "corrected.png")
@@ -248,7 +248,7 @@ def run_chain(chain: Chain) -> bool:
         if promoted.returncode:
             return False
         with chain.stage("the next study, by the next champion"):
-            through(chain, orthanc, studies[1], 2)
+            through(orthanc, studies[1], 2)
     (model,) = set(reports(chain).values()) - set(first.values())
     print(f"the next study was segmented by {model[:12]}, the one before by {next(iter(first.values()))[:12]}")
     return True
