@@ -81,7 +81,7 @@ def analyse_vessels(
     *,
     point_spread_mm: float | None = None,
     prefer_image: bool = False,
-    loses_vessels: bool = False,
+    of_network: bool = False,
     kind: VesselKind = "artery",
     ostia: Ostia | None = None,
 ) -> VesselAnalysis:
@@ -89,9 +89,9 @@ def analyse_vessels(
 
     `vessel` is a map of probabilities 0 to 1, or a hard mask of 0 and 1. Calibres come from the probabilities; from
     the `image` where the map is hard or `prefer_image` is set; from a hard mask alone only roughly, and every blockage
-    is then for review. A map that `loses_vessels`, as a trained network's does, is not believed in its gaps: what is no
-    brighter than a lumen there is one, where else it would be calcium. Without `point_spread_mm` the blur is estimated
-    from the wide vessels. In a "vein" clots are looked for too: holes in the lumen count as vein that is not open. With
+    is then for review. A map `of_network` is believed less where it tells lumen from calcium: what is brighter than any
+    lumen is none, and what is no brighter is one in its gaps. Without `point_spread_mm` the blur is estimated from the
+    wide vessels. In a "vein" clots are looked for too: holes in the lumen count as vein that is not open. With
     the `ostia` of both coronary arteries their segments are named.
 
     An empty or unusable map gives a report that says why; it invents no percentage. Raises InputError when the map is
@@ -127,7 +127,7 @@ def analyse_vessels(
         return _reported(source, kind, vessel, tree, *open_lumens(tree, outer, measured))
     is_soft = measured.is_image and _is_soft(soft)
     told = soft if is_soft else None
-    lumens = measure_lumens(tree, measured, point_spread_mm, told, mask, loses_vessels=loses_vessels)
+    lumens = measure_lumens(tree, measured, point_spread_mm, told, mask, of_network=of_network)
     analysis = _reported(source, kind, vessel, tree, lumens, lumens)
     return analysis if ostia is None else _with_segments(analysis, coronary_segments(tree, ostia))
 

@@ -55,7 +55,7 @@ class _Piece:
 def analyse_network_map(soft: Volume, image: Volume) -> VesselAnalysis:
     """The analysis of a network's map (0 to 1), calibres from the image; it says what that means for percentages."""
     arteries, left_out = without_veins(soft, image)
-    analysis = analyse_vessels(arteries, image, prefer_image=True, loses_vessels=True)
+    analysis = analyse_vessels(arteries, image, prefer_image=True, of_network=True)
     report, warnings = analysis.report, []
     if report.blockages:
         warnings.append(NETWORK_DOUBT)

@@ -266,7 +266,7 @@ def test_where_a_map_lost_the_vessel_the_image_is_measured(percent: float, withi
     ahead = np.abs(vessel.geometry.world(np.argwhere(lost >= 0))[:, 2].reshape(lost.shape)) < 4.0
     lost[ahead] = 0.0
     broken = Volume(lost, vessel.geometry)
-    (blockage,) = analyse_vessels(broken, noisy_image(vessel), prefer_image=True, loses_vessels=True).report.blockages
+    (blockage,) = analyse_vessels(broken, noisy_image(vessel), prefer_image=True, of_network=True).report.blockages
     assert blockage.diameter_percent == pytest.approx(percent, abs=within)
     assert blockage.gap_mm > 4.0
     assert blockage.confidence == "review"

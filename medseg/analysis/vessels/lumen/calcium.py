@@ -54,7 +54,7 @@ class Walls:
     """Points (n, 3) in mm along all vessels, and at each how far away the wall may be, the levels of tissue and of
     lumen, and the value above which a voxel must hold calcium, all (n,).
 
-    `is_lost` (n,) is true where a soft map may have lost the vessel, and near there: it tells no lumen from calcium.
+    `is_gap` (n,) is true where a soft map shows no vessel, and near there.
     """
 
     points_mm: Points
@@ -62,7 +62,7 @@ class Walls:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     calcium: NDArray[np.float64]
-    is_lost: NDArray[np.bool_]
+    is_gap: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -120,16 +120,20 @@ def calcium_by_map(
     geometry: Geometry,
     walls: Walls,
     blur_mm: float,
+    *,
+    of_network: bool = False,
 ) -> CalciumFree:
     """The image with what a soft map says in and beside calcium, and beside what is bright but no lumen to the map.
 
-    What is brighter than any lumen is calcium, whatever the map says. Beyond that only a map made by something that has
-    learnt what calcium looks like can tell a thin lumen from it. Where the map may have lost the vessel, what is no
-    brighter than a lumen is one.
+    Only a map made by something that has learnt what calcium looks like can tell a thin lumen from it. A map
+    `of_network` loses vessels and takes in calcium: what is brighter than any lumen is calcium all the same, what is
+    no brighter is lumen in its gaps.
     """
-    sure = np.maximum(walls.calcium, walls.high + SURE_SHARE * (walls.high - walls.low))
-    bright = without_calcium(image, geometry, replace(walls, calcium=sure), blur_mm)
-    image = bright.image
+    surely = np.zeros(image.shape, dtype=bool)
+    if of_network:
+        sure = np.maximum(walls.calcium, walls.high + SURE_SHARE * (walls.high - walls.low))
+        bright = without_calcium(image, geometry, replace(walls, calcium=sure), blur_mm)
+        image, surely = bright.image, bright.mask
     voxels, at = _voxels_near(image.shape, geometry, walls)
     where = tuple(voxels.T)
     values, held = image[where], probability[where]
@@ -137,8 +141,8 @@ def calcium_by_map(
     share = (values - low) / (high - low)
     field = np.zeros(image.shape, dtype=bool)
     field[where] = (held < DENIED) & (share > BRIGHT_SHARE) | (held < 0.5) & (values > walls.calcium[at])
-    mask, denied, missed = bright.mask.copy(), np.zeros_like(field), np.zeros_like(field)
-    missed[where] = field[where] & walls.is_lost[at] & (values <= walls.calcium[at])
+    mask, denied, missed = surely, np.zeros_like(field), np.zeros_like(field)
+    missed[where] = field[where] & walls.is_gap[at] & (values <= walls.calcium[at]) & of_network
     pieces, count = connected_pieces(field, generate_binary_structure(3, 3))
     for number, box in enumerate(find_objects(pieces, count), start=1):
         piece = pieces[box] == number

@@ -80,23 +80,23 @@ def measure_lumens(
     probability: NDArray[np.float32] | None = None,
     mask: NDArray[np.bool_] | None = None,
     *,
-    loses_vessels: bool = False,
+    of_network: bool = False,
 ) -> Lumens:
     """The lumen of every branch; where no point spread is given, the one that fits the wide vessels best is taken.
 
-    For an image, a map's `probability` (i, j, k) tells lumen from calcium, but in its gaps where it `loses_vessels`;
-    without one, brightness has to, with a hard `mask`.
+    For an image, a map's `probability` (i, j, k) tells lumen from calcium, with brightness where it is `of_network`;
+    without one, brightness alone has to, with a hard `mask`.
     """
     levels = all_levels(tree, soft)
     profiles = _profiles(tree, soft, levels)
     blur_mm = point_spread_mm if point_spread_mm is not None else best_blur_mm(profiles, soft.geometry)
     calcium = None
     if soft.is_image and levels:
-        walls = _walls(tree, levels, loses_vessels=loses_vessels)
+        walls = _walls(tree, levels)
         if probability is None:
             calcium = without_calcium(soft.array, soft.geometry, walls, blur_mm, mask)
         else:
-            calcium = calcium_by_map(soft.array, probability, soft.geometry, walls, blur_mm)
+            calcium = calcium_by_map(soft.array, probability, soft.geometry, walls, blur_mm, of_network=of_network)
         soft = replace(soft, array=calcium.image)
         profiles = _profiles(tree, soft, levels)
     fitted = [
@@ -118,7 +118,7 @@ def _profiles(tree: VesselTree, soft: SoftMap, levels: list[Levels]) -> list[Rad
     ]
 
 
-def _walls(tree: VesselTree, levels: list[Levels], *, loses_vessels: bool) -> Walls:
+def _walls(tree: VesselTree, levels: list[Levels]) -> Walls:
     """Where calcified plaque may lie, and how bright it would have to be."""
     return Walls(
         np.concatenate([branch.points_mm for branch in tree.branches]),
@@ -126,7 +126,7 @@ def _walls(tree: VesselTree, levels: list[Levels], *, loses_vessels: bool) -> Wa
         np.concatenate([level.low for level in levels]),
         np.concatenate([level.high for level in levels]),
         np.concatenate([np.full(len(level.high), level.calcium) for level in levels]),
-        np.concatenate([_near_gap(branch) & loses_vessels for branch in tree.branches]),
+        np.concatenate([_near_gap(branch) for branch in tree.branches]),
     )
 
 
