@@ -66,33 +66,33 @@ $(VENV)/.installed-audit: $(VENV)/.installed-audit
 	touch $@
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/memory.py
-	$(BIN)/python benchmarks/kill_training.py
-	$(BIN)/python benchmarks/forecast.py $(if $(DATA),--root $(DATA))
-	$(BIN)/python benchmarks/inference_memory.py --output docs/images/inference_memory.png
-	$(BIN)/python benchmarks/batch.py
-	$(BIN)/python benchmarks/batch_chaos.py --light
-	$(BIN)/python benchmarks/batch_chaos.py --runs 10
-	$(BIN)/python benchmarks/vessels.py --first 10000 --studies 32 --healthy 12
-	$(BIN)/python benchmarks/service_faults.py --minutes 30 --picture docs/images/service_memory.png
-	$(BIN)/python benchmarks/service_throughput.py
-	$(BIN)/python benchmarks/viewer.py
+	$(BIN)/python benchmarks/training/memory.py
+	$(BIN)/python benchmarks/training/kill_training.py
+	$(BIN)/python benchmarks/training/forecast.py $(if $(DATA),--root $(DATA))
+	$(BIN)/python benchmarks/inference/inference_memory.py --output docs/images/inference_memory.png
+	$(BIN)/python benchmarks/inference/batch.py
+	$(BIN)/python benchmarks/inference/batch_chaos.py --light
+	$(BIN)/python benchmarks/inference/batch_chaos.py --runs 10
+	$(BIN)/python benchmarks/vessels/vessels.py --first 10000 --studies 32 --healthy 12
+	$(BIN)/python benchmarks/product/service_faults.py --minutes 30 --picture docs/images/service_memory.png
+	$(BIN)/python benchmarks/product/service_throughput.py
+	$(BIN)/python benchmarks/product/viewer.py
 	$(if $(DATA),$(MAKE) bench-data)
 
 bench-data: $(VENV)/.installed-dev
 	for set in msd_task04_hippocampus ibsi_sts_sarcoma_pet; do \
-	  $(BIN)/python benchmarks/ladder.py data_manifests/$$set --root $(DATA) --minutes 20 --folder $(BENCH)/$$set && \
-	  $(BIN)/python benchmarks/classical.py data_manifests/$$set --root $(DATA) --run $(BENCH)/$$set/unet3d || exit 1; done
-	$(BIN)/python benchmarks/checkerboard.py data_manifests/msd_task04_hippocampus --root $(DATA) --picture docs/images/checkerboard.png
-	$(BIN)/python benchmarks/crf_boundaries.py --root $(DATA) --picture docs/images/crf_boundaries.png
-	$(BIN)/python benchmarks/sarcoma_threshold.py --root $(DATA)
-	$(BIN)/python benchmarks/vessels_real.py $(DATA)
-	$(BIN)/python benchmarks/active_learning.py $(DATA) --folder $(BENCH)/reading --picture docs/images/active_learning.png
-	$(BIN)/python benchmarks/promotion_gate.py $(DATA) --folder $(BENCH)/reading
-	$(BIN)/python benchmarks/quality_control.py $(DATA)
-	$(BIN)/python benchmarks/kill_retraining.py $(DATA)
-	$(if $(NNUNET),$(BIN)/python benchmarks/nnunet.py --nnunet $(NNUNET) --root $(DATA) --folder $(BENCH)/nnunet)
-	$(if $(NNUNET),$(BIN)/python benchmarks/nnunet_side_by_side.py --root $(DATA) --nnunet-python $(NNUNET))
+	  $(BIN)/python benchmarks/training/ladder.py data_manifests/$$set --root $(DATA) --minutes 20 --folder $(BENCH)/$$set && \
+	  $(BIN)/python benchmarks/training/classical.py data_manifests/$$set --root $(DATA) --run $(BENCH)/$$set/unet3d || exit 1; done
+	$(BIN)/python benchmarks/training/checkerboard.py data_manifests/msd_task04_hippocampus --root $(DATA) --picture docs/images/checkerboard.png
+	$(BIN)/python benchmarks/training/crf_boundaries.py --root $(DATA) --picture docs/images/crf_boundaries.png
+	$(BIN)/python benchmarks/lesions/sarcoma_threshold.py --root $(DATA)
+	$(BIN)/python benchmarks/vessels/vessels_real.py $(DATA)
+	$(BIN)/python benchmarks/learning/active_learning.py $(DATA) --folder $(BENCH)/reading --picture docs/images/active_learning.png
+	$(BIN)/python benchmarks/learning/promotion_gate.py $(DATA) --folder $(BENCH)/reading
+	$(BIN)/python benchmarks/learning/quality_control.py $(DATA)
+	$(BIN)/python benchmarks/learning/kill_retraining.py $(DATA)
+	$(if $(NNUNET),$(BIN)/python benchmarks/training/nnunet.py --nnunet $(NNUNET) --root $(DATA) --folder $(BENCH)/nnunet)
+	$(if $(NNUNET),$(BIN)/python benchmarks/inference/nnunet_side_by_side.py --root $(DATA) --nnunet-python $(NNUNET))
 
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
@@ -113,7 +113,7 @@ coverage: $(VENV)/.installed-audit
 	$(BIN)/pytest -q --cov=medseg --cov=apps --cov-branch --cov-report=term:skip-covered --cov-report=html:out/coverage
 
 mutants: $(VENV)/.installed-audit
-	$(BIN)/python benchmarks/mutants.py
+	$(BIN)/python benchmarks/product/mutants.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

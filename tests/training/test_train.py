@@ -89,7 +89,7 @@ train(read_plan(Path(sys.argv[1])), cases, cases[:1], Path(sys.argv[2]), Team(to
 
 
 def test_kill_9_at_random_moments_changes_nothing(plan: Plan, cases: list[PreparedCase], tmp_path: Path) -> None:
-    """Two kills here; `python benchmarks/kill_training.py` does ten on a real run."""
+    """Two kills here; `python benchmarks/training/kill_training.py` does ten on a real run."""
     write_plan(changed(plan, epochs=40), tmp_path / "plan.toml")
     script = KILLED.format(here=str(Path(__file__).parent))
 

@@ -36,7 +36,7 @@ RELATIVE_MEMORY: dict[NetworkName, dict[Literal["cpu", "cuda"], float]] = {
     "cnn_crf": {"cpu": 2.4, "cuda": 3.6},
 }
 """What each network keeps for its backward pass in units of the U-Net's, as it is planned for a CPU or a GPU; counted
-by `benchmarks/ladder.py --memory`. The lighter ones (0.4 to 0.7) count as 1, so that all see the same patch."""
+by `benchmarks/training/ladder.py --memory`. The lighter ones (0.4 to 0.7) count as 1: all see the same patch."""
 
 WIDE = 32
 """From so many channels at the finest stage on, a plan is for a GPU: deeper and wider variants are worth their time."""

@@ -38,8 +38,8 @@ SIDES = {"7771000", "24028007"}
 FEWEST_STAGES, MOST_STAGES = 3, 6
 MOST_CHANNELS = 320
 BYTES_PER_ACTIVATION = 40
-"""Bytes of training for each voxel and channel of the finest stage, all stages counted: `benchmarks/memory.py` measured
-a growth of about 36 for the U-Net in bfloat16, above some 0.3 GB that are there whatever the size."""
+"""Bytes of training for each voxel and channel of the finest stage, all stages counted: `benchmarks/training/memory.py`
+measured a growth of about 36 for the U-Net in bfloat16, above some 0.3 GB that are there whatever the size."""
 
 FEW_SUBJECTS = 10
 """Fewer subjects than this show a network too little of how people differ: it must be shown made differences."""

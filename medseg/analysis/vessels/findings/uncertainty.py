@@ -2,7 +2,7 @@
 
 The widths are errors seen on made vessels, as quantiles for each way of measuring and each condition (conformal
 prediction, Vovk 2005), in shares of a voxel: an error of a radius is a share of the voxel, whatever the vessel.
-`benchmarks/vessel_intervals.py` measures them, writes them beside this file, and checks them on other vessels.
+`benchmarks/vessels/vessel_intervals.py` measures them, writes them beside this file, and checks them on other vessels.
 """
 
 from __future__ import annotations
