@@ -184,9 +184,10 @@ class _Treatment:
             raise InputError(
                 f"the model of the route {route.name} takes {len(channels)} channels; the service handles models of one"
             )
-        scans = read_channels({channels[0].name: self.folder / IMAGES}, bundle.spec.task)
+        sources = {channels[0].name: self.folder / IMAGES}
+        scans = read_channels(sources, bundle.spec.task)
         keeps = MAP in route.formats
-        report = segment_scans(scans, self.folder / IMAGES, bundle, segmenter, result, keeps_probabilities=keeps)
+        report = segment_scans(scans, sources, bundle, segmenter, result, keeps_probabilities=keeps)
         return len(report.findings)
 
     def _write(self, route: Route, *, has_findings: bool) -> tuple[Path, ...]:
