@@ -39,7 +39,7 @@ WITH_INPUT = [name for name, command in COMMANDS.items() if any(p.required for p
 MAKERS = ("data phantoms", "data vessels")
 """They need no input, and write to any new folder."""
 
-ANSWERS = ("inspect", "review worklist")
+ANSWERS = ("inspect", "models shadow", "review worklist")
 """Whatever they are given, that nothing is there is an answer."""
 
 

@@ -67,7 +67,7 @@ def test_fine_tuning_starts_at_the_loss_of_the_bundle(
     sampler = PatchSampler(cases, plan.model.window.patch, batch_size=2, foreground_fraction=0.66, seed=0)
     batch = sampler.batch(0, 0)
     images, classes = Augmentation(spec.augmentation, (1.0, 1.0, 1.0)).change(batch.images, batch.classes, batch.seeds)
-    expected = float(WeightedSum(spec.loss)(network.train()(images), classes).detach())
+    expected = float(WeightedSum(spec.loss)(network.train()(images), classes.long()).detach())
     assert tuned.seen[0] == pytest.approx(expected, rel=1e-5)
     assert abs(fresh.seen[0] - expected) > 1e-3
     assert load_checkpoint(checkpoint_path).progress.epochs_done == 1

@@ -111,9 +111,14 @@ def run_shadow(
 def shadow_results(
     batches: Sequence[Path], champion_sha256: str | None = None, challenger_sha256: str | None = None
 ) -> tuple[ShadowResult, ...]:
-    """What shadows found in the folders of batches; of one pair of models, or of one model, where they are named."""
+    """What shadows found in the folders of batches; of one pair of models, or of one model, where they are named.
+
+    Raises InputError where one is no folder.
+    """
     found = []
     for batch in batches:
+        if not batch.is_dir():
+            raise InputError(f"{batch} is no folder. Give the output folder of a batch.")
         for path in sorted((batch / SHADOW).glob("*.sqlite")):
             with Queue(path) as queue:
                 found += [_result(record) for record in queue.records("done", "quarantined")]

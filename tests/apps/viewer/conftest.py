@@ -139,9 +139,9 @@ def result_folder(write_result: WriteResult, tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A headless Chromium for the whole test run; skips where none is installed."""
+    """A headless Chromium for a file of tests, whose event loop ends with it; skips where none is installed."""
     with launched_chromium() as browser:
         yield browser
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def ask(desk: Desk, path: str, content: dict[str, Any] | None, right: Right = "c
             method = "GET" if content is None else "POST"
             return await client.request(method, f"/data/{path}", content=json.dumps(content), headers=headers)
 
-    return asyncio.run(send())
+    with ThreadPoolExecutor(1) as thread:  # a loop may run in this one
+        return thread.submit(asyncio.run, send()).result()
 
 
 def test_a_series_is_found_and_fetched_and_a_result_is_stored(tmp_path: Path, orthanc: Orthanc) -> None:

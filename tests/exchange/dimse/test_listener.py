@@ -45,7 +45,7 @@ def test_a_wrong_title_is_rejected_with_the_reason(listener: RunningListener, se
     assert "Calling AE Title Not Recognized" in calling.stderr
     assert "Called AE Title Not Recognized" in called.stderr
     assert listener.images() == []
-    assert [one["reason"] for one in listener.heard("association rejected", 2)] == [3, 7]
+    assert {one["reason"] for one in listener.heard("association rejected", 2)} == {3, 7}
     push(series, listener.port, called="MEDSEG")
 
 
