@@ -153,7 +153,13 @@ def test_ctrl_c_finishes_what_runs_and_leaves_the_rest(engine: RayEngine, tmp_pa
 
     interrupted: list[bool] = []
     (tmp_path / "log").touch()
-    counts = engine.run(interrupt)
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # what a shell begins in the background ignores it
+    try:
+        counts = engine.run(interrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert counts["running"] == 0
     assert counts["done"] + counts["waiting"] == 20
     assert 1 <= counts["done"] < 20
