@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +21,8 @@ from pydantic import JsonValue
 
 from medseg.core.atomic import discard_all_unfinished, whole_file
 from medseg.core.errors import InputError, StoreError
-from medseg.exchange.scan import Mends
+from medseg.core.task import Task
+from medseg.exchange.scan import Mends, Scan
 from medseg.jobs.engine import Run
 from medseg.jobs.job import SETTLED, Job, JobRecord, JobState
 from medseg.jobs.local_engine import LocalEngineConfig
@@ -73,6 +75,13 @@ class BatchSummary:
         return bool(self.failures)
 
 
+def scans_of_job(arguments: Mapping[str, Any], task: Task) -> tuple[dict[str, Path], dict[str, Scan]]:
+    """Where the scans of a job lie, and the scans, each the very series that was found."""
+    sources = {name: Path(path) for name, path in arguments["sources"].items()}
+    mends = {name: Mends(series=uid) for name, uid in arguments["series"].items()}
+    return sources, read_channels(sources, task, mends=mends)
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentScans:
     """Starts a worker that segments scans with one model, loaded once."""
@@ -95,9 +104,7 @@ class SegmentScans:
         begin = time.perf_counter()
         reset_peak_memory()
         arguments = cast("dict[str, Any]", job.arguments)
-        sources = {name: Path(path) for name, path in arguments["sources"].items()}
-        mends = {name: Mends(series=uid) for name, uid in arguments["series"].items()}
-        scans = read_channels(sources, bundle.spec.task, mends=mends)
+        sources, scans = scans_of_job(arguments, bundle.spec.task)
         output = self.results / arguments["name"]
         keeps = bool(arguments.get("keeps_probabilities", False))
         report = segment_scans(scans, sources, bundle, segmenter, output, keeps_probabilities=keeps)

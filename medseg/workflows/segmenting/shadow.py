@@ -22,7 +22,6 @@ from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.core.task import Task
 from medseg.exchange.read import read_label_map
-from medseg.exchange.scan import Mends
 from medseg.jobs.engine import Run
 from medseg.jobs.job import Job, JobRecord, JobState
 from medseg.jobs.queue import Queue
@@ -34,8 +33,8 @@ from medseg.models.store import find_model, load_model
 from medseg.review.promotion.shadow import ShadowResult
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.results.open_study import MASK_FILE, REPORT_FILE
-from medseg.workflows.segmenting.process_batch import QUEUE, RESULTS, BatchOptions
-from medseg.workflows.segmenting.segment_study import read_channels, segment_scans
+from medseg.workflows.segmenting.process_batch import QUEUE, RESULTS, BatchOptions, scans_of_job
+from medseg.workflows.segmenting.segment_study import segment_scans
 
 SHADOW = "shadow"
 WORKFLOW = "shadow_scan"
@@ -62,9 +61,7 @@ class ShadowScans:
 
     def _compare(self, job: Job, bundle: Model, segmenter: NetworkSegmenter) -> JsonValue:
         arguments = cast("dict[str, Any]", job.arguments)
-        sources = {name: Path(path) for name, path in arguments["sources"].items()}
-        mends = {name: Mends(series=uid) for name, uid in arguments["series"].items()}
-        scans = read_channels(sources, bundle.spec.task, mends=mends)
+        sources, scans = scans_of_job(arguments, bundle.spec.task)
         delivered = self.results / arguments["name"]
         with tempfile.TemporaryDirectory() as place:
             segment_scans(scans, sources, bundle, segmenter, Path(place) / "made")
