@@ -61,7 +61,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[viewer,dev]'
 	touch $@
 
-$(VENV)/.installed-audit: $(VENV)/.installed-audit
+$(VENV)/.installed-audit: $(VENV)/.installed-dev
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[audit]'
 	touch $@
 

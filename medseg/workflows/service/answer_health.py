@@ -18,17 +18,14 @@ from medseg.settings.model import Metrics
 HANGS_S = 60.0
 """A main loop that has not moved for so long hangs."""
 
-STARTING = "start"
-"""The problem of a service until its main loop has looked at everything once."""
-
 _SILENCE_S = 5.0
 
 
 @dataclass(slots=True)
 class Health:
-    """How the service is: written by its main loop, read by whoever asks. Empty problems are none."""
+    """How the service is: its main loop sets all problems at once, whoever asks reads them. Empty problems are none."""
 
-    problems: dict[str, str] = field(default_factory=lambda: {STARTING: "it is being started"})
+    problems: dict[str, str] = field(default_factory=lambda: {"start": "it is being started"})
     beat_s: float = field(default_factory=time.monotonic)
 
     @property

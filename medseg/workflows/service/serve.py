@@ -30,7 +30,7 @@ from medseg.jobs.job import SETTLED, JobState
 from medseg.jobs.local_engine import LocalEngine, LocalEngineConfig
 from medseg.jobs.queue import Queue
 from medseg.settings.model import Settings
-from medseg.workflows.service.answer_health import STARTING, Health, HealthServer
+from medseg.workflows.service.answer_health import Health, HealthServer
 from medseg.workflows.service.clean_up import clean_up
 from medseg.workflows.service.intake.receive_series import receive
 from medseg.workflows.service.intake.watch_archive import watch
@@ -93,6 +93,7 @@ class _Service:
     cleaned_s: float = 0.0
     settled_s: float = field(default_factory=time.time)
     told: set[str] = field(default_factory=set)
+    workers_lack: str = ""
 
     def run(self) -> None:
         """Run until told to stop, then end everything."""
@@ -128,7 +129,7 @@ class _Service:
             self.engine = None
         waited_s = time.monotonic() + _NEXT_ENGINE_S
         while reason and self.ends_s is None and time.monotonic() < waited_s:
-            self.health.problems["workers"] = reason
+            self.workers_lack = reason
             self._look({})
             time.sleep(_LOOK_S)
 
@@ -145,17 +146,19 @@ class _Service:
         if now - self.looked_s < _LOOK_S:
             return
         self.looked_s = now
-        self.health.problems.pop(STARTING, None)
+        problems = {}
         for kept in self.kept:
             starts = kept.starts
             kept.look()
-            self.health.problems[kept.child.name] = kept.child.problem
+            problems[kept.child.name] = kept.child.problem
             if kept.starts > starts:
                 self.measures.started(kept.child.name)
         if self.engine is not None:
             missing = self.engine.budget.workers - self.engine.ready_workers
-            self.health.problems["workers"] = f"{missing} of {self.engine.budget.workers} do not run" if missing else ""
-        self.health.problems["state"] = self._kept_books(now)
+            self.workers_lack = f"{missing} of {self.engine.budget.workers} do not run" if missing else ""
+        problems["workers"] = self.workers_lack
+        problems["state"] = self._kept_books(now)
+        self.health.problems = problems  # all at once: half of them would be told as all
 
     def _kept_books(self, now: float) -> str:
         """Tell what was settled and clean up now and then; why that cannot be done, empty where it can."""

@@ -15,6 +15,10 @@ from medseg.settings.model import Settings
 from medseg.settings.sources import read_settings
 from medseg.workflows.service import supervise
 from medseg.workflows.service.answer_health import HANGS_S, Health
+from medseg.workflows.service.ledger import Ledger
+from medseg.workflows.service.measure import Measures
+from medseg.workflows.service.places import Places
+from medseg.workflows.service.serve import _Service
 from medseg.workflows.service.show_viewer import show
 from medseg.workflows.service.supervise import BodyChild, Child, Kept
 
@@ -89,6 +93,25 @@ def test_a_main_loop_that_hangs_is_told() -> None:
     health.beat_s -= HANGS_S + 1
     assert not health.is_alive
     assert "main loop has not moved" in health.told()[1]["problems"]["service"]
+
+
+def test_a_service_is_not_well_before_each_of_its_parts_was_looked_at(tmp_path: Path) -> None:
+    settings = read_settings(write_settings(tmp_path, "http://127.0.0.1:9/dicom-web")).settings
+    places = Places.of(settings)
+    places.make()
+    health = Health()
+    seen = []
+
+    class SlowChild(MadeChild):
+        def start(self) -> None:
+            seen.append(health.told()[0])
+
+    with places.queue() as queue:
+        measures = Measures(places, Ledger(places.ledger_file), health)
+        service = _Service(settings, places, queue, health, measures, [Kept(SlowChild()), Kept(SlowChild())])
+        service._look({})
+    assert seen == [False, False]
+    assert health.told()[0]
 
 
 def test_the_viewer_runs_as_a_child_and_ends_with_it(tmp_path: Path) -> None:
