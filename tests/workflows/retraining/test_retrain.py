@@ -28,7 +28,7 @@ from medseg.workflows.results.open_study import list_studies
 from medseg.workflows.retraining import selection as selecting
 from medseg.workflows.retraining.corrections import NOT_JUDGED, AcceptedCorrection, LeftOut, accepted_corrections
 from medseg.workflows.retraining.retrain import retrain
-from medseg.workflows.retraining.selection import REGISTER, open_register
+from medseg.workflows.retraining.selection import REGISTER, open_register, select
 from medseg.workflows.training.train_model import train_model
 
 
@@ -237,6 +237,28 @@ def test_without_a_correction_nothing_is_trained(site: Site, ball_image: BallIma
     with pytest.raises(InputError, match=r"no accepted correction to learn from\. doubtful: its correction is not"):
         retrain(site.registry.folder, site.sources(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_where_all_new_patients_fell_to_validation_one_is_trained_on(
+    site: Site, ball_image: BallImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medseg.datasets.register.register.NEW_FOR_VALIDATION", 1.0)
+    for number in (80, 81):
+        site.correct(f"new{number}", *ball_image(site.grid, number))
+    made = select(site.sources(), site.trained.bundle, site.registry.folder, tmp_path / "run", silent)
+    side_of = {case.subject_sha256: case.side for case in made.cases if case.kind == "correction"}
+    assert sorted(side_of.values()) == ["training", "validation"]
+    kept = read_register(site.registry.folder / REGISTER).side_of
+    assert side_of.items() <= kept.items()
+
+
+def test_a_patient_of_the_first_validation_stays_there(site: Site, ball_image: BallImage, tmp_path: Path) -> None:
+    register = open_register(site.registry.folder, site.original, site.trained.bundle, silent)
+    case = next(case for case in site.original.cases if register.side(case.subject) == "validation")
+    image, truth = ball_image(site.grid, int(case.name.removeprefix("ball")))
+    site.correct("known", image, 0 * truth)
+    with pytest.raises(InputError, match="1 of patients who are kept for validation for good. Correct a study of an"):
+        select(site.sources(), site.trained.bundle, site.registry.folder, tmp_path / "run", silent)
 
 
 def _scan(site: Site, name: str) -> str:
