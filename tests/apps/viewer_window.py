@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.workflows.results.open_study import list_studies
+from medseg.imaging.slices import mask_from_screen
+from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
+from medseg.workflows.results.open_study import OpenedStudy, as_reviewed, list_studies, open_study
 
 TIMEOUT_MS = 60_000
 
@@ -117,3 +119,38 @@ def brush_stroke(room: Any, plane: str) -> None:
     mouse.down()
     mouse.move(x + 30, y + 5, steps=6)
     mouse.up()
+
+
+def open_row(page: Any, words: str) -> Any:
+    """The reading room on the study whose row of the worklist holds these words, on the same page."""
+    page.locator(".worklist tbody tr", has_text=words).dblclick()
+    page.wait_for_selector(".room[data-loaded]")
+    return page.locator(".room")
+
+
+def save(room: Any) -> None:
+    """Save the correction by its key, and wait until it is kept."""
+    room.page.keyboard.press("Control+s")
+    wait_for_state(room, "saved")
+
+
+def accept(room: Any) -> None:
+    """Accept the study by its key, and wait until it says so."""
+    room.page.keyboard.press("Shift+Y")
+    room.page.wait_for_selector(".badge.accepted")
+
+
+def stored(window: Window, name: str) -> OpenedStudy:
+    """A study as it is on disk, with its newest correction."""
+    folder = window.served.folder
+    entry = next(entry for entry in list_studies(folder) if entry.name == name)
+    return as_reviewed(open_study(entry), CorrectionStore(folder / REVIEW_FOLDER))
+
+
+def require_stored(window: Window, name: str, drawn: NDArray[np.uint16]) -> OpenedStudy:
+    """A study as it is on disk, after a check that its mask is what was drawn."""
+    found = stored(window, name)
+    assert found.label_map is not None
+    expected = mask_from_screen(drawn, found.volume.geometry, found.label_map.schema)
+    assert np.array_equal(found.label_map.array, expected.array)
+    return found

@@ -257,7 +257,7 @@ def test_a_patient_of_the_first_validation_stays_there(site: Site, ball_image: B
     case = next(case for case in site.original.cases if register.side(case.subject) == "validation")
     image, truth = ball_image(site.grid, int(case.name.removeprefix("ball")))
     site.correct("known", image, 0 * truth)
-    with pytest.raises(InputError, match="1 of patients who are kept for validation for good. Correct a study of an"):
+    with pytest.raises(InputError, match=r"1 of patients who are kept for validation for good\. Correct a"):
         select(site.sources(), site.trained.bundle, site.registry.folder, tmp_path / "run", silent)
 
 
