@@ -6,7 +6,8 @@ import os
 import threading
 from pathlib import Path
 
-INTERVAL_S = 0.2
+INTERVAL_S = 1.0
+"""Asking for the share of a large process takes the kernel some milliseconds."""
 
 
 def processes_below(root: int) -> list[int]:
@@ -34,7 +35,7 @@ def memory_mb(pid: int) -> float:
 
 
 class PeakMemory:
-    """The most that all processes below this one held together while the block ran, looked at every 0.2 s."""
+    """The most that all processes below this one held together while the block ran, looked at every second."""
 
     def __enter__(self) -> PeakMemory:
         self.mb = 0.0

@@ -1,12 +1,12 @@
 """The whole chain: archive, service, reader, retraining, gate, and the next study by the next champion.
 
-    python benchmarks/product/whole_chain.py [--folder out/chain] [--first-minutes 0.5] [--minutes 2]
+    python benchmarks/product/whole_chain.py [--folder out/chain] [--first-steps 40] [--steps 120]
 
-Made CT studies. A champion is trained for a short while and registered. A real Orthanc gets three studies by dcmtk's
-storescu; `medseg serve` fetches and segments them and stores SEG and SR; in headless Chromium each is opened from the
-worklist, its lesions are painted where the formula says that they are, and it is accepted. Then `medseg retrain`,
-`medseg models judge` and `medseg models promote`; the archive gets a fourth study, whose SEG and SR must name the new
-champion.
+Made CT studies of 48 x 48 x 32 voxels. A champion is trained for a few steps and registered. A real Orthanc gets three
+studies by dcmtk's storescu; `medseg serve` fetches and segments them and stores SEG and SR; in headless Chromium each
+is opened from the worklist, its lesions are painted where the formula says that they are, and it is accepted. Then
+`medseg retrain`, `medseg models judge` and `medseg models promote`; the archive gets a fourth study, whose SEG and SR
+must name the new champion. Trainings go by steps, so that a busy machine takes longer and ends the same.
 
 Printed are the seconds of each stage and the most memory that all processes held in it together: archive, service,
 viewer, browser and command. Exit code 1 where the gate refuses. Needs Orthanc and dcmtk (`make archive`) and Chromium
@@ -30,18 +30,23 @@ import pytest
 
 sys.path.extend(str(Path(__file__).parents[2] / "tests" / room) for room in ("end_to_end", "apps", "exchange", "jobs"))
 
-from chain_stages import Site, Spot, correct_and_accept, models_of, running_site, send
+from chain_stages import Site, correct_and_accept, models_of, running_site, send
 from process_memory import PeakMemory
 from served_viewer import launched_chromium
-from viewer_window import window_on
+from viewer_window import Spot, window_on
 
 from medseg.core.study import Series, Study
-from medseg.datasets.phantoms.study import make_study, phantom_grid
+from medseg.core.task import load_task
+from medseg.datasets.manifest import CaseRow, DataFile, DataSet, Manifest, write_manifest
+from medseg.datasets.phantoms.study import TASK, PhantomStudy, make_study, phantom_grid
 from medseg.datasets.phantoms.truth import LesionTruth
 from medseg.exchange.dicom.writing.series import write_series
+from medseg.exchange.nifti import write_nifti
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
+from medseg.workflows.training.make_plan import open_plan, save_plan
 
-CASES, TEST_CASES = 15, 12
+SHAPE, SPACING_MM = (48, 48, 32), (5.0, 5.0, 6.0)
+CASES, TEST_CASES = 10, 12
 CORRECTED = ("anna", "bert", "cleo")
 NEXT = "dora"
 FIRST_SEED = 2000
@@ -90,11 +95,29 @@ def medseg(*words: str | Path, may_end_with: tuple[int, ...] = (0,)) -> int:
     return code
 
 
+def write_data(folder: Path) -> None:
+    """A data set of made studies: five folds to train on, and the test cases."""
+    rows = []
+    for number in range(CASES + TEST_CASES):
+        made, name = made_study(number), f"made_{number:02}"
+        paths = [f"{kind}/{name}.nii.gz" for kind in ("images", "labels")]
+        for path, on_grid in zip(paths, (made.volume, made.label_map), strict=True):
+            write_nifti(on_grid.array, on_grid.geometry, folder / path)
+        image, label = (DataFile(path) for path in paths)
+        rows.append(CaseRow(name, name, number % 5 if number < CASES else None, {"CT": image}, label))
+    facts = DataSet(name="made", title="Made CT studies", task=TASK, licence="CC0-1.0")
+    write_manifest(Manifest(facts, load_task(TASK), tuple(rows), folder), folder)
+
+
 def new_study(folder: Path, number: int, patient: str) -> NewStudy:
-    made = make_study(FIRST_SEED + number, phantom_grid())
+    made = made_study(FIRST_SEED + number)
     series = Series(Study(patient_id=patient, patient_name=patient, date="20260101"), "CT", description="Made CT")
     write_series(made.volume, folder / patient, series)
     return NewStudy(patient, folder / patient, tuple(spot for one in made.truth.lesions for spot in painted(one)))
+
+
+def made_study(seed: int) -> PhantomStudy:
+    return make_study(seed, phantom_grid(SHAPE, SPACING_MM))
 
 
 def painted(lesion: LesionTruth) -> tuple[Spot, ...]:
@@ -109,12 +132,20 @@ def painted(lesion: LesionTruth) -> tuple[Spot, ...]:
     return tuple(Spot(LESION, (x, y, z), 0.9 * across_mm) for x, y, z in places)
 
 
-def train_champion(folder: Path, minutes: float, stages: Stages) -> None:
-    with stages.stage("make 27 studies to train and test on"):
-        medseg("data", "phantoms", folder / "data", "--cases", str(CASES), "--held-out", str(TEST_CASES))
-    with stages.stage("train the first champion"):
-        medseg("train", folder / "data", "--output", folder / "first", "--minutes", str(minutes))
+def train_champion(folder: Path, steps: int, stages: Stages) -> None:
+    write_data(folder / "data")
+    with stages.stage("`medseg plan`, `train`, `models import`: the first champion"):
+        medseg("plan", folder / "data", "--output", folder / "plan.toml", "--no-forecast")
+        train_for(folder / "plan.toml", steps)
+        medseg("train", folder / "data", "--plan", folder / "plan.toml", "--output", folder / "first")
         medseg("models", "import", folder / "models", folder / "first" / "model")
+
+
+def train_for(plan: Path, steps: int) -> None:
+    """Write into a plan that its training has so many steps, in epochs of ten."""
+    made = open_plan(plan)
+    training = made.training.model_copy(update={"steps_per_epoch": 10, "epochs": max(1, steps // 10)})
+    save_plan(made.model_copy(update={"training": training}), plan)
 
 
 def correct_all(site: Site, studies: list[NewStudy]) -> None:
@@ -123,11 +154,12 @@ def correct_all(site: Site, studies: list[NewStudy]) -> None:
             correct_and_accept(window, study.patient, study.lesions)
 
 
-def learn(site: Site, folder: Path, minutes: float, stages: Stages) -> bool:
+def learn(site: Site, folder: Path, steps: int, stages: Stages) -> bool:
     """Whether there is a new champion."""
     of = ("--data", folder / "data")
     with stages.stage("`medseg retrain`"):
-        told = ("--registry", folder / "models", *of, "--output", folder / "second", "--minutes", str(minutes))
+        train_for(folder / "plan.toml", steps)
+        told = ("--registry", folder / "models", *of, "--plan", folder / "plan.toml", "--output", folder / "second")
         medseg("retrain", site.results, *told)
     with stages.stage("`medseg models judge`"):
         judging = ("models", "judge", folder / "models", *of, "--results", site.results)
@@ -139,9 +171,9 @@ def learn(site: Site, folder: Path, minutes: float, stages: Stages) -> bool:
     return True
 
 
-def run_chain(folder: Path, first_minutes: float, minutes: float, stages: Stages) -> bool:
+def run_chain(folder: Path, first_steps: int, steps: int, stages: Stages) -> bool:
     """Every stage in turn; whether the next study was segmented by the next champion."""
-    train_champion(folder, first_minutes, stages)
+    train_champion(folder, first_steps, stages)
     *studies, after = [new_study(folder / "new", number, who) for number, who in enumerate((*CORRECTED, NEXT))]
     registry = Registry(folder / "models")
     first = registry.version(CHAMPION).sha256[:16]
@@ -152,7 +184,7 @@ def run_chain(folder: Path, first_minutes: float, minutes: float, stages: Stages
             send(site, *(study.folder for study in studies))
         with stages.stage("the three from the worklist, corrected and accepted in Chromium"):
             correct_all(site, studies)
-        if not learn(site, folder, minutes, stages):
+        if not learn(site, folder, steps, stages):
             return False
         with stages.stage("the next study: archive, service, SEG and SR in the archive"):
             send(site, after.folder)
@@ -166,15 +198,15 @@ def run_chain(folder: Path, first_minutes: float, minutes: float, stages: Stages
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("out/chain"))
-    parser.add_argument("--first-minutes", type=float, default=0.5)
-    parser.add_argument("--minutes", type=float, default=2.0)
+    parser.add_argument("--first-steps", type=int, default=40, help="Of training the first champion.")
+    parser.add_argument("--steps", type=int, default=120, help="Of retraining.")
     options = parser.parse_args()
     folder = options.folder.absolute()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     stages = Stages()
     try:
-        is_whole = run_chain(folder, options.first_minutes, options.minutes, stages)
+        is_whole = run_chain(folder, options.first_steps, options.steps, stages)
     except pytest.skip.Exception as lacking:
         raise SystemExit(str(lacking)) from None
     print(f"\n{stages.table()}")

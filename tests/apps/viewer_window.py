@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -119,6 +121,25 @@ def brush_stroke(room: Any, plane: str) -> None:
     mouse.down()
     mouse.move(x + 30, y + 5, steps=6)
     mouse.up()
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A ball that a reader paints, or wipes away with label 0: its centre in RAS+ mm, its radius."""
+
+    label: int
+    centre_mm: Sequence[float]
+    radius_mm: float
+
+
+def paint(room: Any, spots: Sequence[Spot]) -> None:
+    """Go to each place, and use brush or eraser there by the keyboard."""
+    for spot in spots:
+        room.page.keyboard.press("b" if spot.label else "e")
+        brush = json.dumps({"radiusMm": spot.radius_mm, "is3d": True, **({"label": spot.label} if spot.label else {})})
+        there = f"room.volume.grid.clamp(room.volume.grid.fromWorld({json.dumps(spot.centre_mm)}))"
+        in_room(room, f"(room.panel.change({brush}), room.setCursor({there}))")
+        room.page.keyboard.press(" ")
 
 
 def open_row(page: Any, words: str) -> Any:

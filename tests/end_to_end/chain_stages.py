@@ -23,7 +23,7 @@ import httpx
 import pydicom
 import tomli_w
 from orthanc import Orthanc, free_port
-from viewer_window import Window, accept, in_room, open_row, save
+from viewer_window import Spot, Window, accept, open_row, paint, save
 
 from medseg.core.study import Modality
 
@@ -47,15 +47,6 @@ class Site:
     def results(self) -> Path:
         """The results of the service, which its viewer shows."""
         return self.folder / "work"
-
-
-@dataclass(frozen=True)
-class Spot:
-    """A ball that a reader paints, or wipes away with label 0: its centre in RAS+ mm, its radius."""
-
-    label: int
-    centre_mm: tuple[float, float, float]
-    radius_mm: float
 
 
 @contextmanager
@@ -96,12 +87,7 @@ def models_of(site: Site) -> dict[str, dict[str, str]]:
 def correct_and_accept(window: Window, patient: str, spots: Sequence[Spot]) -> None:
     """Open a patient's study from the worklist, paint, save, accept it."""
     room = open_row(window.worklist(), patient)
-    for spot in spots:
-        room.page.keyboard.press("b" if spot.label else "e")
-        brush = json.dumps({"radiusMm": spot.radius_mm, "is3d": True, **({"label": spot.label} if spot.label else {})})
-        there = f"room.volume.grid.clamp(room.volume.grid.fromWorld({list(spot.centre_mm)}))"
-        in_room(room, f"(room.panel.change({brush}), room.setCursor({there}))")
-        room.page.keyboard.press(" ")
+    paint(room, spots)
     save(room)
     accept(room)
     room.page.close()
@@ -113,7 +99,7 @@ def until(what: Callable[[], Any], site: Site) -> Any:
     while time.monotonic() < ends:
         if found := what():
             return found
-        time.sleep(0.1)
+        time.sleep(0.2)
     told = [path.read_text() for path in (site.folder / "serve.txt", site.folder / "service.log") if path.exists()]
     raise AssertionError(f"it did not happen within {LIMIT_S:g} s:\n{''.join(told)[-3000:]}")
 

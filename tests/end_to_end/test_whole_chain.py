@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chain_stages import Spot, correct_and_accept, models_of, running_site, send
-from made_balls import RADIUS_MM, UPRIGHT, ball_centre_mm, make_ball_image, plan_for_balls
+from chain_stages import correct_and_accept, models_of, running_site, send
+from made_balls import RADIUS_MM, UPRIGHT, centre_of, make_ball_image, plan_for_balls
 from made_site import YOUNG_RULES, Site, young_site
 from orthanc import require_orthanc, require_storescu
 from served_viewer import launched_chromium
-from viewer_window import window_on
+from viewer_window import Spot, window_on
 
 from medseg.core.study import Series, Study
 from medseg.core.volume import Volume
@@ -58,8 +58,7 @@ def mr_study(folder: Path, patient: str, seed: int) -> Path:
 
 def redrawn(seed: int) -> tuple[Spot, Spot]:
     """What the model drew is wiped away, and the ball is painted."""
-    x, y, z = ball_centre_mm(np.random.default_rng(seed))
-    return Spot(0, (x, y, z), 30.0), Spot(1, (x, y, z), RADIUS_MM)
+    return Spot(0, centre_of(seed), 30.0), Spot(1, centre_of(seed), RADIUS_MM)
 
 
 def test_what_readers_correct_makes_the_champion_that_segments_the_next_study(

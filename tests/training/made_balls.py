@@ -27,6 +27,11 @@ def ball_centre_mm(generator: np.random.Generator) -> np.ndarray:
     return np.asarray(UPRIGHT.centre_mm + np.array([6.0, 4.0, 0.0]) + generator.uniform(-2, 2, 3))
 
 
+def centre_of(seed: int) -> list[float]:
+    """The centre of an image's ball, in RAS+ mm."""
+    return [float(value) for value in ball_centre_mm(np.random.default_rng(seed))]
+
+
 def make_ball_image(geometry: Geometry, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A bright ball in noise, and its mask."""
     generator = np.random.default_rng(seed)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_balls import make_ball_image
+from made_balls import RADIUS_MM, centre_of, make_ball_image
 from made_site import YOUNG_RULES, Site, young_site
 from served_viewer import launched_chromium, viewer_over
-from viewer_window import accept, brush_stroke, open_row, save
+from viewer_window import Spot, accept, open_row, paint, save
 
 from medseg.exchange.nifti import write_nifti
 from medseg.models.registry.registry import CHALLENGER, CHAMPION
@@ -20,6 +20,9 @@ from medseg.workflows.retraining.judge import judge_challenger, promote
 from medseg.workflows.retraining.retrain import retrain
 
 pytestmark = pytest.mark.browser
+
+SCANS = {"today": 130, "tomorrow": 131}
+"""The scans of new patients, and the seeds of their balls."""
 
 
 @pytest.fixture
@@ -32,8 +35,8 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Site:
 @pytest.fixture
 def page(site: Site) -> Iterator[Any]:
     """The viewer over two scans of new patients, with the registry's models."""
-    for number, name in ((130, "today"), (131, "tomorrow")):
-        write_nifti(make_ball_image(site.grid, number)[0], site.grid, site.results / f"{name}.nii.gz")
+    for name, seed in SCANS.items():
+        write_nifti(make_ball_image(site.grid, seed)[0], site.grid, site.results / f"{name}.nii.gz")
     models = str(site.registry.folder.parent)
     with viewer_over(site.results, "--models", models) as viewer, launched_chromium() as browser:
         opened = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
@@ -53,10 +56,9 @@ def segment_by_champion(page: Any, scan: str) -> None:
 
 
 def correct_and_accept(page: Any, scan: str) -> None:
-    """A stroke of the brush in the axial plane, saved, and the study accepted with it."""
+    """What the model drew is wiped away, the ball is painted and saved, and the study is accepted with it."""
     room = open_row(page, f"segmented/{scan}__")
-    page.keyboard.press("b")
-    brush_stroke(room, "axial")
+    paint(room, (Spot(0, centre_of(SCANS[scan]), 30.0), Spot(1, centre_of(SCANS[scan]), RADIUS_MM)))
     save(room)
     accept(room)
     page.keyboard.press("q")
