@@ -4,7 +4,7 @@
 
 Made CT studies of 48 x 48 x 32 voxels. A champion is trained for a few steps and registered. A real Orthanc gets three
 studies by dcmtk's storescu; `medseg serve` fetches and segments them and stores SEG and SR; in headless Chromium each
-is opened from the worklist, its lesions are painted where the formula says that they are, and it is accepted. Then
+is opened from the worklist, its mask changed in the page to what the formula says, saved and accepted. Then
 `medseg retrain`, `medseg models judge` and `medseg models promote`; the archive gets a fourth study, whose SEG and SR
 must name the new champion. Trainings go by steps, so that a busy machine takes longer and ends the same.
 
@@ -23,9 +23,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 sys.path.extend(str(Path(__file__).parents[2] / "tests" / room) for room in ("end_to_end", "apps", "exchange", "jobs"))
@@ -33,36 +35,26 @@ sys.path.extend(str(Path(__file__).parents[2] / "tests" / room) for room in ("en
 from chain_stages import Site, correct_and_accept, models_of, running_site, send
 from process_memory import PeakMemory
 from served_viewer import launched_chromium
-from viewer_window import Spot, window_on
+from viewer_window import window_on
 
+from medseg.core.label_map import LabelMap
 from medseg.core.study import Series, Study
 from medseg.core.task import load_task
 from medseg.datasets.manifest import CaseRow, DataFile, DataSet, Manifest, write_manifest
 from medseg.datasets.phantoms.study import TASK, PhantomStudy, make_study, phantom_grid
-from medseg.datasets.phantoms.truth import LesionTruth
 from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
+from medseg.imaging.slices import mask_for_screen
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
 from medseg.workflows.training.make_plan import open_plan, save_plan
 
 SHAPE, SPACING_MM = (48, 48, 32), (5.0, 5.0, 6.0)
 CASES, TEST_CASES = 10, 12
-CORRECTED = ("anna", "bert", "cleo")
-NEXT = "dora"
-FIRST_SEED = 2000
-"""Of the new patients; those of the data set begin with 0."""
+PATIENTS = {"anna": 2000, "bert": 2001, "cleo": 2002, "dora": 2003}
+"""The new patients and the seeds of their studies; those of the data set begin with 0."""
 
-LESION = 2
+*CORRECTED, NEXT = PATIENTS
 REFUSED = 3
-
-
-@dataclass(frozen=True)
-class NewStudy:
-    """A CT study of a patient whom no model has seen, and where its lesions are."""
-
-    patient: str
-    folder: Path
-    lesions: tuple[Spot, ...]
 
 
 class Stages:
@@ -109,27 +101,14 @@ def write_data(folder: Path) -> None:
     write_manifest(Manifest(facts, load_task(TASK), tuple(rows), folder), folder)
 
 
-def new_study(folder: Path, number: int, patient: str) -> NewStudy:
-    made = made_study(FIRST_SEED + number)
+def new_study(folder: Path, patient: str) -> Path:
     series = Series(Study(patient_id=patient, patient_name=patient, date="20260101"), "CT", description="Made CT")
-    write_series(made.volume, folder / patient, series)
-    return NewStudy(patient, folder / patient, tuple(spot for one in made.truth.lesions for spot in painted(one)))
+    write_series(made_study(PATIENTS[patient]).volume, folder / patient, series)
+    return folder / patient
 
 
 def made_study(seed: int) -> PhantomStudy:
     return make_study(seed, phantom_grid(SHAPE, SPACING_MM))
-
-
-def painted(lesion: LesionTruth) -> tuple[Spot, ...]:
-    """The lesion's ellipsoid as three balls along its longest axis, none of which leaves it."""
-    longest = max(range(3), key=lambda axis: lesion.semi_axes_mm[axis])
-    across_mm = sorted(lesion.semi_axes_mm)[0]
-    reach_mm = lesion.semi_axes_mm[longest] - across_mm
-    places = [
-        [at + share * reach_mm * way for at, way in zip(lesion.centre_mm, lesion.axes[longest], strict=True)]
-        for share in (-0.5, 0.0, 0.5)
-    ]
-    return tuple(Spot(LESION, (x, y, z), 0.9 * across_mm) for x, y, z in places)
 
 
 def train_champion(folder: Path, steps: int, stages: Stages) -> None:
@@ -148,10 +127,18 @@ def train_for(plan: Path, steps: int) -> None:
     save_plan(made.model_copy(update={"training": training}), plan)
 
 
-def correct_all(site: Site, studies: list[NewStudy]) -> None:
+def correct_all(site: Site) -> None:
     with launched_chromium() as browser, window_on(browser, site) as window:
-        for study in studies:
-            correct_and_accept(window, study.patient, study.lesions)
+        for patient in CORRECTED:
+            correct_and_accept(window, patient, partial(redraw, truth=made_study(PATIENTS[patient]).label_map))
+
+
+def redraw(room: Any, truth: LabelMap) -> None:
+    """Change the mask in the page to what is true, label by label."""
+    labels = mask_for_screen(truth).reshape(-1)
+    for label in np.unique(labels):
+        offsets = np.flatnonzero(labels == label).tolist()
+        room.evaluate("(host, [offsets, label]) => host.room.edit.fill(offsets, label)", [offsets, int(label)])
 
 
 def learn(site: Site, folder: Path, steps: int, stages: Stages) -> bool:
@@ -174,20 +161,20 @@ def learn(site: Site, folder: Path, steps: int, stages: Stages) -> bool:
 def run_chain(folder: Path, first_steps: int, steps: int, stages: Stages) -> bool:
     """Every stage in turn; whether the next study was segmented by the next champion."""
     train_champion(folder, first_steps, stages)
-    *studies, after = [new_study(folder / "new", number, who) for number, who in enumerate((*CORRECTED, NEXT))]
+    *studies, after = [new_study(folder / "new", patient) for patient in PATIENTS]
     registry = Registry(folder / "models")
     first = registry.version(CHAMPION).sha256[:16]
     with ExitStack() as running:
         with stages.stage("start archive, service and viewer"):
             site = running.enter_context(running_site(folder, registry.folder, "CT"))
         with stages.stage("three studies: archive, service, SEG and SR in the archive"):
-            send(site, *(study.folder for study in studies))
+            send(site, *studies)
         with stages.stage("the three from the worklist, corrected and accepted in Chromium"):
-            correct_all(site, studies)
+            correct_all(site)
         if not learn(site, folder, steps, stages):
             return False
         with stages.stage("the next study: archive, service, SEG and SR in the archive"):
-            send(site, after.folder)
+            send(site, after)
         found = models_of(site)
     second = registry.version(CHAMPION).sha256[:16]
     print(f"SEG and SR name {first} for {', '.join(CORRECTED)} and {second} for {NEXT}")

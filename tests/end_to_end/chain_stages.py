@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ import httpx
 import pydicom
 import tomli_w
 from orthanc import Orthanc, free_port
-from viewer_window import Spot, Window, accept, open_row, paint, save
+from viewer_window import Window, accept, open_row, save
 
 from medseg.core.study import Modality
 
@@ -84,10 +84,10 @@ def models_of(site: Site) -> dict[str, dict[str, str]]:
     return found
 
 
-def correct_and_accept(window: Window, patient: str, spots: Sequence[Spot]) -> None:
-    """Open a patient's study from the worklist, paint, save, accept it."""
+def correct_and_accept(window: Window, patient: str, draw: Callable[[Any], None]) -> None:
+    """Open a patient's study from the worklist, draw in its reading room, save, accept it."""
     room = open_row(window.worklist(), patient)
-    paint(room, spots)
+    draw(room)
     save(room)
     accept(room)
     room.page.close()

@@ -6,6 +6,7 @@ benchmarks/product/whole_chain.py is the same with the commands, on made CT of f
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from made_balls import RADIUS_MM, UPRIGHT, centre_of, make_ball_image, plan_for_
 from made_site import YOUNG_RULES, Site, young_site
 from orthanc import require_orthanc, require_storescu
 from served_viewer import launched_chromium
-from viewer_window import Spot, window_on
+from viewer_window import Spot, paint, window_on
 
 from medseg.core.study import Series, Study
 from medseg.core.volume import Volume
@@ -56,9 +57,9 @@ def mr_study(folder: Path, patient: str, seed: int) -> Path:
     return folder / patient
 
 
-def redrawn(seed: int) -> tuple[Spot, Spot]:
-    """What the model drew is wiped away, and the ball is painted."""
-    return Spot(0, centre_of(seed), 30.0), Spot(1, centre_of(seed), RADIUS_MM)
+def redraw(room: Any, seed: int) -> None:
+    """Wipe away what the model drew, and paint the ball."""
+    paint(room, (Spot(0, centre_of(seed), 30.0), Spot(1, centre_of(seed), RADIUS_MM)))
 
 
 def test_what_readers_correct_makes_the_champion_that_segments_the_next_study(
@@ -71,7 +72,7 @@ def test_what_readers_correct_makes_the_champion_that_segments_the_next_study(
         assert models_of(site) == {patient: {"SEG": first, "SR": first} for patient in CORRECTED}
         with window_on(chromium, site) as window:
             for patient, seed in CORRECTED.items():
-                correct_and_accept(window, patient, redrawn(seed))
+                correct_and_accept(window, patient, partial(redraw, seed=seed))
 
         sources = Sources((site.results,), original)
         made = retrain(registry.folder, sources, tmp_path / "second", plan=plan_for_balls(original.task))

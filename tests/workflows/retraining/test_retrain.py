@@ -9,20 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_site import BallImage, Site
+from typer.testing import CliRunner
 
 from medseg.analysis.vessels.study_findings import with_blockages
+from medseg.cli import app
 from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
 from medseg.core.task import Channel
 from medseg.core.volume import Volume
-from medseg.datasets.manifest import CaseRow
+from medseg.datasets.manifest import CaseRow, write_manifest
 from medseg.datasets.register.register import read_register
 from medseg.datasets.register.voxel_print import voxel_print
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read import read_scan
+from medseg.models.bundle import load_bundle
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
 from medseg.review.corrections import Signature
-from medseg.training.planning.plan import Plan
+from medseg.training.planning.plan import Plan, write_plan
 from medseg.workflows.progress import silent
 from medseg.workflows.results.open_study import list_studies
 from medseg.workflows.retraining import selection as selecting
@@ -237,6 +240,23 @@ def test_without_a_correction_nothing_is_trained(site: Site, ball_image: BallIma
     with pytest.raises(InputError, match=r"no accepted correction to learn from\. doubtful: its correction is not"):
         retrain(site.registry.folder, site.sources(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_command_follows_a_plan(site: Site, ball_image: BallImage, short: Plan, tmp_path: Path) -> None:
+    site.correct("new", *ball_image(site.grid, 83))
+    write_manifest(site.original, tmp_path / "manifest")
+    write_plan(short, tmp_path / "plan.toml")
+    told = {
+        "--registry": site.registry.folder,
+        "--data": tmp_path / "manifest",
+        "--root": site.original.data_folder,
+        "--plan": tmp_path / "plan.toml",
+        "--output": tmp_path / "run",
+    }
+    words = ["retrain", str(site.results), *(str(word) for pair in told.items() for word in pair)]
+    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    learned = load_bundle(tmp_path / "run" / "model").provenance
+    assert (learned.epochs, learned.parent_sha256) == (short.training.epochs, site.trained.bundle.sha256)
 
 
 def test_where_all_new_patients_fell_to_validation_one_is_trained_on(
