@@ -11,19 +11,19 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli import (
+from medseg.cli.commands import (
     batch,
     cross_validate,
     data,
     doctor,
     export,
     models,
-    registry,
     reports,
     retrain,
     review,
     service,
     studies,
+    training,
     vessels,
 )
 from medseg.core.errors import MedsegError
@@ -41,10 +41,10 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(review.app, name="review")
-app.add_typer(registry.app, name="models")
+app.add_typer(models.app, name="models")
 app.add_typer(service.config_app, name="config")
 app.add_typer(service.quarantine_app, name="quarantine")
-for module in (models, cross_validate, retrain, studies, vessels, batch, reports, export, service, doctor):
+for module in (training, cross_validate, retrain, studies, vessels, batch, reports, export, service, doctor):
     for command in module.COMMANDS:
         app.command()(command)
 

@@ -85,7 +85,7 @@ def _machine() -> Iterator[Check]:
 def _accelerator() -> Iterator[Check]:
     import torch
 
-    from medseg.models.device import choose_device, has_fast_bfloat16
+    from medseg.models.inference.device import choose_device, has_fast_bfloat16
 
     device = choose_device()
     if device.type == "cuda":

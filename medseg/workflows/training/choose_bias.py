@@ -22,9 +22,9 @@ from medseg.analysis.evaluation.scores import CaseScores
 from medseg.core.atomic import whole_file
 from medseg.core.study import Case
 from medseg.models.bundle import ModelBundle
-from medseg.models.device import DeviceName, choose_device
-from medseg.models.segmenter import NetworkSegmenter, network_of
-from medseg.models.sliding_window import sweep
+from medseg.models.inference.device import DeviceName, choose_device
+from medseg.models.inference.segmenter import NetworkSegmenter, network_of
+from medseg.models.inference.sliding_window import sweep
 from medseg.training.cases import PreparedCase
 from medseg.workflows.models.evaluate_model import evaluate_model, read_case_scores, write_case_scores
 from medseg.workflows.progress import Progress, silent

@@ -19,9 +19,9 @@ from medseg.core.atomic import whole_file
 from medseg.core.study import Case
 from medseg.core.volume import Volume
 from medseg.models.bundle import ModelBundle
-from medseg.models.device import DeviceName, choose_device
-from medseg.models.segmenter import NetworkSegmenter, Segmentation
-from medseg.models.sliding_window import Progress as WindowProgress
+from medseg.models.inference.device import DeviceName, choose_device
+from medseg.models.inference.segmenter import NetworkSegmenter, Segmentation
+from medseg.models.inference.sliding_window import Progress as WindowProgress
 from medseg.workflows.models.evaluate_model import evaluate_model, read_case_scores, write_case_scores
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.segmenting.segment_study import read_channels
