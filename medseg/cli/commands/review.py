@@ -94,7 +94,10 @@ def worklist(
         )
         for one in plan_reading(results, random_share=random_share, seed=seed)[:count]
     ]
-    print_table(("study", "doubt", "disagreement", "strangeness"), rows)
+    if rows:
+        print_table(("study", "doubt", "disagreement", "strangeness"), rows)
+    else:
+        typer.echo(f"nothing waits to be read in {results}: it holds no results, or each has a verdict")
 
 
 @app.command()
