@@ -44,7 +44,7 @@ from medseg.datasets.manifest import CaseRow, DataFile, DataSet, Manifest, write
 from medseg.datasets.phantoms.study import TASK, PhantomStudy, make_study, phantom_grid
 from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
-from medseg.imaging.slices import mask_for_screen
+from medseg.imaging.pictures.slices import mask_for_screen
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
 from medseg.workflows.training.make_plan import open_plan, save_plan
 

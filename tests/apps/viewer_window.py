@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.imaging.slices import mask_from_screen
+from medseg.imaging.pictures.slices import mask_from_screen
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
 from medseg.workflows.results.open_study import OpenedStudy, as_reviewed, list_studies, open_study
 

@@ -24,7 +24,7 @@ from viewer_window import (
 )
 
 from medseg.analysis.quantification.by_hand import measure_by_hand
-from medseg.imaging.slices import PLANES
+from medseg.imaging.pictures.slices import PLANES
 from medseg.review.marks import MarkStore
 from medseg.review.records import Verdict
 

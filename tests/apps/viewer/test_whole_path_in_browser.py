@@ -13,7 +13,7 @@ from dicom_oracle import Grid, save_all
 from dicom_results import images, result_folder
 from viewer_window import Window, brush_stroke, in_room, labels_in, require_stored, save, stored, window_on
 
-from medseg.imaging.slices import PLANES
+from medseg.imaging.pictures.slices import PLANES
 from medseg.review.records import Correction
 
 pytestmark = pytest.mark.browser
