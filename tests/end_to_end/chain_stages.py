@@ -27,7 +27,7 @@ from viewer_window import Window, accept, open_row, save
 
 from medseg.core.study import Modality
 
-LIMIT_S = 300.0
+LIMIT_S = 600.0
 
 
 @dataclass(frozen=True)
