@@ -6,7 +6,8 @@ Made CT studies of 48 x 48 x 32 voxels. A champion is trained for a few steps an
 studies by dcmtk's storescu; `medseg serve` fetches and segments them and stores SEG and SR; in headless Chromium each
 is opened from the worklist, its mask changed in the page to what the formula says, saved and accepted. Then
 `medseg retrain`, `medseg models judge` and `medseg models promote`; the archive gets a fourth study, whose SEG and SR
-must name the new champion. Trainings go by steps, so that a busy machine takes longer and ends the same.
+must name the new champion. Trainings go by steps, so that a busy machine takes longer and learns as much; which of the
+three patients are trained on follows from their hash with a random salt, one at least.
 
 Printed are the seconds of each stage and the most memory that all processes held in it together: archive, service,
 viewer, browser and command. Exit code 1 where the gate refuses. Needs Orthanc and dcmtk (`make archive`) and Chromium
