@@ -113,7 +113,7 @@ def patch_beside_lumen(
     """
     sections = sections.evenly(MOST_SECTIONS)
     low, contrast = float(np.median(sections.low)), float(np.median(sections.high - sections.low))
-    share = (image - low) / contrast
+    share = (image.astype(np.float64) - low) / contrast
     planes = _Planes(sections, geometry, blur_mm)
     bare = planes.fits(share, np.zeros_like(seeds), sigma)[0]
     around = binary_dilation(seeds, iterations=BODY_STEPS) & (planes.depth(seeds.shape) >= WALL_SHARE) | seeds
@@ -185,7 +185,7 @@ class _Planes:
 
     def _share(self, across: _Numbers, upward: _Numbers, x: _Numbers, y: _Numbers, radius: _Numbers) -> _Numbers:
         """The share of lumens in their plaque at places of a section; the arrays are broadcast."""
-        plaque = disc_value(np.hypot(across, upward), np.float64(self._radius), self._blur_mm)
+        plaque = disc_value(np.hypot(across, upward), np.array([self._radius]), self._blur_mm)
         lumen = disc_value(np.hypot(across - x, upward - y), radius, self._blur_mm)
         return np.asarray(PLAQUE_SHARE * plaque + (1 - PLAQUE_SHARE) * lumen)
 
