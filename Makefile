@@ -77,6 +77,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/product/service_faults.py --minutes 30 --picture docs/images/service_memory.png
 	$(BIN)/python benchmarks/product/service_throughput.py
 	$(BIN)/python benchmarks/product/viewer.py
+	$(BIN)/python benchmarks/product/whole_chain.py --folder $(BENCH)/chain
 	$(if $(DATA),$(MAKE) bench-data)
 
 bench-data: $(VENV)/.installed-dev
