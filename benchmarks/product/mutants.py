@@ -84,7 +84,7 @@ PARTS = {
     ),
     "gate": Part(
         ("medseg/review/promotion/gate.py", "medseg/review/promotion/verdict.py"),
-        ("tests/review/promotion/test_gate.py",),
+        ("tests/review/promotion",),
     ),
 }
 

@@ -12,7 +12,7 @@ from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import Code, Label, LabelSchema
-from medseg.exchange.dicom.rtstruct import inside_polygon
+from medseg.exchange.dicom.rtstruct import inside_polygon, read_structures
 from medseg.exchange.dicom.seg import read_segmentation
 from medseg.exchange.labels import read_labels
 from medseg.exchange.read import read_label_map, read_scan
@@ -243,6 +243,29 @@ def test_structures_that_do_not_fit_are_refused(tmp_path: Path, dataset: Dataset
         reason = "matches no label"
     with pytest.raises(InputError, match=reason):
         read_labels(save(dataset, tmp_path / "rs.dcm"), SCHEMA, image)
+
+
+def test_an_image_is_neither_a_segmentation_nor_a_structure_set(tmp_path: Path) -> None:
+    path = save(made_series()[0], tmp_path / "image.dcm")
+    with pytest.raises(InputError, match=r"image\.dcm is no DICOM segmentation: it is an image"):
+        read_segmentation(path)
+    with pytest.raises(InputError, match=r"image\.dcm is no RT structure set: it is an image"):
+        read_structures(path)
+
+
+def test_one_of_several_segmentations_is_to_be_named(tmp_path: Path) -> None:
+    image = image_geometry(tmp_path, Grid())
+    save(structure_set([contour_of(Grid(), 1, SQUARE)]), tmp_path / "both" / "rs.dcm")
+    save(made_segmentation(), tmp_path / "both" / "seg.dcm")
+    with pytest.raises(InputError, match=r"holds several segmentations \(seg\.dcm, rs\.dcm\)\. Give the one"):
+        read_labels(tmp_path / "both", SCHEMA, image)
+
+
+def test_fractions_of_nothing_are_refused(tmp_path: Path) -> None:
+    dataset = made_segmentation("FRACTIONAL")
+    del dataset.MaximumFractionalValue
+    with pytest.raises(InputError, match="does not say what fraction is whole"):
+        read_segmentation(save(dataset, tmp_path / "seg.dcm"))
 
 
 def test_names_may_be_said_by_the_user(tmp_path: Path) -> None:

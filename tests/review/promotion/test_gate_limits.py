@@ -204,7 +204,7 @@ def test_the_verdict_says_what_it_holds_for() -> None:
 
 
 def test_cases_of_one_subject_are_drawn_together() -> None:
-    """Two subjects, one better and one worse: with all cases of a subject drawn together the limit is the worse one's."""
+    """Two subjects, one better and one worse: drawn with all their cases, the worse one is the limit."""
     dice = np.where(np.arange(CASES)[:, None] < 20, 0.75, 0.375) * np.ones((1, 2))
     interval = check(judge(CHAMPION, measured(dice), ["s0"] * 20 + ["s1"] * 20, "made"), "Dice, mean").interval
     assert interval == pytest.approx((-0.125, 0.25))
