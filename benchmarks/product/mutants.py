@@ -138,14 +138,6 @@ class _Changed(MetaPathFinder, SourceFileLoader):
         return compile(self._code, self.path, "exec") if fullname == self._module else super().get_code(fullname)
 
 
-def _options(part: Part, folder: str) -> list[str]:
-    return [
-        *("-x", "-q", "--noconftest", "--capture=no", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin"),
-        *("-W", "ignore:Module already imported", "-k", part.chosen, f"--basetemp={folder}/t", f"--rootdir={ROOT}"),
-        *(str(ROOT / test) for test in part.tests),
-    ]
-
-
 class _Run:
     """A plugin of pytest: the deadliest tests come first, and the one that fails is remembered."""
 
