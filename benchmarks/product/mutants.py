@@ -172,12 +172,14 @@ class _Hunt(_Run):
         if self._is_killed(None, math.inf):
             raise pytest.UsageError("the tests fail on the code as it is")
         patience_s = PATIENCE * (time.monotonic() - begin)
-        for mutant in self._mutants:
-            if time.monotonic() - begin > 60 * self._minutes:
-                break
-            self.drawn.append(mutant)
-            if not self._is_killed(mutant, patience_s):
-                self.survivors.append(mutant)
+        with contextlib.suppress(KeyboardInterrupt):  # what was tried until then is told of
+            for mutant in self._mutants:
+                if time.monotonic() - begin > 60 * self._minutes:
+                    break
+                is_killed = self._is_killed(mutant, patience_s)
+                self.drawn.append(mutant)
+                if not is_killed:
+                    self.survivors.append(mutant)
         return True
 
     def _is_killed(self, mutant: Mutant | None, timeout_s: float) -> bool:

@@ -157,7 +157,7 @@ def test_past_corrections_have_their_own_margin(loss: float, passes: bool) -> No
     assert (found.difference, found.limit) == (pytest.approx(-loss), -0.125)
 
 
-@pytest.mark.parametrize(("failures", "studies", "share"), [(0, 4, 0.0), (1, 4, 0.25), (2, 2, 1.0)])
+@pytest.mark.parametrize(("failures", "studies", "share"), [(0, 0, 0.0), (0, 4, 0.0), (1, 1, 1.0), (1, 4, 0.25)])
 def test_every_failure_in_the_shadow_counts(failures: int, studies: int, share: float) -> None:
     shadow = ShadowSummary(
         champion_sha256="a" * 64,
@@ -186,9 +186,24 @@ def test_the_fewest_cases_are_enough(fewest: int, passes: bool) -> None:
             judge(CHAMPION, measured(even(0.6)), SUBJECTS, "made", rules)
 
 
-def test_a_subject_for_each_case_is_asked_for() -> None:
+@pytest.mark.parametrize("subjects", [SUBJECTS[:-1], [*SUBJECTS, "s40"]])
+def test_a_subject_for_each_case_is_asked_for(subjects: list[str]) -> None:
     with pytest.raises(InputError, match="not scored on the same cases"):
-        judge(CHAMPION, measured(even(0.6)), SUBJECTS[:-1], "made")
+        judge(CHAMPION, measured(even(0.6)), subjects, "made")
+
+
+def test_the_cases_come_in_one_order() -> None:
+    turned = replace(CHAMPION, cases=CHAMPION.cases[::-1])
+    for champion, challenger in ((CHAMPION, turned), (turned, CHAMPION)):
+        with pytest.raises(InputError, match="not scored on the same cases"):
+            judge(champion, challenger, SUBJECTS, "made")
+
+
+def test_nothing_found_where_nothing_is_counts_as_right() -> None:
+    nothing = even(0.5)
+    nothing[:20, 0] = np.nan
+    found = check(judge(CHAMPION, measured(nothing), SUBJECTS, "made"), "Dice, one")
+    assert found.challenger == 0.75  # half of the cases 1, half 0.5
 
 
 def test_the_verdict_says_what_it_holds_for() -> None:
@@ -257,3 +272,20 @@ def test_the_page_has_a_row_a_check(tmp_path: Path) -> None:
     assert "| Dice, one | 0.5000 | 0.7500 | +0.2500 | +0.2500 to +0.2500 | -0.0100 | yes |" in lines
     assert "| seconds a case | 1.0000 | 2.0000 | +1.0000 |  | +0.5000 | **no** |" in lines
     assert "Past corrections" not in "\n".join(lines)
+
+
+def test_both_ends_of_an_interval_are_shown() -> None:
+    made = judge(CHAMPION, measured(even(0.75)), SUBJECTS, "a set")
+    wide = check(made, "Dice, one").model_copy(update={"interval": (-0.25, 0.125)})
+    page = made.model_copy(update={"checks": (wide,)}).markdown()
+    assert "| -0.2500 to +0.1250 |" in page
+
+
+def test_a_verdict_without_a_check_is_none() -> None:
+    made = judge(CHAMPION, measured(even(0.75)), SUBJECTS, "a set").model_dump()
+    one = GateVerdict.model_validate({**made, "checks": made["checks"][:1]})
+    assert len(one.checks) == 1
+    with pytest.raises(ValueError, match="checks"):
+        GateVerdict.model_validate({**made, "checks": ()})
+    del made["corrections"]
+    assert GateVerdict.model_validate(made).corrections == 0
