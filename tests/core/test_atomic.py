@@ -182,7 +182,6 @@ class TestDiscardUnfinished:
         discard_unfinished(path)
         assert sorted(tmp_path.iterdir()) == sorted(kept)
 
-
     def test_removes_what_killed_writers_left_in_a_folder_and_nothing_else(self, tmp_path: Path) -> None:
         (tmp_path / "result").mkdir()
         (tmp_path / ".medseg-unfinished-x1-mask.nii").write_text("half")

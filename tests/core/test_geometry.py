@@ -63,9 +63,10 @@ class TestConstruction:
         with pytest.raises(GeometryError, match="three positive dimensions"):
             Geometry(shape, np.eye(4))
 
-    def test_refuses_an_affine_of_another_size(self) -> None:
-        with pytest.raises(GeometryError, match=r"4 x 4, got \(3, 3\)"):
-            Geometry((1, 1, 1), np.eye(3))
+    @pytest.mark.parametrize("size", [3, 5])
+    def test_refuses_an_affine_of_another_size(self, size: int) -> None:
+        with pytest.raises(GeometryError, match=rf"4 x 4, got \({size}, {size}\)"):
+            Geometry((1, 1, 1), np.eye(size))
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     @pytest.mark.parametrize("where", [(0, 0), (1, 3)])
@@ -78,7 +79,9 @@ class TestConstruction:
     def test_refuses_a_last_row_that_is_no_affine(self) -> None:
         affine = np.eye(4)
         affine[3, 0] = 0.5
-        with pytest.raises(GeometryError, match="last row"):
+        with pytest.raises(
+            GeometryError, match=r"the last row of an affine is 0 0 0 1, got \[0\.5, 0\.0, 0\.0, 1\.0\]"
+        ):
             Geometry((2, 2, 2), affine)
 
     @pytest.mark.parametrize(
@@ -134,9 +137,14 @@ class TestEquality:
         moved = np.eye(4)
         moved[0, 3] = 1e-9
         first = Geometry((4, 5, 6), np.eye(4), "1.2")
-        assert first != Geometry((5, 4, 6), np.eye(4), "1.2")
-        assert first != Geometry((4, 5, 6), moved, "1.2")
-        assert first != Geometry((4, 5, 6), np.eye(4), "1.3")
+        others = (
+            Geometry((5, 4, 6), np.eye(4), "1.2"),
+            Geometry((4, 5, 6), moved, "1.2"),
+            Geometry((4, 5, 6), np.eye(4), "1.3"),
+        )
+        for other in others:
+            assert first != other
+            assert other != first
         assert first != "a grid"
 
 
@@ -147,10 +155,12 @@ class TestDifference:
     def test_names_the_shapes(self) -> None:
         sentence = identity((4, 5, 6)).difference(identity((4, 5, 7)))
         assert sentence == "the shapes differ: (4, 5, 6) and (4, 5, 7) voxels"
+        assert identity((4, 5, 7)).difference(identity((4, 5, 6))) is not None
 
     def test_names_the_frames_of_reference_only_where_both_are_known(self) -> None:
         one, other, unknown = (Geometry((2, 2, 2), np.eye(4), uid) for uid in ("1.2.3", "1.2.4", None))
         assert one.difference(other) == "the frames of reference differ: 1.2.3 and 1.2.4"
+        assert other.difference(one) is not None
         assert one.difference(unknown) is None
         assert unknown.difference(one) is None
 
