@@ -56,10 +56,13 @@ def test_a_copy_may_be_written_with_other_digits(tmp_path: Path) -> None:
         {"ImagePositionPatient": [-11.2989, 7.9, 21.7]},
         {"ImagePositionPatient": [-11.3, 7.9, 9.0]},
         {"RescaleSlope": "2"},
+        {"RescaleSlope": "0.5"},
         {"RescaleIntercept": "-1000"},
         {"PixelData": b"\1" * 160},
+        {"PixelData": b"\2" * 160},
+        {"PixelData": b"\3" * 160},
     ],
-    ids=["a little beside", "elsewhere", "slope", "intercept", "pixels"],
+    ids=["a little beside", "elsewhere", "steeper", "flatter", "intercept", "ones", "twos", "threes"],
 )
 def test_another_object_under_the_same_uid_is_refused(said: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(
