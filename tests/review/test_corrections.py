@@ -96,6 +96,13 @@ def test_a_correction_on_another_grid_is_none(store: CorrectionStore) -> None:
     assert store.scans() == ()
 
 
+def test_a_store_where_a_file_stands_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear colleague")
+    store = CorrectionStore(tmp_path / "letter.txt" / "review")
+    with pytest.raises(InputError, match=r"the review store .* cannot be written: Not a directory"):
+        store.decide(mask_sha256(mask()), "accepted", None, SCAN, TASK.name, by=JANE)
+
+
 def test_what_is_recorded_is_listed_once(store: CorrectionStore) -> None:
     assert store.scans() == ()
     first, second = mask((1, 1, 1)), mask((1, 1, 2))

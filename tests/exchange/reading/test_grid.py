@@ -188,5 +188,5 @@ class TestAlike:
 
     def test_pixel_spacings_may_differ_by_rounding(self) -> None:
         require_alike([*frames_at([0.0, 2.5]), frame("odd.dcm", PixelSpacing=["0.9001", "0.7001"])])
-        large: dict[str, object] = {"PixelSpacing": ["10", "10"]}
-        require_alike([*frames_at([0.0, 2.5], **large), frame("odd.dcm", PixelSpacing=["10.0019", "10"])])
+        large = frames_at([0.0, 2.5], PixelSpacing=["10", "10"])
+        require_alike([*large, frame("odd.dcm", PixelSpacing=["10.0019", "10"])])
