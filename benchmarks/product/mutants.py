@@ -263,13 +263,14 @@ def _pytest(part: Part, plugin: _Run) -> int:
             "-q",
             "--noconftest",
             "--capture=no",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "_hypothesis_pytestplugin",
+            "-k",
+            part.chosen,
+            "-W",
+            "ignore:Module already imported",
         ]
-        options += ["-W", "ignore:Module already imported", f"--basetemp={folder}/t", f"--rootdir={ROOT}"]
-        return int(pytest.main([*options, "-k", part.chosen, *(str(ROOT / test) for test in part.tests)], [plugin]))
+        options += ["-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin"]
+        options += [f"--basetemp={folder}/t", f"--rootdir={ROOT}"]
+        return int(pytest.main([*options, *(str(ROOT / test) for test in part.tests)], [plugin]))
 
 
 def _ended(child: int, timeout_s: float) -> int:
