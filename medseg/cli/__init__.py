@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from medseg.cli import (
+    archive,
     batch,
     cross_validate,
     data,
@@ -44,6 +45,7 @@ app.add_typer(review.app, name="review")
 app.add_typer(registry.app, name="models")
 app.add_typer(service.config_app, name="config")
 app.add_typer(service.quarantine_app, name="quarantine")
+app.add_typer(archive.app, name="archive")
 for module in (models, cross_validate, retrain, studies, vessels, batch, reports, export, service, doctor):
     for command in module.COMMANDS:
         app.command()(command)

@@ -155,7 +155,7 @@ def open_source(made: Made, geometry: Geometry | None = None) -> Source:
 
 
 def without_names(header: FileDataset) -> Dataset:
-    """The header with nothing said of patient and study but their UIDs; what it says is decoded when it is asked for."""
+    """The header with nothing said of patient and study but their UIDs, decoded when it is asked for."""
     plain = Dataset()
     plain.update({tag: element for tag, element in header.items() if tag not in _NAMING_TAGS})
     plain.set_original_encoding(*header.original_encoding, header.original_character_set)
