@@ -49,7 +49,23 @@ class Sandbox:
         source = str(Path(__file__).parents[2])
         return [
             *("bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/"),
-            *("--dev", "/dev", "--proc", "/proc", "--perms", "1777", "--tmpfs", "/tmp", "--tmpfs", "/root", *python),
+            *(
+                "--dev",
+                "/dev",
+                "--perms",
+                "1777",
+                "--tmpfs",
+                "/dev/shm",
+                "--proc",
+                "/proc",
+                "--perms",
+                "1777",
+                "--tmpfs",
+                "/tmp",
+                "--tmpfs",
+                "/root",
+                *python,
+            ),
             *("--tmpfs", "/etc", *bound, "--ro-bind", str(self.folder / "etc"), "/etc/medseg"),
             *(
                 "--tmpfs",
@@ -86,7 +102,7 @@ class Sandbox:
         """Wait until it is so; fails with the service's log where it never is."""
         ends = time.monotonic() + LIMIT_S
         while not what():
-            if time.monotonic() > ends:
+            if time.monotonic() > ends or self.running[-1].poll() is not None:
                 raise AssertionError((self.folder / "stderr").read_text()[-3000:])
             time.sleep(0.2)
 
