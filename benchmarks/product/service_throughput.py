@@ -38,7 +38,8 @@ from medseg.exchange.dicom.writing.series import write_series
 
 if TYPE_CHECKING:
     from medseg.models.ensemble import Model
-    from medseg.models.segmenter import NetworkSegmenter
+
+    from medseg.models.inference.segmenter import NetworkSegmenter
 
 MODEL = "hippocampus_mr"
 FIRST_SHAPE = (36, 50, 38)
@@ -121,7 +122,7 @@ def service(folder: Path, cases: int) -> tuple[float, dict[str, float]]:
 def print_processor_seconds(shape: Shape) -> None:
     import torch
 
-    from medseg.models.segmenter import NetworkSegmenter
+    from medseg.models.inference.segmenter import NetworkSegmenter
     from medseg.models.store import find_model, load_model
 
     torch.set_num_threads(1)

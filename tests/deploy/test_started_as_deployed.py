@@ -45,7 +45,9 @@ class Sandbox:
     def command(self, *words: str) -> list[str]:
         """The command as user nobody within the sandbox."""
         bound = [word for name in SHOWN if (Path("/etc") / name).exists() for word in bind(f"/etc/{name}")]
-        python = bind(sys.base_prefix) if Path(sys.base_prefix).is_relative_to("/root") else []
+        python = (
+            [*passage(Path(sys.base_prefix)), *bind(sys.base_prefix)] if sys.base_prefix.startswith("/root") else []
+        )
         source = str(Path(__file__).parents[2])
         return [
             *("bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/"),
@@ -109,6 +111,12 @@ class Sandbox:
 
 def bind(path: str) -> list[str]:
     return ["--ro-bind", path, path]
+
+
+def passage(path: Path) -> list[str]:
+    """The folders above a path, open to all: bubblewrap would keep them to root."""
+    above = [str(parent) for parent in reversed(path.parents) if len(parent.parts) > 2]
+    return [word for parent in above for word in ("--perms", "0755", "--dir", parent)]
 
 
 @pytest.fixture
