@@ -63,8 +63,11 @@ def save_mask(visit: Visit) -> Response:
         )
     reason = unquote(visit.request.headers.get("X-Reason", ""))[:2000]
     signature = _signature(visit, reason, _seconds(visit.request))
-    saved = visit.desk.reviews.correct(corrected, _mask(visit), *_subject(visit), by=signature)
-    visit.log("edit", f"{saved.changed_voxels} voxels")
+    is_second = visit.study.is_second_reading
+    saved = visit.desk.reviews.correct(
+        corrected, _mask(visit), *_subject(visit), by=signature, is_second_reading=is_second
+    )
+    visit.log("edit", f"{saved.changed_voxels} voxels{', second reading' if is_second else ''}")
     visit.desk.drafts.drop(_draft_of(visit), visit.permit.user)
     visit.desk.corrected(visit.study, corrected, saved, visit.body)
     return JSONResponse({"mask_sha256": saved.mask_sha256, "changed_voxels": saved.changed_voxels}, headers=PRIVATE)
@@ -104,6 +107,8 @@ def decide(visit: Visit) -> Response:
         wanted = VerdictRequest.model_validate_json(visit.body)
     except ValidationError as error:
         raise InputError(f"this is not a verdict: {first_problem(error)}") from error
+    if visit.study.is_second_reading:
+        raise InputError("a second reading is saved and not decided on: whoever adjudicates says which mask stands")
     if wanted.mask_sha256 != visit.study.mask_sha256:
         raise ConflictError("the mask was corrected since you looked at it; look at the newest before deciding on it")
     signature = _signature(visit, wanted.reason)
@@ -150,7 +155,8 @@ def _subject(visit: Visit) -> tuple[str, str]:
 
 def _draft_of(visit: Visit) -> Subject:
     """What a draft of this visit is of: the result of one model, for another's has a mask of its own."""
-    return (*_subject(visit), _report(visit).model.sha256)
+    kind = "second reading of " if visit.study.is_second_reading else ""
+    return (*_subject(visit), f"{kind}{_report(visit).model.sha256}")
 
 
 def _signature(visit: Visit, reason: str, duration_s: float = 0.0) -> Signature:

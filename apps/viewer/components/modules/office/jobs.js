@@ -11,8 +11,8 @@ const COLUMNS = (page) => [
   ["model", "Model"],
   ["state", "State", { make: (job) => element("span", { class: `badge ${job.state}`, text: job.state }) }],
   ["submitted", "Asked", { make: (job) => element("span", { text: ago(job.submitted_s) }) }],
-  ["took", "Ended", { make: (job) => element("span", { text: ago(job.settled_s) }) }],
-  ["result", "Result", { make: (job) => element("span", { text: job.state === "done" ? `${job.result?.findings ?? 0} findings, ${job.result?.seconds ?? 0} s, in ${job.output}` : (job.reason ?? "") }) }],
+  ["ended", "Ended", { make: (job) => element("span", { text: ago(job.settled_s) }) }],
+  ["result", "Result", { make: (job) => element("span", { text: job.state === "done" ? `${job.result?.findings === 1 ? "1 finding" : `${job.result?.findings ?? 0} findings`}, ${job.result?.seconds ?? 0} s, in ${job.output}` : (job.reason ?? "") }) }],
   ["act", "", { make: (job) => page.action(job) }],
 ];
 
@@ -21,7 +21,7 @@ export class Jobs extends Page {
     super(parent, "jobs");
     this.open = element("section", { class: "job-strip", "aria-label": "Jobs at work" });
     this.list = element("div", {});
-    this.empty = element("p", { class: "quiet", text: "Nothing was asked for yet. Choose a study in the worklist and press s." });
+    this.empty = element("p", { class: "quiet", text: "No segmentation was asked for yet. Choose a study in the worklist and press “Segment …”, or s." });
     replaceChildren(this.main, element("h1", { text: "Jobs" }), this.open, this.empty, this.list);
   }
 

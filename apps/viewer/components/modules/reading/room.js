@@ -17,6 +17,7 @@ import { OtherMask } from "./other_mask.js";
 import { cornerTexts, readOut } from "./read_out.js";
 import { Server } from "../page/server.js";
 import { Review } from "../correcting/review.js";
+import { ReadingsPanel } from "../correcting/readings.js";
 import { REVIEW_KEYS, ReviewPanel } from "../correcting/review_panel.js";
 import { makeTools } from "./toolbox.js";
 import { Uncertainty } from "./uncertainty.js";
@@ -32,6 +33,7 @@ export class Room extends Viewing {
     this.edit = new MaskEdit(this);
     this.review = new Review(this);
     this.panel = new ReviewPanel(this);
+    this.readings = new ReadingsPanel(this);
     this.marks = new MarksPanel(this);
     this.pane3d = new Pane3d(this);
     this.cine = new Cine(this);
@@ -109,6 +111,12 @@ export class Room extends Viewing {
     this.retable();
     this.setTool(this.tool.name);
     this.setProgress(this.progress ?? 1);
+  }
+
+  // Whether this is a second reading, in which nothing but reading is done; says so.
+  isBlind() {
+    if (this.study.is_second_reading) this.say("This is a second reading: finish it, then go on from the study itself.");
+    return this.study.is_second_reading;
   }
 
   mayEdit() {
@@ -341,15 +349,16 @@ export class Room extends Viewing {
   }
 
   async segment() {
-    if (!this.mayCorrect) return;
+    if (!this.mayCorrect || this.isBlind()) return;
     try {
-      await runDialog(this.host, this.server, this.study.id, () => this.say("The job is queued: see it in the worklist. Its result will be a study of its own."));
+      await runDialog(this.host, this.server, this.study, () => this.say("The job is queued: see it in the worklist. Its result will be a study of its own."));
     } catch (error) {
       this.say(error.message);
     }
   }
 
   async export() {
+    if (this.isBlind()) return;
     try {
       await exportDialog(this.host, this.server, this.study, this.edit.isDirty, this.mayCorrect);
     } catch (error) {
