@@ -24,7 +24,7 @@ from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.core.task import Window
-from medseg.imaging.slices import SCREEN_AXES, ScreenVolume, for_screen, mask_for_screen, percentile_window, thinned
+from medseg.imaging.slices import SCREEN_AXES, ScreenVolume, for_screen, mask_for_screen, percentile_window
 from medseg.review.agreement import readings
 from medseg.review.audit import AuditLog
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
@@ -241,8 +241,8 @@ class Desk:
                 kept = self._open.get((study, ""))
             if kept is None or kept.files != files:
                 as_segmented = open_study(entry)
-                window, whole = _first_window(as_segmented), for_screen(as_segmented.volume)
-                screen = thinned(whole, thinning(whole.geometry.shape))
+                window, volume = _first_window(as_segmented), as_segmented.volume
+                screen = for_screen(volume, thinning(volume.geometry.shape))
             else:
                 as_segmented, window, screen = kept.as_segmented, kept.window, kept.screen
                 if self.records(entry) == kept.opened.records:
