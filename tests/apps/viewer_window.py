@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medseg.workflows.results.open_study import list_studies
 
-TIMEOUT_MS = 60_000
+TIMEOUT_MS = 90_000
 
 _AS_OPENED = """(host) => {
     const { room } = host;

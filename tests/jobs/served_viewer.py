@@ -68,7 +68,7 @@ class ServedViewer:
     def stop(self) -> None:
         """End it."""
         self._server.terminate()
-        self._server.wait(timeout=30)
+        self._server.wait(timeout=90)
 
 
 @contextmanager
@@ -82,11 +82,11 @@ def viewer_over(folder: Path, *options: str, reader: str | None = None) -> Itera
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         if server.poll() is not None:
             pytest.fail(f"the viewer stopped with exit code {server.returncode} before it was up")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.1)
-    pytest.fail("the viewer was not up within 60 s")
+    pytest.fail("the viewer was not up within 90 s")

@@ -59,7 +59,9 @@ def test_open_scroll_window_jump_and_read_out(window: Window) -> None:
 
     room.locator(".pane-axial").hover()
     page.mouse.wheel(0, -100)
-    assert in_room(room, "[...room.cursor]") == [start[0], start[1], start[2] + 1]
+    wait_in_room(room, f"room.cursor.join() === '{start[0]},{start[1]},{start[2] + 1}'")
+    page.mouse.wheel(0, -300)
+    wait_in_room(room, f"room.cursor[2] === {start[2] + 4}")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Home")
     assert in_room(room, "room.cursor[2]") == 0
@@ -208,7 +210,7 @@ def test_the_slider_is_the_slice(window: Window, plane: str, depth: int, slices:
 
     room.locator(f".pane-{plane}").hover()
     room.page.mouse.wheel(0, -100)
-    assert in_room(room, index) == start + 1
+    wait_in_room(room, f"{index} === {start + 1}")
     assert slider.input_value() == str(start + 2)
     assert slider.get_attribute("aria-valuetext") == f"{start + 2} of {slices}"
 
@@ -245,7 +247,7 @@ def test_keys_on_the_slider_are_the_keys_of_its_pane(window: Window) -> None:
     box = room.locator(".pane-axial").bounding_box()
     room.page.mouse.move(box["x"] + 100, box["y"] + 100)
     room.page.mouse.wheel(0, -100)
-    assert in_room(room, "room.active.planeName") == "axial"
+    wait_in_room(room, "room.active.planeName === 'axial'")
     axial = in_room(room, "room.cursor[2]")
     room.page.keyboard.press("ArrowUp")
     assert in_room(room, "room.cursor.slice(1)") == [11, axial]

@@ -72,8 +72,10 @@ export class Room extends Viewing {
       return;
     }
     const isMaskNew = data.study.mask !== null && data.study.mask.sha256 !== this.maskSha256;
+    const chosen = this.study.findings[this.chosenFinding];
+    const isIt = (finding) => finding.label === chosen?.label && finding.instance === chosen.instance;
     this.study = data.study;
-    this.chosenFinding = null;
+    this.chosenFinding = this.study.findings.some(isIt) ? this.study.findings.findIndex(isIt) : null;
     this.showStudy();
     if (isMaskNew && this.mask !== null && !this.edit.isDirty) loadStoredMask(this);
   }
