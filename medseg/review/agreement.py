@@ -97,7 +97,7 @@ def contradiction(records: Sequence[Record]) -> str | None:
     """A sentence where readers' last words on a scan's mask exclude one another and nobody has adjudicated; or None.
 
     One mask accepted and another drawn over it later do not exclude one another; two drawn side by side do, and so do
-    one reader's acceptance and another's rejection of the same mask.
+    one reader's acceptance and another's rejection of the same mask. A second reading is open until it was adjudicated.
     """
     words: dict[str, Verdict] = {}
     for record in records[_last_adjudication(records) + 1 :]:
@@ -110,6 +110,8 @@ def contradiction(records: Sequence[Record]) -> str | None:
                 return f"{one.reader} {one.decision} the mask that {other.reader} {other.decision}"
         elif one.decision == other.decision == "accepted" and not _same_line(one, other, drawn_over):
             return f"{one.reader} and {other.reader} accepted different masks"
+    if awaits_adjudication(records):
+        return f"{second_readings(records)[-1].reader} read it a second time, and nobody has said which reading stands"
     return None
 
 
