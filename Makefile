@@ -83,6 +83,7 @@ bench-data: $(VENV)/.installed-dev
 	for set in msd_task04_hippocampus ibsi_sts_sarcoma_pet; do \
 	  $(BIN)/python benchmarks/training/ladder.py data_manifests/$$set --root $(DATA) --minutes 20 --folder $(BENCH)/$$set && \
 	  $(BIN)/python benchmarks/training/classical.py data_manifests/$$set --root $(DATA) --run $(BENCH)/$$set/unet3d || exit 1; done
+	$(BIN)/python benchmarks/training/ladder_picture.py data_manifests/msd_task04_hippocampus --root $(DATA) --runs $(BENCH)/msd_task04_hippocampus --picture docs/images/ladder.png
 	$(BIN)/python benchmarks/training/checkerboard.py data_manifests/msd_task04_hippocampus --root $(DATA) --picture docs/images/checkerboard.png
 	$(BIN)/python benchmarks/training/crf_boundaries.py --root $(DATA) --picture docs/images/crf_boundaries.png
 	$(BIN)/python benchmarks/lesions/sarcoma_threshold.py --root $(DATA)

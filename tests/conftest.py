@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from medseg.core.task import load_task
-from medseg.imaging.normalize import ZScore
-from medseg.imaging.preparation import Preparation
+from medseg.imaging.preparing.normalize import ZScore
+from medseg.imaging.preparing.preparation import Preparation
 from medseg.models.bundle import Provenance, Score, Scores
 from medseg.models.networks.unet3d import UNet3DConfig
 from medseg.models.spec import ModelSpec, SlidingWindow

@@ -24,7 +24,13 @@ from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.core.task import Window
-from medseg.imaging.slices import SCREEN_AXES, ScreenVolume, for_screen, mask_for_screen, percentile_window
+from medseg.imaging.pictures.slices import (
+    SCREEN_AXES,
+    ScreenVolume,
+    for_screen,
+    mask_for_screen,
+    percentile_window,
+)
 from medseg.review.agreement import readings
 from medseg.review.audit import AuditLog
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore

@@ -13,7 +13,7 @@ from apps.viewer.desk import StudyOnScreen, thinning
 from medseg.core.findings import Finding, Mark
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.study import Series
-from medseg.imaging.slices import PLANES, edges, to_screen_index
+from medseg.imaging.pictures.slices import PLANES, edges, to_screen_index
 from medseg.review.agreement import awaits_adjudication, second_reading_problem
 from medseg.review.records import Correction, Record, Verdict, review_status
 from medseg.workflows.results.open_study import StudyEntry

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from apps.viewer.page_data import ROUTE_ROOT
-from medseg.imaging.slices import percentile_window
+from medseg.imaging.pictures.slices import percentile_window
 from medseg.workflows.results.open_study import StudyEntry
 from medseg.workflows.results.open_vessels import OpenedVessels
 

@@ -75,11 +75,11 @@ def network_alone(folder: Path) -> None:
     import torch
 
     from medseg.exchange.read import read_scan
-    from medseg.imaging.padding import pad_to
+    from medseg.imaging.preparing.padding import pad_to
     from medseg.models.bundle import load_bundle
-    from medseg.models.device import CPU
-    from medseg.models.segmenter import network_of
-    from medseg.models.sliding_window import PatchReader, window_starts
+    from medseg.models.inference.device import CPU
+    from medseg.models.inference.segmenter import network_of
+    from medseg.models.inference.sliding_window import PatchReader, window_starts
     from medseg.models.store import find_model
 
     torch.set_num_threads(1)

@@ -19,8 +19,8 @@ from inference_memory import CLASSES, make_bundle
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.models.bundle import ModelBundle
+from medseg.models.inference.segmenter import NetworkSegmenter
 from medseg.models.networks.unet3d import UNet3DConfig
-from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.spec import SlidingWindow
 from medseg.models.weights import weights_of
 

@@ -69,8 +69,8 @@ def make_bundle(ratio: float):  # type: ignore[no-untyped-def]
 
     from medseg.core.labels import Code, Label
     from medseg.core.task import Channel, Task
-    from medseg.imaging.normalize import FixedScale
-    from medseg.imaging.preparation import Preparation
+    from medseg.imaging.preparing.normalize import FixedScale
+    from medseg.imaging.preparing.preparation import Preparation
     from medseg.models.bundle import ModelBundle, Provenance
     from medseg.models.networks.unet3d import UNet3DConfig
     from medseg.models.spec import ModelSpec, SlidingWindow
@@ -115,7 +115,7 @@ def in_memory(scan: Path, ratio: float) -> Measured:
     import torch
 
     from medseg.exchange.read import read_scan
-    from medseg.models.sliding_window import sweep
+    from medseg.models.inference.sliding_window import sweep
     from medseg.models.weights import set_weights
 
     bundle, start_mb, begin = make_bundle(ratio), resident_mb("VmRSS"), time.perf_counter()

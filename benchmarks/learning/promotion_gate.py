@@ -25,7 +25,7 @@ from medseg.core.label_map import LabelMap
 from medseg.datasets.manifest import DataFile, Manifest
 from medseg.exchange.read import read_label_map
 from medseg.exchange.write import write_label_map
-from medseg.imaging.islands import RemoveSmall
+from medseg.imaging.regions.islands import RemoveSmall
 from medseg.models.bundle import ModelBundle, load_bundle, save_bundle
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
 from medseg.training.planning.plan import Plan

@@ -24,15 +24,15 @@ from medseg.datasets.manifest import DataFile, Manifest
 from medseg.exchange.read import read_label_map
 from medseg.exchange.read_channel import read_channel
 from medseg.exchange.write import write_volume
-from medseg.imaging.normalize import ZScore
-from medseg.imaging.preparation import Preparation
+from medseg.imaging.preparing.normalize import ZScore
+from medseg.imaging.preparing.preparation import Preparation
 from medseg.models.bundle import LISTING, ModelBundle, load_bundle
-from medseg.models.device import choose_device
-from medseg.models.kept_maps import Keep
+from medseg.models.inference.device import choose_device
+from medseg.models.inference.kept_maps import Keep
+from medseg.models.inference.segmenter import NetworkSegmenter, Segmentation
 from medseg.models.networks.unet3d import UNet3DConfig
 from medseg.models.quality.expected_dice import expected_dice
 from medseg.models.quality.input_gate import InputGate, Side, scan_features
-from medseg.models.segmenter import NetworkSegmenter, Segmentation
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.review.worklist import RANDOM_SHARE, Candidate, failure_scores, mean_disagreement, reading_order
 from medseg.training.planning.plan import Plan, TrainingSpec

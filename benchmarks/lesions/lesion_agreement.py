@@ -20,7 +20,7 @@ from medseg.analysis.quantification.shape import shape_of
 from medseg.core.label_map import LabelMap
 from medseg.datasets.manifest import read_manifest
 from medseg.exchange.read import read_label_map
-from medseg.imaging.components import Component
+from medseg.imaging.regions.components import Component
 
 SETS = ("ibsi_sts_sarcoma_pet", "ibsi_sts_sarcoma_mr")
 MANIFESTS = Path(__file__).parents[2] / "data_manifests"

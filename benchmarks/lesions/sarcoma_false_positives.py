@@ -31,8 +31,8 @@ from medseg.core.volume import Volume
 from medseg.datasets.manifest import Manifest, read_manifest
 from medseg.exchange.read import read_label_map, read_scan
 from medseg.models.bundle import load_bundle
-from medseg.models.device import choose_device
-from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.inference.device import choose_device
+from medseg.models.inference.segmenter import NetworkSegmenter
 
 MANIFEST = Path(__file__).parents[2] / "data_manifests/ibsi_sts_sarcoma_pet"
 MARGIN_MM, FOLD_MM = 15.0, 25.0

@@ -114,7 +114,7 @@ def print_processor_seconds(shape: Shape) -> None:
 
     from medseg.exchange.dicom.network.web.archive import WebArchive
     from medseg.exchange.dicom.network.web.config import WebArchiveConfig
-    from medseg.models.segmenter import NetworkSegmenter
+    from medseg.models.inference.segmenter import NetworkSegmenter
     from medseg.models.store import find_model, load_model
     from medseg.workflows.results.report_study import report_study
     from medseg.workflows.segmenting.segment_study import read_channels, segment_scans

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medseg.imaging.padding import pad_to
+from medseg.imaging.preparing.padding import pad_to
 from medseg.models.networks.fcn import FCNConfig
 from medseg.models.networks.stages import Triple
 from medseg.models.weights import set_weights

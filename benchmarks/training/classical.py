@@ -29,12 +29,12 @@ from medseg.core.volume import Volume
 from medseg.datasets.manifest import Manifest
 from medseg.imaging.crf.dense import DenseCRF
 from medseg.imaging.crf.grid import GridCRF
-from medseg.imaging.grey_levels import GreyLevelModel, learn_grey_levels
-from medseg.imaging.preparation import Preparation
+from medseg.imaging.preparing.preparation import Preparation
 from medseg.imaging.refinement import RefinementConfig
-from medseg.imaging.split_and_merge import SplitAndMerge, split_and_merge
+from medseg.imaging.regions.grey_levels import GreyLevelModel, learn_grey_levels
+from medseg.imaging.regions.split_and_merge import SplitAndMerge, split_and_merge
 from medseg.models.bundle import ModelBundle, load_bundle
-from medseg.models.segmenter import NetworkSegmenter, Segmentation, Segmenter
+from medseg.models.inference.segmenter import NetworkSegmenter, Segmentation, Segmenter
 from medseg.training.cases import prepare_cases
 from medseg.workflows.models.evaluate_model import Evaluation, evaluate_model
 from medseg.workflows.scans.data_sets import open_data_set

@@ -27,8 +27,8 @@ from medseg.core.task import Window
 from medseg.exchange.read import read_scan
 from medseg.imaging.crf.dense import DenseCRF
 from medseg.imaging.crf.grid import GridCRF
+from medseg.imaging.pictures.slices import SCREEN_AXES, grey
 from medseg.imaging.refinement import RefinementConfig
-from medseg.imaging.slices import SCREEN_AXES, grey
 
 BLOCK_MM = 12.0
 MARGIN_MM = 20.0

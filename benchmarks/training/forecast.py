@@ -72,7 +72,7 @@ def run_training(trial: Trial) -> None:
 def run_inference(given: tuple[Path, Case, str]) -> tuple[float, float]:
     """Seconds and peak MB of one inference with a trained bundle, the first of this process."""
     from medseg.models.bundle import load_bundle
-    from medseg.models.segmenter import NetworkSegmenter
+    from medseg.models.inference.segmenter import NetworkSegmenter
     from medseg.workflows.segmenting.segment_study import read_channels
 
     model, case, device = given

@@ -30,7 +30,7 @@ def growth(size: Size) -> int:
     """Bytes by which three steps raise the peak."""
     import torch
 
-    from medseg.models.device import autocast, has_fast_bfloat16
+    from medseg.models.inference.device import autocast, has_fast_bfloat16
     from medseg.models.networks.sample_norm import with_sample_norms
     from medseg.models.networks.unet3d import UNet3DConfig
     from medseg.training.losses.dice import DiceConfig

@@ -26,9 +26,9 @@ from medseg.core.geometry import Geometry
 from medseg.core.probability import ProbabilityMap
 from medseg.core.volume import Volume
 from medseg.datasets.phantoms.vessels.study import VesselStudy, make_vessel_study
-from medseg.models.ensemble import members_of
-from medseg.models.kept_maps import Keep
-from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.inference.ensemble import members_of
+from medseg.models.inference.kept_maps import Keep
+from medseg.models.inference.segmenter import NetworkSegmenter
 from medseg.models.store import load_model
 
 SEEN_MM = 0.3

@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from medseg.datasets.phantoms.study import make_study
-from medseg.imaging.split_and_merge import SplitAndMerge, split_and_merge
+from medseg.imaging.regions.split_and_merge import SplitAndMerge, split_and_merge
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"

@@ -11,19 +11,19 @@ from typing import Annotated
 
 import typer
 
-from medseg.cli import (
+from medseg.cli.commands import (
     batch,
     cross_validate,
     data,
     doctor,
     export,
     models,
-    registry,
     reports,
     retrain,
     review,
     service,
     studies,
+    training,
     vessels,
 )
 from medseg.core.errors import MedsegError
@@ -39,14 +39,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(data.app, name="data")
-app.add_typer(review.app, name="review")
-app.add_typer(registry.app, name="models")
-app.add_typer(service.config_app, name="config")
-app.add_typer(service.quarantine_app, name="quarantine")
-for module in (models, cross_validate, retrain, studies, vessels, batch, reports, export, service, doctor):
-    for command in module.COMMANDS:
-        app.command()(command)
+for heading, groups, modules in (
+    ("Scans", {}, (studies, vessels, batch, reports)),
+    ("Models", {"models": models.app, "data": data.app}, (training, cross_validate, export)),
+    ("Readers, and what models learn from them", {"review": review.app}, (retrain,)),
+    ("Service", {"config": service.config_app, "quarantine": service.quarantine_app}, (service,)),
+    ("This machine", {}, (doctor,)),
+):
+    for module in modules:
+        for command in module.COMMANDS:
+            app.command(rich_help_panel=heading)(command)
+    for name, group in groups.items():
+        app.add_typer(group, name=name, rich_help_panel=heading)
 
 
 def _print_version(wanted: bool) -> None:

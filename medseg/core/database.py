@@ -34,3 +34,12 @@ def connected(path: Path, what: str, newest_format: int) -> Iterator[sqlite3.Con
         raise InputError(f"{what} cannot be used: {error}") from error
     except sqlite3.DatabaseError as error:
         raise StoreError(f"{what} is damaged: {error}. Restore a backup.") from error
+
+
+def append_only(table: str, what: str) -> str:
+    """The SQL after which rows of a table are only ever added: a change or a removal ends with "`what` immutable"."""
+    return "".join(
+        f"CREATE TRIGGER IF NOT EXISTS no_{name}_of_{table} BEFORE {act} ON {table} "
+        f"BEGIN SELECT RAISE(ABORT, '{what} immutable'); END;\n"
+        for name, act in (("change", "UPDATE"), ("removal", "DELETE"))
+    )

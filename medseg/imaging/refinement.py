@@ -14,7 +14,7 @@ from medseg.core.errors import InputError
 from medseg.core.geometry import Spacing
 from medseg.imaging.crf.dense import DenseCRF
 from medseg.imaging.crf.grid import CPU, GridCRF
-from medseg.imaging.islands import FillHoles, KeepLargest, RemoveSmall
+from medseg.imaging.regions.islands import FillHoles, KeepLargest, RemoveSmall
 
 RefinementConfig = Annotated[GridCRF | DenseCRF | KeepLargest | RemoveSmall | FillHoles, Field(discriminator="kind")]
 

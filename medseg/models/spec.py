@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from medseg.core.errors import PlanError
 from medseg.core.task import Task, first_problem
-from medseg.imaging.preparation import Preparation
+from medseg.imaging.preparing.preparation import Preparation
 from medseg.imaging.refinement import RefinementConfig, highest_class
 from medseg.models.networks.config import NetworkConfig
 from medseg.models.networks.stages import Triple

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from medseg.core.errors import StoreError
 from medseg.models.bundle import LISTING
-from medseg.models.ensemble import ENSEMBLE, Model, load_folder
+from medseg.models.inference.ensemble import ENSEMBLE, Model, load_folder
 from medseg.models.registry.registry import Registry
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
+from medseg.core.database import append_only, connected
 from medseg.core.errors import InputError
 
 Act = Literal[
@@ -27,15 +27,14 @@ Act = Literal[
     "release",
 ]
 
-_TABLES = """
+_FORMAT = 0
+
+_TABLES = f"""
 CREATE TABLE IF NOT EXISTS acts (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   made TEXT NOT NULL, user TEXT NOT NULL, act TEXT NOT NULL, study TEXT NOT NULL, detail TEXT NOT NULL
 );
-CREATE TRIGGER IF NOT EXISTS no_change BEFORE UPDATE ON acts
-  BEGIN SELECT RAISE(ABORT, 'the log is immutable'); END;
-CREATE TRIGGER IF NOT EXISTS no_removal BEFORE DELETE ON acts
-  BEGIN SELECT RAISE(ABORT, 'the log is immutable'); END;
+{append_only("acts", "the log is")}
 """
 
 
@@ -79,13 +78,5 @@ class AuditLog:
             rows = connection.execute(query, (study, most)).fetchall()
         return tuple(LoggedAct(datetime.fromisoformat(made), *others) for made, *others in rows)
 
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        try:
-            connection = sqlite3.connect(self._database, timeout=30, isolation_level=None)
-            try:
-                yield connection
-            finally:
-                connection.close()
-        except sqlite3.DatabaseError as error:
-            raise InputError(f"the log {self._database} cannot be used: {error}") from error
+    def _connected(self) -> AbstractContextManager[sqlite3.Connection]:
+        return connected(self._database, f"the log {self._database}", _FORMAT)

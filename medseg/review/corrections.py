@@ -19,7 +19,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.core.database import connected
+from medseg.core.database import append_only, connected
 from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import LabelSchema
@@ -49,17 +49,14 @@ REVIEW_FOLDER = ".medseg-review"
 
 _PIECE = 1 << 18
 
-_TABLES = """
+_TABLES = f"""
 CREATE TABLE IF NOT EXISTS records (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   scan_sha256 TEXT NOT NULL, task TEXT NOT NULL,
   text TEXT NOT NULL, link TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS records_of_scan ON records (scan_sha256, task);
-CREATE TRIGGER IF NOT EXISTS no_change BEFORE UPDATE ON records
-  BEGIN SELECT RAISE(ABORT, 'records are immutable'); END;
-CREATE TRIGGER IF NOT EXISTS no_removal BEFORE DELETE ON records
-  BEGIN SELECT RAISE(ABORT, 'records are immutable'); END;
+{append_only("records", "records are")}
 """
 
 

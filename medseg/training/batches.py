@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medseg.core.geometry import Shape
-from medseg.imaging.padding import pad_to
+from medseg.imaging.preparing.padding import pad_to
 from medseg.training.cases import PreparedCase
 
 JITTER = 0.25

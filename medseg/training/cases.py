@@ -29,7 +29,7 @@ from medseg.core.study import Case
 from medseg.core.task import Task
 from medseg.exchange.read import read_label_map
 from medseg.exchange.read_channel import read_channel
-from medseg.imaging.preparation import Preparation
+from medseg.imaging.preparing.preparation import Preparation
 
 LISTING = "listing.json"
 FORMAT = 2

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from medseg.core.labels import IGNORED_CLASS
-from medseg.models.sliding_window import sweep
+from medseg.models.inference.sliding_window import sweep
 from medseg.models.spec import ModelSpec
 from medseg.training.cases import PreparedCase
 from medseg.training.checkpoint import EpochRecord

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from medseg.core.errors import PlanError
-from medseg.models.device import autocast, has_fast_bfloat16
+from medseg.models.inference.device import autocast, has_fast_bfloat16
 from medseg.training.distributed import Team
 from medseg.training.losses.weighted_sum import WeightedSum
 

@@ -11,7 +11,7 @@ from medseg.datasets.manifest import MANIFEST, Manifest, read_manifest
 from medseg.datasets.phantoms.dataset import held_out_studies, write_dataset
 from medseg.datasets.phantoms.truth import PhantomTruth
 from medseg.exchange.read import read_label_map
-from medseg.models.device import DeviceName
+from medseg.models.inference.device import DeviceName
 from medseg.workflows.models.evaluate_model import score_turned
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.segmenting.segment_study import MASK, segment_study

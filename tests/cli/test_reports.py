@@ -10,7 +10,7 @@ import pytest
 from dicom_oracle import Grid, made_series, save_all
 
 from medseg.cli import main
-from medseg.cli.reports import Format
+from medseg.cli.commands.reports import Format
 from medseg.core.geometry import Geometry
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read import read_scan

@@ -21,8 +21,8 @@ from medseg.core.volume import Volume
 from medseg.datasets.layouts import read_folder
 from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
-from medseg.imaging.normalize import ZScore
-from medseg.imaging.preparation import Preparation
+from medseg.imaging.preparing.normalize import ZScore
+from medseg.imaging.preparing.preparation import Preparation
 from medseg.models.bundle import load_bundle
 from medseg.models.networks.unet3d import UNet3DConfig
 from medseg.models.registry.registry import CHAMPION, Registry

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from blocks import ROOT
 
-from medseg.cli.reports import Format
+from medseg.cli.commands.reports import Format
 
 DOCS = ROOT / "docs"
 PROVED = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")

@@ -8,8 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 from medseg.core.errors import InputError
 from medseg.imaging.crf.dense import DenseCRF
 from medseg.imaging.crf.grid import GridCRF
-from medseg.imaging.islands import FillHoles, KeepLargest, RemoveSmall
 from medseg.imaging.refinement import RefinementConfig, refine
+from medseg.imaging.regions.islands import FillHoles, KeepLargest, RemoveSmall
 
 MM = (1.0, 1.0, 1.0)
 Floats = NDArray[np.float32]

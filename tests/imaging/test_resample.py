@@ -12,8 +12,8 @@ from medseg.core.label_map import LabelMap
 from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.imaging import resample
+from medseg.imaging.preparing.restore import restore_labels
 from medseg.imaging.resample import interpolate, resample_label_map, resample_volume
-from medseg.imaging.restore import restore_labels
 
 SCHEMA = load_task("hippocampus_mr").label_schema
 

@@ -122,7 +122,7 @@ def test_tampering_past_the_triggers_is_found(store: CorrectionStore, statement:
 
 def tamper(store: CorrectionStore, statement: str) -> None:
     connection = sqlite3.connect(store.folder / "reviews.sqlite")
-    connection.executescript(f"DROP TRIGGER no_change; DROP TRIGGER no_removal; {statement};")
+    connection.executescript(f"DROP TRIGGER no_change_of_records; DROP TRIGGER no_removal_of_records; {statement};")
     connection.close()
 
 

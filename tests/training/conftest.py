@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from medseg.core.task import load_task
-from medseg.imaging.normalize import ZScore
-from medseg.imaging.preparation import Preparation
+from medseg.imaging.preparing.normalize import ZScore
+from medseg.imaging.preparing.preparation import Preparation
 from medseg.models.networks.unet3d import UNet3DConfig
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.training.augment import AugmentationConfig

@@ -11,8 +11,8 @@ from medseg.core.geometry import Geometry
 from medseg.core.study import Case
 from medseg.core.task import load_task
 from medseg.exchange.nifti import write_nifti
-from medseg.imaging.normalize import ZScore
-from medseg.imaging.preparation import Preparation
+from medseg.imaging.preparing.normalize import ZScore
+from medseg.imaging.preparing.preparation import Preparation
 from medseg.training.cases import PreparedCase, prepare_cases
 
 TASK = load_task("sarcoma_mr")

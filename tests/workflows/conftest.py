@@ -10,8 +10,8 @@ from medseg.core.task import Task, load_task
 from medseg.datasets.layouts import read_folder
 from medseg.datasets.manifest import Manifest
 from medseg.exchange.nifti import write_nifti
-from medseg.imaging.normalize import ZScore
-from medseg.imaging.preparation import Preparation
+from medseg.imaging.preparing.normalize import ZScore
+from medseg.imaging.preparing.preparation import Preparation
 from medseg.models.networks.unet3d import UNet3DConfig
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.training.planning.plan import Plan, TrainingSpec

@@ -19,7 +19,7 @@ from medseg.core.errors import InputError
 from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.core.task import first_problem
-from medseg.imaging.slices import mask_from_screen
+from medseg.imaging.pictures.slices import mask_from_screen
 from medseg.review.corrections import ConflictError, Signature
 from medseg.review.drafts import Draft, Subject
 from medseg.review.marks import MarkList

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from medseg.analysis.evaluation.summary import RESAMPLES, draw_cases, interval_of
 from medseg.core.errors import InputError
-from medseg.imaging.components import Component
+from medseg.imaging.regions.components import Component
 
 DEFAULT_MIN_IOU = 0.1
 """The overlap of a hit in nnDetection (Baumgartner et al. 2021): a lesion is pointed at, if not outlined."""

@@ -12,7 +12,7 @@ from medseg.analysis.quantification import concepts
 from medseg.core.findings import HandMeasurement, Mark, Measurement
 from medseg.core.labels import Code
 from medseg.core.volume import Volume
-from medseg.imaging.slices import DEPTH, SCREEN_AXES
+from medseg.imaging.pictures.slices import DEPTH, SCREEN_AXES
 
 _ROUNDING = 1 + 1e-6
 """A voxel whose centre lies on the rim is inside, whatever the last digit of its place in the world."""

@@ -18,7 +18,7 @@ from medseg.core.findings import Finding
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.task import Task
-from medseg.imaging.components import Component
+from medseg.imaging.regions.components import Component
 from medseg.imaging.registration import Alignment
 
 ChangeKind = Literal["matched", "merged", "split", "regrouped", "new", "vanished"]

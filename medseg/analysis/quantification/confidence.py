@@ -14,7 +14,7 @@ from medseg.analysis.quantification.intensity import grown
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.probability import ProbabilityMap
-from medseg.imaging.components import Component, connected_components
+from medseg.imaging.regions.components import Component, connected_components
 
 REACH_MM = 15.0
 """How far beyond its mask a finding may be thought to reach."""

@@ -22,7 +22,7 @@ from scipy.spatial import ConvexHull
 from scipy.spatial.distance import cdist
 
 from medseg.core.geometry import Geometry
-from medseg.imaging.components import Component
+from medseg.imaging.regions.components import Component
 
 Points = NDArray[np.float64]
 Ends = tuple[tuple[float, float, float], tuple[float, float, float]]

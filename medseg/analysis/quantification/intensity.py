@@ -13,7 +13,7 @@ from scipy.signal import fftconvolve
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.volume import Volume
-from medseg.imaging.components import Box, Component
+from medseg.imaging.regions.components import Box, Component
 
 PEAK_RADIUS_MM = 10 * (3 / (4 * math.pi)) ** (1 / 3)
 """Radius of the ball of 1 ml over which SUVpeak is taken (PERCIST, Wahl et al. 2009): 6.2 mm."""

@@ -13,8 +13,8 @@ from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import Label
 from medseg.core.task import Task
-from medseg.imaging.components import Box, Component, connected_components, shifted
-from medseg.imaging.split_touching import cut_bridges, split_touching
+from medseg.imaging.regions.components import Box, Component, connected_components, shifted
+from medseg.imaging.regions.split_touching import cut_bridges, split_touching
 
 BRIDGE_VOXELS = 2
 """A bridge of at most this many voxels' width joins lesions by chance, where touching ones are parted at all."""

@@ -10,7 +10,7 @@ from medseg.core.findings import Side
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import Label
 from medseg.core.task import Task
-from medseg.imaging.components import Component
+from medseg.imaging.regions.components import Component
 
 SIDES: dict[str, Side] = {"L": "left", "R": "right", "7771000": "left", "24028007": "right"}
 """DICOM's letters and SNOMED CT's codes for the sides."""

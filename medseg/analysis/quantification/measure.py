@@ -22,7 +22,7 @@ from medseg.core.labels import Code
 from medseg.core.probability import Probabilities
 from medseg.core.task import Task
 from medseg.core.volume import Volume
-from medseg.imaging.components import Component
+from medseg.imaging.regions.components import Component
 
 FEWEST_VOXELS_ACROSS = 3
 """A lesion that spans fewer voxels than this along an axis is too small for the spacing to be measured well."""

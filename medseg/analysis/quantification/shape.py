@@ -9,7 +9,7 @@ import numpy as np
 from skimage.measure import marching_cubes
 
 from medseg.core.geometry import Geometry
-from medseg.imaging.components import Component
+from medseg.imaging.regions.components import Component
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medseg.core.findings import HandMeasurement, Measurement
 from medseg.core.geometry import Geometry, PlaneName
 from medseg.exchange.reports.numbers import PRINTED_UNITS, number_in_words
-from medseg.imaging import slices
+from medseg.imaging.pictures import slices
 
 COLOUR = "#f2e55c"
 

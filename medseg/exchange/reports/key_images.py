@@ -13,8 +13,8 @@ from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.volume import Volume
 from medseg.exchange.reports.page import write
 from medseg.exchange.reports.pdf import finding_name, measured_in_words
-from medseg.imaging import slices
-from medseg.imaging.overlay import OverlayStyle, overlay
+from medseg.imaging.pictures import slices
+from medseg.imaging.pictures.overlay import OverlayStyle, overlay
 
 MOST_PICTURES = 12
 """Findings with a picture of their own; all others stand in the report."""

@@ -20,7 +20,7 @@ from medseg.core.volume import Volume
 from medseg.exchange.reports.by_hand import draw_marks, drawn_places, in_words
 from medseg.exchange.reports.numbers import PRINTED_UNITS, number_in_words
 from medseg.exchange.reports.page import A4_INCHES, heading, paragraph, printable, rule, table, write
-from medseg.imaging import slices
+from medseg.imaging.pictures import slices
 
 MOST_ROWS = 11
 """Findings that fit in the table; the rest are counted, and stand in the CSV file."""

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from medseg.core.errors import PlanError
 from medseg.core.geometry import Shape, Spacing
-from medseg.imaging.components import Box
+from medseg.imaging.regions.components import Box
 
 
 class UncertainRegion(BaseModel):

@@ -15,12 +15,12 @@ import torch
 
 from medseg.core.report import NOT_FOR_DIAGNOSIS
 from medseg.core.task import Channel
-from medseg.imaging.normalize import FixedScale, NormalizationConfig
-from medseg.imaging.preparation import SAME_SPACING_RATIO
+from medseg.imaging.preparing.normalize import FixedScale, NormalizationConfig
+from medseg.imaging.preparing.preparation import SAME_SPACING_RATIO
 from medseg.models.bundle import ModelBundle
 from medseg.models.export.record import export_record, not_carried
+from medseg.models.inference.sliding_window import GAUSSIAN_SIGMA
 from medseg.models.networks.unet3d import UNet3DConfig
-from medseg.models.sliding_window import GAUSSIAN_SIGMA
 from medseg.models.spec import ModelSpec
 
 Json = dict[str, Any]
@@ -177,7 +177,7 @@ def _preprocessing(spec: ModelSpec, keys: list[str]) -> list[Json]:
 
 
 def _padding(spec: ModelSpec, keys: list[str]) -> list[Json]:
-    """A scan smaller than the window grows by the lowest value of each channel, as `medseg.imaging.padding` does it.
+    """A scan smaller than the window grows by the lowest value of each channel, as `medseg.imaging.preparing.padding`.
 
     MONAI's own ways of padding take another value, which costs up to 0.2 of Dice on the hippocampus, whose scans are
     smaller than the window; so it is padded with nan first, which is tracked and inverted, and filled afterwards.

@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from medseg.models.networks.layers import LEAK, ConvNorm, Encoder, ResidualBlock, resized
+from medseg.models.networks.layers import LEAK, ConvNorm, Encoder, dilated_encoder, resized
 from medseg.models.networks.stages import Channels, Triple, dilated, divisor_of, require_as_many
 
 
@@ -76,18 +76,11 @@ class DeepLabV3Config(BaseModel):
 
     def build(self, in_channels: int, out_channels: int) -> DeepLabV3:
         """The network with fresh weights from torch's random state."""
-        strides, dilations = dilated(self.strides, self.output_stride)
-        inputs = (in_channels, *self.channels[:-1])
-        blocks = [
-            ResidualBlock(before, after, kernel, stride, dilation)
-            for before, after, kernel, stride, dilation in zip(
-                inputs, self.channels, self.kernel_sizes, strides, dilations, strict=True
-            )
-        ]
+        encoder = dilated_encoder(in_channels, self.channels, self.kernel_sizes, self.strides, self.output_stride)
         last, kernel = self.channels[-1], self.kernel_sizes[-1]
         head = nn.Sequential(
             AtrousPyramid(last, kernel, self.rates),
             ConvNorm(last, last, kernel),
             nn.Conv3d(last, out_channels, 1),
         )
-        return DeepLabV3(Encoder(blocks), head)
+        return DeepLabV3(encoder, head)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medseg.models.networks.stages import FINEST, Triple, triple
+from medseg.models.networks.stages import FINEST, Triple, dilated, triple
 
 LEAK = 0.01
 """Slope of the activation below zero (Isensee et al. 2021)."""
@@ -85,6 +85,20 @@ class Encoder(nn.Module):
             images = stage(images)
             features.append(images)
         return features
+
+
+def dilated_encoder(
+    in_channels: int,
+    channels: Sequence[int],
+    kernel_sizes: Sequence[Triple],
+    strides: Sequence[Triple],
+    output_stride: int,
+) -> Encoder:
+    """Residual stages that grow no coarser than `output_stride` voxels, and see as far as if they did."""
+    kept, dilations = dilated(strides, output_stride)
+    inputs = (in_channels, *channels[:-1])
+    stages = zip(inputs, channels, kernel_sizes, kept, dilations, strict=True)
+    return Encoder([ResidualBlock(*stage) for stage in stages])
 
 
 def resized(maps: Tensor, shape: Sequence[int]) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from medseg.models.networks.layers import LEAK, ConvNorm, Encoder, ResidualBlock, pooled, resized
+from medseg.models.networks.layers import LEAK, ConvNorm, Encoder, dilated_encoder, pooled, resized
 from medseg.models.networks.stages import Channels, Positive, Triple, dilated, divisor_of, require_as_many
 
 Four = tuple[Positive, Positive, Positive, Positive]
@@ -88,14 +88,7 @@ class PSPNetConfig(BaseModel):
 
     def build(self, in_channels: int, out_channels: int) -> PSPNet:
         """The network with fresh weights from torch's random state."""
-        strides, dilations = dilated(self.strides, self.output_stride)
-        inputs = (in_channels, *self.channels[:-1])
-        blocks = [
-            ResidualBlock(before, after, kernel, stride, dilation)
-            for before, after, kernel, stride, dilation in zip(
-                inputs, self.channels, self.kernel_sizes, strides, dilations, strict=True
-            )
-        ]
+        encoder = dilated_encoder(in_channels, self.channels, self.kernel_sizes, self.strides, self.output_stride)
         last, kernel = self.channels[-1], self.kernel_sizes[-1]
         pyramid = PyramidPooling(last, self.boxes)
         width = last + len(self.boxes) * pyramid.reduced
@@ -104,4 +97,4 @@ class PSPNetConfig(BaseModel):
             ConvNorm(self.channels[-2], self.channels[-2], self.kernel_sizes[-2]),
             nn.Conv3d(self.channels[-2], out_channels, 1),
         )
-        return PSPNet(Encoder(blocks), head, auxiliary if self.auxiliary else None)
+        return PSPNet(encoder, head, auxiliary if self.auxiliary else None)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from medseg.core.database import connected
+from medseg.core.database import append_only, connected
 from medseg.core.errors import InputError, StoreError
 
 INDEX = "registry.sqlite"
@@ -23,7 +23,7 @@ FORMAT = 1
 
 MoveKind = Literal["set", "back"]
 
-_TABLES = """
+_TABLES = f"""
 CREATE TABLE IF NOT EXISTS versions (
   number INTEGER PRIMARY KEY AUTOINCREMENT,
   sha256 TEXT NOT NULL UNIQUE, name TEXT NOT NULL, added TEXT NOT NULL, origin TEXT NOT NULL
@@ -33,14 +33,8 @@ CREATE TABLE IF NOT EXISTS moves (
   alias TEXT NOT NULL, kind TEXT NOT NULL, number INTEGER NOT NULL REFERENCES versions (number),
   made TEXT NOT NULL, person TEXT NOT NULL, reason TEXT NOT NULL
 );
-CREATE TRIGGER IF NOT EXISTS no_change_of_versions BEFORE UPDATE ON versions
-  BEGIN SELECT RAISE(ABORT, 'versions are immutable'); END;
-CREATE TRIGGER IF NOT EXISTS no_change_of_moves BEFORE UPDATE ON moves
-  BEGIN SELECT RAISE(ABORT, 'moves are immutable'); END;
-CREATE TRIGGER IF NOT EXISTS no_removal_of_versions BEFORE DELETE ON versions
-  BEGIN SELECT RAISE(ABORT, 'versions are immutable'); END;
-CREATE TRIGGER IF NOT EXISTS no_removal_of_moves BEFORE DELETE ON moves
-  BEGIN SELECT RAISE(ABORT, 'moves are immutable'); END;
+{append_only("versions", "versions are")}
+{append_only("moves", "moves are")}
 """
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from medseg.core.atomic import whole_folder
 from medseg.core.errors import InputError, StoreError
-from medseg.models.ensemble import Model, load_folder
+from medseg.models.inference.ensemble import Model, load_folder
 from medseg.models.registry.index import INDEX, Index, Move, Version, standing
 
 CHAMPION, CHALLENGER = "champion", "challenger"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from medseg.analysis.quantification.shapefinders import Shapefinders, shapefinders
 from medseg.core.geometry import Spacing
-from medseg.imaging.components import connected_components
+from medseg.imaging.regions.components import connected_components
 
 PERCENTILES = (10, 50, 90)
 """Of the component sizes that are kept."""

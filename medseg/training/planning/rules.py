@@ -14,8 +14,8 @@ import numpy as np
 
 from medseg.core.errors import PlanError
 from medseg.core.task import Task
-from medseg.imaging.normalize import FixedScale, NormalizationConfig, ZScore
-from medseg.imaging.preparation import Preparation
+from medseg.imaging.preparing.normalize import FixedScale, NormalizationConfig, ZScore
+from medseg.imaging.preparing.preparation import Preparation
 from medseg.models.spec import ModelSpec, SlidingWindow
 from medseg.training.augment import AugmentationConfig
 from medseg.training.planning.fingerprint import ChannelFacts, Fingerprint

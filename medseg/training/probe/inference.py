@@ -21,8 +21,8 @@ from medseg.core.volume import Volume
 from medseg.exchange.read import read_label_map
 from medseg.exchange.read_channel import read_channel
 from medseg.models.bundle import ModelBundle, Provenance
-from medseg.models.forecast import held_bytes, window_count
-from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.inference.forecast import held_bytes, window_count
+from medseg.models.inference.segmenter import NetworkSegmenter
 from medseg.models.spec import ModelSpec
 from medseg.models.weights import weights_of
 from medseg.training.probe.forecast import InferenceProbe

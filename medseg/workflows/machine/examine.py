@@ -6,16 +6,14 @@ import os
 import platform
 import re
 import shutil
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal
 
-import httpx
-
-from medseg.core.errors import InputError
+from medseg.core.errors import InputError, MedsegError
+from medseg.core.extras import require_extra
 
 State = Literal["fine", "optional", "missing"]
 """There; not there, and only some users need it; not there, and medseg does not work without it."""
@@ -85,7 +83,7 @@ def _machine() -> Iterator[Check]:
 def _accelerator() -> Iterator[Check]:
     import torch
 
-    from medseg.models.device import choose_device, has_fast_bfloat16
+    from medseg.models.inference.device import choose_device, has_fast_bfloat16
 
     device = choose_device()
     if device.type == "cuda":
@@ -154,30 +152,31 @@ def _programs() -> Iterator[Check]:
             yield Check("programs", name, "optional", f"not found; for {purpose}", install)
 
 
-def _archive(settings: Path) -> Iterator[Check]:
-    """Whether the archive of medseg.toml answers; nothing where none is named."""
-    if not settings.is_file():
+def _archive(file: Path) -> Iterator[Check]:
+    """Whether the archive of medseg.toml answers and lets us in; nothing where none is named."""
+    from medseg.settings.sources import read_settings
+
+    if not file.is_file():
         return
     try:
-        url = tomllib.loads(settings.read_text(encoding="utf-8")).get("archive", {}).get("url", "")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        yield Check("archive", "settings", "missing", f"{settings} is no TOML: {error}", "mend the line that it names")
+        archive = read_settings(file, os.environ).settings.archive
+    except InputError as error:
+        yield Check(
+            "archive", SETTINGS, "missing", str(error), f"mend it; `medseg config check --config {file}` looks again"
+        )
         return
-    if not url:
+    if archive is None:
         return
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/studies", params={"limit": 1}, timeout=ARCHIVE_TIMEOUT_S)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        found = f"{url} does not answer: {error or type(error).__name__}"
-        yield Check("archive", "DICOMweb", "missing", found, f"start the archive, or mend archive.url in {settings}")
-        return
-    if answer.is_success:
-        yield Check("archive", "DICOMweb", "fine", f"{url} answers")
-    elif answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        yield Check("archive", "DICOMweb", "fine", f"{url} answers, and asks who you are ({answer.status_code})")
+        require_extra("asking an archive", "network", ("dicomweb_client", "requests"))
+        from medseg.exchange.dicom.network.web.archive import WebArchive
+
+        with WebArchive(archive.model_copy(update={"tries": 1, "timeout_s": ARCHIVE_TIMEOUT_S})) as asked:
+            next(asked.studies(most=1), None)
+    except MedsegError as error:
+        yield Check("archive", "DICOMweb", "missing", str(error), f"start the archive, or mend [archive] in {file}")
     else:
-        found = f"{url} answers with {answer.status_code} {answer.reason_phrase}"
-        yield Check("archive", "DICOMweb", "missing", found, f"give its DICOMweb root as archive.url in {settings}")
+        yield Check("archive", "DICOMweb", "fine", f"{archive.url} answers")
 
 
 def _required(extra: str) -> list[str]:

@@ -18,9 +18,9 @@ from medseg.core.task import Task, load_task
 from medseg.datasets.manifest import Manifest
 from medseg.exchange.read import read_label_map
 from medseg.models.bundle import Score, Scores
-from medseg.models.device import DeviceName, choose_device
-from medseg.models.ensemble import Model, members_of
-from medseg.models.segmenter import NetworkSegmenter, Segmenter
+from medseg.models.inference.device import DeviceName, choose_device
+from medseg.models.inference.ensemble import Model, members_of
+from medseg.models.inference.segmenter import NetworkSegmenter, Segmenter
 from medseg.models.store import load_model
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.segmenting.segment_study import read_channels

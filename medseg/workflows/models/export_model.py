@@ -6,10 +6,10 @@ from pathlib import Path
 
 from medseg.core.errors import InputError
 from medseg.models.bundle import ModelBundle
-from medseg.models.ensemble import Ensemble
 from medseg.models.export.monai_bundle import MonaiExport, write_monai_bundle
 from medseg.models.export.onnx_file import Agreement, write_onnx
 from medseg.models.export.record import not_carried
+from medseg.models.inference.ensemble import Ensemble
 from medseg.models.store import load_model
 
 __all__ = ["Agreement", "MonaiExport", "export_monai", "export_onnx"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from medseg.core.errors import StoreError
 from medseg.models.bundle import LISTING, Score
-from medseg.models.ensemble import ENSEMBLE, Ensemble, Model, members_of
+from medseg.models.inference.ensemble import ENSEMBLE, Ensemble, Model, members_of
 from medseg.models.registry.registry import CHAMPION, Registry, is_registry
 from medseg.models.store import find_model, load_model, shipped_models
 

@@ -17,13 +17,13 @@ from medseg.datasets.manifest import Manifest
 from medseg.exchange.read import read_label_map
 from medseg.exchange.read_channel import read_channel
 from medseg.models.bundle import ModelBundle, load_bundle, save_bundle
-from medseg.models.device import DeviceName, choose_device
-from medseg.models.kept_maps import Keep
+from medseg.models.inference.device import DeviceName, choose_device
+from medseg.models.inference.kept_maps import Keep
+from medseg.models.inference.segmenter import NetworkSegmenter
 from medseg.models.quality.control import QualityControl
 from medseg.models.quality.dice_prediction import COVERAGE, DicePredictor, result_features
 from medseg.models.quality.input_gate import InputGate, Side, scan_features
 from medseg.models.quality.temperature import class_samples, fit_temperature
-from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.store import load_model
 from medseg.workflows.models.evaluate_model import score_turned
 from medseg.workflows.progress import Progress, silent

@@ -12,8 +12,8 @@ from medseg.core.errors import InputError, StoreError
 from medseg.core.study import Case
 from medseg.datasets.manifest import Manifest
 from medseg.datasets.register.register import Register, read_register
-from medseg.models.device import DeviceName
-from medseg.models.ensemble import Model, members_of
+from medseg.models.inference.device import DeviceName
+from medseg.models.inference.ensemble import Model, members_of
 from medseg.models.registry.index import Version
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
 from medseg.review.promotion.gate import PastCorrections, judge

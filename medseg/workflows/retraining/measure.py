@@ -19,11 +19,11 @@ from medseg.core.task import Task
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_label_map
 from medseg.models.bundle import ModelBundle
-from medseg.models.device import DeviceName, choose_device
-from medseg.models.ensemble import Model
-from medseg.models.kept_maps import Keep
+from medseg.models.inference.device import DeviceName, choose_device
+from medseg.models.inference.ensemble import Model
+from medseg.models.inference.kept_maps import Keep
+from medseg.models.inference.segmenter import NetworkSegmenter, Segmentation
 from medseg.models.quality.temperature import calibrated
-from medseg.models.segmenter import NetworkSegmenter, Segmentation
 from medseg.review.promotion.gate import Measured
 from medseg.workflows.models.evaluate_model import score_turned
 from medseg.workflows.progress import Progress, silent

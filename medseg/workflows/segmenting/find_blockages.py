@@ -18,8 +18,8 @@ from medseg.core.errors import InputError
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_scan
 from medseg.exchange.scan import Mends
-from medseg.models.device import InferenceDevice
-from medseg.models.ensemble import Model
+from medseg.models.inference.device import InferenceDevice
+from medseg.models.inference.ensemble import Model
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.results.vessel_files import REPORT, write_vessels
 from medseg.workflows.segmenting.segment_study import segment_study

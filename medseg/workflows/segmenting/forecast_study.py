@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from medseg.exchange.scan import Mends
-from medseg.models.device import InferenceDevice
-from medseg.models.ensemble import Model
-from medseg.models.forecast import Forecast, Probe, forecast_for
-from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.inference.device import InferenceDevice
+from medseg.models.inference.ensemble import Model
+from medseg.models.inference.forecast import Forecast, Probe, forecast_for
+from medseg.models.inference.segmenter import NetworkSegmenter
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory, resident_memory_mb
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.segmenting.segment_study import read_channels

@@ -29,9 +29,9 @@ from medseg.jobs.local_engine import LocalEngineConfig
 from medseg.jobs.queue import Limits, Queue
 from medseg.jobs.ray_engine import RayEngineConfig
 from medseg.jobs.worker import is_gone
-from medseg.models.device import InferenceDevice
-from medseg.models.ensemble import Model
-from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.inference.device import InferenceDevice
+from medseg.models.inference.ensemble import Model
+from medseg.models.inference.segmenter import NetworkSegmenter
 from medseg.models.store import find_model, load_model
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
 from medseg.workflows.progress import Progress, silent

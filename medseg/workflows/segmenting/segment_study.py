@@ -30,13 +30,13 @@ from medseg.exchange.reports.findings_csv import write_findings_csv
 from medseg.exchange.scan import Mends, Scan
 from medseg.exchange.write import write_label_map
 from medseg.models.bundle import ModelBundle
-from medseg.models.cascade import MARGIN_MM, Cascade
-from medseg.models.device import InferenceDevice
-from medseg.models.ensemble import Model
-from medseg.models.kept_maps import Keep
+from medseg.models.inference.cascade import MARGIN_MM, Cascade
+from medseg.models.inference.device import InferenceDevice
+from medseg.models.inference.ensemble import Model
+from medseg.models.inference.kept_maps import Keep
+from medseg.models.inference.segmenter import NetworkSegmenter, Segmentation
 from medseg.models.quality.control import QualityControl, ResultQuality, control
 from medseg.models.quality.temperature import calibrated
-from medseg.models.segmenter import NetworkSegmenter, Segmentation
 from medseg.models.store import load_model
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
 from medseg.workflows.progress import Progress, silent

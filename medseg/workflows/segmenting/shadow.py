@@ -26,9 +26,9 @@ from medseg.jobs.engine import Run
 from medseg.jobs.job import Job, JobRecord, JobState
 from medseg.jobs.queue import Queue
 from medseg.jobs.worker import is_gone
-from medseg.models.device import InferenceDevice
-from medseg.models.ensemble import Model
-from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.inference.device import InferenceDevice
+from medseg.models.inference.ensemble import Model
+from medseg.models.inference.segmenter import NetworkSegmenter
 from medseg.models.store import find_model, load_model
 from medseg.review.promotion.shadow import ShadowResult
 from medseg.workflows.progress import Progress, silent

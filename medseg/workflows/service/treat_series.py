@@ -27,8 +27,8 @@ from medseg.exchange.dicom.network.web.archive import WebArchive
 from medseg.exchange.reports.formats import WRITERS
 from medseg.jobs.engine import HopelessError, PostponedError
 from medseg.jobs.job import Job
-from medseg.models.ensemble import Model
-from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.inference.ensemble import Model
+from medseg.models.inference.segmenter import NetworkSegmenter
 from medseg.models.store import find_model, load_model
 from medseg.review.audit import AuditLog
 from medseg.settings.model import Settings

@@ -14,44 +14,32 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
-from medseg.analysis.evaluation.compare import compare_models
 from medseg.analysis.evaluation.foreground_bias import dice_by_bias
 from medseg.analysis.evaluation.scores import CaseScores
 from medseg.core.atomic import whole_file
 from medseg.core.study import Case
 from medseg.models.bundle import ModelBundle
-from medseg.models.device import DeviceName, choose_device
-from medseg.models.segmenter import NetworkSegmenter, network_of
-from medseg.models.sliding_window import sweep
+from medseg.models.inference.device import DeviceName, choose_device
+from medseg.models.inference.segmenter import NetworkSegmenter, network_of
+from medseg.models.inference.sliding_window import sweep
 from medseg.training.cases import PreparedCase
 from medseg.workflows.models.evaluate_model import evaluate_model, read_case_scores, write_case_scores
 from medseg.workflows.progress import Progress, silent
-
-LEAST_GAIN = 0.001
-"""Mean Dice that a bias must gain: a mask that is not of the likeliest class needs a reason."""
+from medseg.workflows.training.gain import Gain, gain_of
 
 CURVES, BIASED = "dice_by_bias.npz", "validation_biased.csv"
 
 
-class Decoding(BaseModel):
+class Decoding(Gain):
     """What a bias gained on held-out cases, and whether it is kept.
 
     `fold_biases` are those that each fold was tried with, fitted on the others; `bias` is fitted on all and is what the
-    models get if it is kept. Dice is the mean over cases and labels on the scans' own grids, `interval` the 95 %
-    interval of the paired difference, drawn by subject.
+    models get if it is kept.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bias: float
     fold_biases: tuple[float, ...]
-    dice_without: float
-    dice_with: float
-    difference: float
-    interval: tuple[float, float]
-    is_kept: bool
 
 
 def biased(bundle: ModelBundle, bias: float) -> ModelBundle:
@@ -110,17 +98,6 @@ def choose_bias(
     with_bias: Sequence[CaseScores],
     subjects: Sequence[str],
 ) -> Decoding:
-    """The decision from the same cases, decoded both ways; `subjects` are those of `without`, in its order.
-
-    A bias is kept where it gains `LEAST_GAIN` and the interval of the gain lies above 0.
-    """
-    gain = compare_models(without, with_bias, "dice", subjects=subjects)
-    return Decoding(
-        bias=bias,
-        fold_biases=tuple(fold_biases),
-        dice_without=gain.first_mean,
-        dice_with=gain.second_mean,
-        difference=gain.difference,
-        interval=gain.interval,
-        is_kept=gain.difference >= LEAST_GAIN and gain.interval[0] > 0,
-    )
+    """The decision from the same cases, decoded both ways; `subjects` are those of `without`, in its order."""
+    gain = gain_of(without, with_bias, subjects)
+    return Decoding(bias=bias, fold_biases=tuple(fold_biases), **gain.model_dump())

@@ -13,21 +13,18 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from medseg.analysis.evaluation.compare import compare_models
 from medseg.analysis.evaluation.scores import CaseScores
 from medseg.core.atomic import whole_file
 from medseg.core.study import Case
 from medseg.core.volume import Volume
 from medseg.models.bundle import ModelBundle
-from medseg.models.device import DeviceName, choose_device
-from medseg.models.segmenter import NetworkSegmenter, Segmentation
-from medseg.models.sliding_window import Progress as WindowProgress
+from medseg.models.inference.device import DeviceName, choose_device
+from medseg.models.inference.segmenter import NetworkSegmenter, Segmentation
+from medseg.models.inference.sliding_window import Progress as WindowProgress
 from medseg.workflows.models.evaluate_model import evaluate_model, read_case_scores, write_case_scores
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.segmenting.segment_study import read_channels
-
-LEAST_GAIN = 0.001
-"""Mean Dice that mirroring must gain to be worth doubling the time of every scan to come."""
+from medseg.workflows.training.gain import Gain, gain_of
 
 TIMED_CASES = 5
 """Cases of each fold that are segmented once more, mirrored, to say what it costs."""
@@ -35,23 +32,15 @@ TIMED_CASES = 5
 UNMIRRORED, SECONDS = "validation_unmirrored.csv", "mirroring_seconds.json"
 
 
-class Mirroring(BaseModel):
+class Mirroring(Gain):
     """What mirroring gained and cost on held-out cases, and whether it is kept.
 
-    Dice is the mean over cases and labels, `interval` the 95 % interval of the paired difference, drawn by subject;
-    seconds are of one segmented case in the mean, on the machine as loaded as it was.
+    Seconds are of one segmented case in the mean, on the machine as loaded as it was.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     axes: tuple[int, ...]
-    dice_without: float
-    dice_with: float
-    difference: float
-    interval: tuple[float, float]
     seconds_without: float
     seconds_with: float
-    is_kept: bool
 
 
 class _Seconds(BaseModel):
@@ -116,22 +105,15 @@ def choose_mirroring(
     subjects: Sequence[str],
     fold_folders: Sequence[Path],
 ) -> Mirroring:
-    """The decision from the same cases, scored both ways; `subjects` are those of `without`, in its order.
-
-    Mirroring is kept where it gains `LEAST_GAIN` and the interval of the gain lies above 0.
-    """
-    gain = compare_models(without, mirrored, "dice", subjects=subjects)
+    """The decision from the same cases, scored both ways; `subjects` are those of `without`, in its order."""
+    gain = gain_of(without, mirrored, subjects)
     timed = [
         _Seconds.model_validate(json.loads((folder / SECONDS).read_text(encoding="utf-8"))) for folder in fold_folders
     ]
     count = sum(len(seconds.mirrored) for seconds in timed)
     return Mirroring(
         axes=axes,
-        dice_without=gain.first_mean,
-        dice_with=gain.second_mean,
-        difference=gain.difference,
-        interval=gain.interval,
         seconds_without=sum(sum(seconds.without) for seconds in timed) / count,
         seconds_with=sum(sum(seconds.mirrored) for seconds in timed) / count,
-        is_kept=gain.difference >= LEAST_GAIN and gain.interval[0] > 0,
+        **gain.model_dump(),
     )

@@ -33,7 +33,7 @@ from medseg.core.errors import InputError, PlanError
 from medseg.core.study import Case
 from medseg.datasets.manifest import Manifest
 from medseg.models.bundle import LISTING, ModelBundle, load_bundle
-from medseg.models.ensemble import Ensemble, save_ensemble
+from medseg.models.inference.ensemble import Ensemble, save_ensemble
 from medseg.training.cases import prepare_cases
 from medseg.training.planning.ladder import Choice
 from medseg.training.planning.plan import Plan, read_plan

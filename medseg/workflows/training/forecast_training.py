@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from medseg.core.atomic import whole_file
 from medseg.datasets.manifest import Manifest
-from medseg.models.device import choose_device
+from medseg.models.inference.device import choose_device
 from medseg.training.planning.checks import require_possible
 from medseg.training.planning.fingerprint import Fingerprint
 from medseg.training.planning.ladder import Choice

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from medseg.datasets.manifest import Manifest
-from medseg.models.device import DeviceName, choose_device
+from medseg.models.inference.device import DeviceName, choose_device
 from medseg.training.planning.advice import advice
 from medseg.training.planning.fingerprint import Fingerprint, take_fingerprint
 from medseg.training.planning.ladder import Choice

@@ -19,8 +19,8 @@ from medseg.core.atomic import whole_file
 from medseg.core.errors import InputError, PlanError
 from medseg.datasets.manifest import Manifest
 from medseg.datasets.splits import require_whole_subjects
-from medseg.models.device import choose_device
-from medseg.models.sliding_window import sweep
+from medseg.models.inference.device import choose_device
+from medseg.models.inference.sliding_window import sweep
 from medseg.training.cases import PreparedCase, prepare_cases
 from medseg.training.planning.fingerprint import take_fingerprint
 from medseg.training.planning.ladder import Choice, choice_of

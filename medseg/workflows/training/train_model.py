@@ -36,8 +36,8 @@ from medseg.core.atomic import whole_file
 from medseg.core.study import Case
 from medseg.datasets.manifest import Manifest
 from medseg.models.bundle import ModelBundle, Provenance, save_bundle
-from medseg.models.device import choose_device
-from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.inference.device import choose_device
+from medseg.models.inference.segmenter import NetworkSegmenter
 from medseg.models.spec import to_toml
 from medseg.training.cases import PreparedCase, prepare_cases
 from medseg.training.checkpoint import Checkpoint, EpochRecord

@@ -16,7 +16,7 @@ from medseg.analysis.evaluation.detection import (
     sensitivity_at,
 )
 from medseg.core.errors import InputError
-from medseg.imaging.components import Component
+from medseg.imaging.regions.components import Component
 
 
 def row(start: int, length: int) -> Component:

@@ -12,7 +12,7 @@ from medseg.core.label_map import LabelMap
 from medseg.core.probability import ProbabilityMap
 from medseg.core.task import load_task
 from medseg.core.volume import Volume
-from medseg.imaging.components import connected_components
+from medseg.imaging.regions.components import connected_components
 
 SCHEMA = load_task("phantom_ct").label_schema
 

@@ -7,7 +7,7 @@ import pytest
 
 from medseg.analysis.quantification.diameters import axial_axis, axial_diameters, maximum_diameter_mm
 from medseg.core.geometry import Geometry
-from medseg.imaging.components import Component, connected_components
+from medseg.imaging.regions.components import Component, connected_components
 
 
 def piece(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Component:

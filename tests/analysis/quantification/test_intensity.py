@@ -10,7 +10,7 @@ from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.task import load_task
 from medseg.core.volume import Volume
-from medseg.imaging.components import Component, connected_components
+from medseg.imaging.regions.components import Component, connected_components
 
 SCHEMA = load_task("phantom_ct").label_schema
 

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from medseg.analysis.quantification.diameters import axial_diameters, maximum_diameter_mm
 from medseg.core.geometry import Geometry, Spacing
-from medseg.imaging.components import Component, connected_components
+from medseg.imaging.regions.components import Component, connected_components
 
 SPACINGS: tuple[Spacing, ...] = ((1.0, 1.0, 1.0), (0.7, 0.7, 0.7), (0.8, 0.8, 2.5), (0.7, 0.7, 5.0))
 

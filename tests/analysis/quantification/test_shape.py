@@ -7,7 +7,7 @@ import pytest
 
 from medseg.analysis.quantification.shape import Shape, shape_of
 from medseg.core.geometry import Geometry
-from medseg.imaging.components import connected_components
+from medseg.imaging.regions.components import connected_components
 
 
 def shape(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], affine: np.ndarray | None = None) -> Shape:

@@ -17,8 +17,8 @@ from medseg.core.task import Window as GreyWindow
 from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_volume
-from medseg.imaging.overlay import OverlayStyle, overlay
-from medseg.imaging.slices import PLANES, for_screen, grey, mask_for_screen, picture
+from medseg.imaging.pictures.overlay import OverlayStyle, overlay
+from medseg.imaging.pictures.slices import PLANES, for_screen, grey, mask_for_screen, picture
 from medseg.workflows.results.open_study import list_studies, open_study
 
 pytestmark = pytest.mark.browser

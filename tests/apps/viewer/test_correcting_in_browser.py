@@ -12,7 +12,7 @@ import pytest
 from viewer_window import Window, brush_stroke, in_room, labels_in, wait_for_state, wait_in_room, window_on
 
 from medseg.analysis.quantification.by_hand import measure_by_hand
-from medseg.imaging.slices import PLANES, mask_from_screen
+from medseg.imaging.pictures.slices import PLANES, mask_from_screen
 from medseg.review.corrections import CorrectionStore
 from medseg.review.marks import MarkStore
 from medseg.review.records import Verdict

@@ -24,7 +24,7 @@ from apps.viewer.routes import data_routes
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_volume
-from medseg.imaging.slices import mask_for_screen, mask_from_screen
+from medseg.imaging.pictures.slices import mask_for_screen, mask_from_screen
 from medseg.review.corrections import Signature
 from medseg.workflows.results.open_study import measured, open_study
 

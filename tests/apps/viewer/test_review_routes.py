@@ -17,7 +17,7 @@ from apps.viewer.access.tokens import Permit, Right, issue, new_key
 from apps.viewer.desk import Desk
 from apps.viewer.page_data import study_data
 from apps.viewer.routes import data_routes
-from medseg.imaging.slices import mask_for_screen
+from medseg.imaging.pictures.slices import mask_for_screen
 from medseg.review.records import Verdict
 from medseg.workflows.results.open_study import list_studies
 

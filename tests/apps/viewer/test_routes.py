@@ -24,7 +24,7 @@ from medseg.core.labels import LabelSchema
 from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_label_map, write_volume
-from medseg.imaging.slices import for_screen, mask_for_screen
+from medseg.imaging.pictures.slices import for_screen, mask_for_screen
 from medseg.review.records import mask_sha256
 
 KEY = new_key()

@@ -12,7 +12,7 @@ import pytest
 from viewer_window import brush_stroke, in_room, labels_in, wait_for_state, wait_in_room, window_on
 
 from medseg.core.label_map import LabelMap
-from medseg.imaging.slices import mask_for_screen
+from medseg.imaging.pictures.slices import mask_for_screen
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore, Signature
 from medseg.review.records import Adjudication
 from medseg.workflows.results.open_study import OpenedStudy, as_reviewed, list_studies, open_study

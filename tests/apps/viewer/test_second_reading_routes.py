@@ -22,7 +22,7 @@ from apps.viewer.readings_data import blindness, other_masks, readings_told
 from apps.viewer.routes import data_routes
 from apps.viewer.second_reading import second_reading_of
 from medseg.core.errors import InputError
-from medseg.imaging.slices import mask_for_screen
+from medseg.imaging.pictures.slices import mask_for_screen
 
 KEY = new_key()
 Ask = Callable[..., httpx.Response]

@@ -13,7 +13,7 @@ from dicom_oracle import Grid, save_all
 from dicom_results import images, result_folder
 from viewer_window import Window, brush_stroke, in_room, labels_in, wait_for_state, wait_in_room, window_on
 
-from medseg.imaging.slices import PLANES, mask_from_screen
+from medseg.imaging.pictures.slices import PLANES, mask_from_screen
 from medseg.review.corrections import CorrectionStore
 from medseg.review.records import Correction
 from medseg.workflows.results.open_study import as_reviewed, list_studies, open_study

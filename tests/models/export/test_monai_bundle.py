@@ -18,17 +18,17 @@ from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read import read_label_map
-from medseg.imaging.islands import KeepLargest
-from medseg.imaging.normalize import FixedScale, ZScore
-from medseg.imaging.preparation import Preparation
-from medseg.models import sliding_window
+from medseg.imaging.preparing.normalize import FixedScale, ZScore
+from medseg.imaging.preparing.preparation import Preparation
+from medseg.imaging.regions.islands import KeepLargest
 from medseg.models.bundle import ModelBundle
 from medseg.models.export import monai_bundle
 from medseg.models.export.monai_bundle import write_monai_bundle
 from medseg.models.export.record import not_carried
+from medseg.models.inference import sliding_window
+from medseg.models.inference.segmenter import NetworkSegmenter
 from medseg.models.networks.fcn import FCNConfig
 from medseg.models.networks.unet3d import UNet3DConfig
-from medseg.models.segmenter import NetworkSegmenter
 from medseg.models.spec import ModelSpec, SlidingWindow, from_toml
 from medseg.models.trained_network import biased, trained_network
 

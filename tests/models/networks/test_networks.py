@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from medseg.core.errors import PlanError, StoreError
 from medseg.core.task import load_task
-from medseg.imaging.normalize import ZScore
-from medseg.imaging.preparation import Preparation
+from medseg.imaging.preparing.normalize import ZScore
+from medseg.imaging.preparing.preparation import Preparation
 from medseg.models.networks.cnn_crf import CnnCrfConfig
 from medseg.models.networks.config import NetworkConfig
 from medseg.models.networks.deeplabv3 import DeepLabV3Config

@@ -14,7 +14,7 @@ import torch
 
 from medseg.core.errors import InputError, StoreError
 from medseg.models.bundle import WEIGHTS, Provenance, save_bundle
-from medseg.models.ensemble import load_folder, save_ensemble
+from medseg.models.inference.ensemble import load_folder, save_ensemble
 from medseg.models.registry.archive import export_version, import_model
 from medseg.models.registry.index import INDEX
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry

@@ -8,7 +8,7 @@ from made_facts import MR, case_facts, fingerprint_of
 
 from medseg.core.errors import PlanError
 from medseg.core.task import load_task
-from medseg.imaging.normalize import FixedScale, ZScore
+from medseg.imaging.preparing.normalize import FixedScale, ZScore
 from medseg.training.augment import AugmentationConfig
 from medseg.training.planning import rules
 from medseg.training.planning.fingerprint import ChannelFacts, Fingerprint

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -25,8 +26,11 @@ def archive(status: int) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            body = b"[]" if status == HTTPStatus.OK else b""
+            self.send_header("Content-Type", "application/dicom+json")
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Silence."""
@@ -87,8 +91,8 @@ def test_little_room_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     [
         (200, "fine", "answers"),
         (204, "fine", "answers"),
-        (401, "fine", "asks who you are"),
-        (404, "missing", "404 Not Found"),
+        (401, "missing", "does not let us in"),
+        (404, "missing", "404"),
     ],
 )
 def test_an_archive_answers(tmp_path: Path, status: int, state: str, said: str) -> None:
@@ -105,11 +109,12 @@ def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
     settings(tmp_path, f"http://127.0.0.1:{port}")
     check = of(examine_machine(tmp_path), "archive")["DICOMweb"]
     assert check.state == "missing"
-    assert "does not answer" in check.found
+    assert "did not list its studies" in check.found
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("[archive", "is no TOML"), ('[archive]\nurl = "no address"', "does not answer")]
+    ("text", "found"),
+    [("[archive", "TOML"), ('[archive]\nurl = "no address"', "give the address of")],
 )
 def test_settings_that_cannot_be_used(tmp_path: Path, text: str, found: str) -> None:
     (tmp_path / "medseg.toml").write_text(text, encoding="utf-8")

@@ -15,8 +15,8 @@ from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read import read_label_map
-from medseg.models.ensemble import save_ensemble
-from medseg.models.segmenter import NetworkSegmenter
+from medseg.models.inference.ensemble import save_ensemble
+from medseg.models.inference.segmenter import NetworkSegmenter
 from medseg.workflows.models.export_model import export_monai
 from medseg.workflows.training.train_model import TrainedModel
 

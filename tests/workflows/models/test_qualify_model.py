@@ -13,7 +13,7 @@ from medseg.datasets.manifest import Manifest
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.probabilities import read_probability
 from medseg.models.bundle import ModelBundle, load_bundle
-from medseg.models.ensemble import load_ensemble, save_ensemble
+from medseg.models.inference.ensemble import load_ensemble, save_ensemble
 from medseg.models.quality.control import ResultQuality
 from medseg.workflows.models.qualify_model import qualify_model
 from medseg.workflows.segmenting.segment_study import QUALITY, segment_study

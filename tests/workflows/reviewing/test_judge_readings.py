@@ -72,7 +72,7 @@ def test_verify_tells_of_tampering(
     assert run(monkeypatch, "review", "verify", results, "--noted", head.link) == 0
     assert f"2 records untouched, the last link is {head.link}" in capsys.readouterr().out
     connection = sqlite3.connect(results / REVIEW_FOLDER / "reviews.sqlite")
-    connection.executescript("DROP TRIGGER no_removal; DELETE FROM records WHERE number = 2;")
+    connection.executescript("DROP TRIGGER no_removal_of_records; DELETE FROM records WHERE number = 2;")
     connection.close()
     assert run(monkeypatch, "review", "verify", results) == 2
     assert "removed from the end" in capsys.readouterr().err

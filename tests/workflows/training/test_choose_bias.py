@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from medseg.analysis.evaluation.scores import CaseScores, LabelScores
-from medseg.cli.cross_validate import told_of_bias
+from medseg.cli.commands.cross_validate import told_of_bias
 from medseg.models.bundle import ModelBundle, Provenance
 from medseg.models.spec import ModelSpec
 from medseg.workflows.training.choose_bias import Decoding, biased, choose_bias

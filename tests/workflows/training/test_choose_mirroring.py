@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medseg.analysis.evaluation.scores import CaseScores, LabelScores
-from medseg.cli.cross_validate import told_of_mirroring
+from medseg.cli.commands.cross_validate import told_of_mirroring
 from medseg.workflows.training.choose_mirroring import Mirroring, choose_mirroring
 
 

@@ -17,7 +17,7 @@ from medseg.core.task import Region
 from medseg.datasets.manifest import Manifest
 from medseg.jobs.job import Job
 from medseg.models.bundle import load_bundle
-from medseg.models.ensemble import load_ensemble
+from medseg.models.inference.ensemble import load_ensemble
 from medseg.training.planning.ladder import Choice
 from medseg.training.planning.plan import Plan, TrainingSpec, read_plan
 from medseg.training.planning.rules import Budget

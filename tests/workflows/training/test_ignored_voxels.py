@@ -14,7 +14,7 @@ from medseg.core.volume import Volume
 from medseg.datasets.layouts import read_folder
 from medseg.datasets.manifest import Manifest, read_manifest, write_manifest
 from medseg.exchange.nifti import write_nifti
-from medseg.models.segmenter import Segmentation
+from medseg.models.inference.segmenter import Segmentation
 from medseg.training.planning.fingerprint import take_fingerprint
 from medseg.training.planning.plan import Plan
 from medseg.workflows.models.evaluate_model import evaluate_bundle, evaluate_model

@@ -25,7 +25,7 @@ from medseg.exchange.dicom.writing.elements import code_item, decimal, person_na
 from medseg.exchange.dicom.writing.read_back import deliver, read_written, undelivered
 from medseg.exchange.dicom.writing.regions import Region, Regions
 from medseg.exchange.dicom.writing.source import ImageReference, Made, Source, identify, open_source, reference_item
-from medseg.imaging.contours import outlines
+from medseg.imaging.pictures.contours import outlines
 
 SERIES_NUMBER = 902
 

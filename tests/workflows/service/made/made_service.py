@@ -14,8 +14,8 @@ from orthanc import Orthanc
 
 from medseg.core.task import load_task
 from medseg.exchange.dicom.network.web.archive import WebArchive
-from medseg.imaging.normalize import ZScore
-from medseg.imaging.preparation import Preparation
+from medseg.imaging.preparing.normalize import ZScore
+from medseg.imaging.preparing.preparation import Preparation
 from medseg.jobs.queue import Queue
 from medseg.jobs.worker import Outcome, outcome_of, record
 from medseg.models.bundle import Provenance, save_bundle

@@ -1,5 +1,5 @@
 // From stored values and labels to pixels, through two lookup tables. Whole-number arithmetic, the same as
-// medseg/imaging/slices.py (grey) and medseg/imaging/overlay.py (overlay), so that both come to the same bytes.
+// medseg/imaging/pictures/slices.py (grey) and medseg/imaging/pictures/overlay.py (overlay), so that both come to the same bytes.
 
 const STORED_VALUES = 65536;
 

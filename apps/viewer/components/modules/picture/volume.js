@@ -1,5 +1,5 @@
 // Voxels in display order: index i to the patient's left, j to the back, k to the head; i runs fastest.
-// The three planes in radiological convention: see medseg/imaging/slices.py, which says the same in Python.
+// The three planes in radiological convention: see medseg/imaging/pictures/slices.py, which says the same in Python.
 
 export const PLANES = {
   axial: { depth: 2, column: 0, row: 1, isFlipped: false },

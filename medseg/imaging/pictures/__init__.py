@@ -1,0 +1,1 @@
+"""Pictures for people: slices, masks over them, outlines."""
