@@ -265,6 +265,20 @@ def test_the_slider_stands_beside_the_picture(window: Window) -> None:
         assert in_room(room, f"room.panes.find((one) => one.planeName === '{plane}').width") <= canvas["width"] + 0.5
 
 
+def test_escape_closes_the_keys_and_the_room_rests_under_them(window: Window) -> None:
+    room = window.open("lps")
+    page, keys = room.page, room.locator(".help[open]")
+    before = in_room(room, "room.isInverted")
+    page.keyboard.press("?")
+    keys.wait_for()
+    page.keyboard.press("i")
+    assert in_room(room, "room.isInverted") == before
+    page.keyboard.press("Escape")
+    keys.wait_for(state="detached")
+    page.keyboard.press("i")
+    assert in_room(room, "room.isInverted") != before
+
+
 def test_back_to_the_worklist_on_a_key(window: Window) -> None:
     page = window.open("lps").page
     page.keyboard.press("q")

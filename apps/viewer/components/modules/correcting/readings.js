@@ -61,7 +61,7 @@ export class ReadingsPanel {
 function standing({ readers, standing: mask, by, may_decide: mayDecide, is_open: isOpen }) {
   const winner = readers.find((one) => one.mask.endsWith(mask ?? "none"));
   if (!isOpen && winner) return `The mask of ${winner.reader} stands, by the word of ${by}.`;
-  return mayDecide ? "You drew neither: say whose mask stands. It can be corrected further afterwards." : "Whose mask stands is said by somebody who drew neither.";
+  return mayDecide ? "You drew neither: say whose mask stands. It can be corrected further." : "Whose mask stands is said by somebody who drew neither.";
 }
 
 function words(name) {

@@ -41,7 +41,7 @@ export class ReviewPanel {
     this.oneLabel = this.box("Erase this label only", "isOneLabel", "Leave other labels as they are");
     this.limited = this.box("Only values", "isLimited", "Paint and erase only where the scan's value lies between these");
     this.limits = [0, 1].map((n) => element("input", { type: "number", step: "any", class: "limit", "aria-label": n === 0 ? "Lowest value" : "Highest value", onchange: (event) => this.setLimit(n, event.target.value) }));
-    this.reason = element("input", { type: "text", maxlength: "2000", placeholder: "Reason, kept with what you save or decide", "aria-label": "Reason" });
+    this.reason = element("input", { type: "text", maxlength: "2000", placeholder: "Reason, kept with what you save", "aria-label": "Reason" });
     this.undo = button("Undo", "Undo (Ctrl + z)", () => room.edit.undo());
     this.redo = button("Redo", "Redo (Ctrl + y)", () => room.edit.redo());
     const isSecond = room.study.is_second_reading;

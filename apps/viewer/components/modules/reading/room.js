@@ -54,6 +54,8 @@ export class Room extends Viewing {
     this.host.classList.toggle("light", localStorage.getItem("medseg-theme") === "light");
     host.append(this.host);
     this.onkey = (event) => {
+      // Under the list of keys the room rests.
+      if (this.help?.open && !["?", "Escape"].includes(event.key)) return;
       if (this.isOpen && !event.defaultPrevented && press(this, event, this.moreKeys)) event.preventDefault();
     };
     window.addEventListener("keydown", this.onkey);
@@ -345,7 +347,8 @@ export class Room extends Viewing {
 
   escape() {
     this.say("");
-    if (this.cine.isPlaying) this.cine.stop();
+    if (this.help?.open) this.help.close();
+    else if (this.cine.isPlaying) this.cine.stop();
     else if (this.maximised !== null) this.maximise(null);
     else this.setTool("crosshair");
   }
