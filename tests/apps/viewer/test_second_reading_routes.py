@@ -85,7 +85,8 @@ def test_a_second_reader_sees_the_models_mask_and_no_other(ask: Ask, desk: Desk,
     told = study_data(desk.open(blind, "john"))
     assert (told["status"], told["is_second_reading"], "jane" in json.dumps(told)) == ("new", True, False)
     assert other_masks(desk.open(blind, "john"), ()) == []
-    for path in ("mask?of=model", "mask?of=reading:0", "readings", "export?format=csv"):
+    refused = ("mask?of=model", "mask?of=reading:0", "readings", "export?format=csv", f"changes?prior={study}")
+    for path in refused:
         assert ask("john", blind, "GET", path).status_code in (404, 422), path
     drawn = saved(ask, desk, "john", blind, 2)
     assert seen(ask("john", blind, "GET", "mask")) == drawn.ravel().tolist()

@@ -9,8 +9,9 @@ export class ReadingsPanel {
   }
 
   // The section of a study that was read a second time; none of any other.
-  open({ readings, labels }) {
-    if (!readings) return null;
+  open({ readings: told, labels }) {
+    if (!told) return null;
+    const readings = { ...told, may_decide: told.may_decide && this.room.mayCorrect };
     this.agreement = element("div", { class: "detail", "data-read": "readers" });
     this.labels = new Map(labels.map((label) => [label.name, words(label.name)]));
     this.compare(readings.readers);
