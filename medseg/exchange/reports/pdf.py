@@ -41,6 +41,9 @@ FLAG_WORDS: dict[FindingFlag, str] = {
 
 SHORT_NAMES = {
     "volume": "volume",
+    "diameter_stenosis": "narrowed",
+    "minimal_diameter": "tightest",
+    "reference_diameter": "healthy",
     "longest_axial_diameter": "longest",
     "perpendicular_axial_diameter": "across",
     "maximum_3d_diameter": "3-D",
@@ -211,6 +214,8 @@ def _table_note(findings: Sequence[Finding]) -> str:
     measured = [one for finding in findings for one in finding.measurements]
     names = {one.name for one in measured}
     said = ["In brackets: 95 % interval."] if any(one.interval for one in measured) else []
+    if "diameter_stenosis" in names:
+        said.append("Narrowed: share of the healthy lumen's diameter that is lost at the tightest place.")
     if "mean_probability" in names:
         said.append("Probability: mean over the finding's voxels.")
     if "agreement" in names:

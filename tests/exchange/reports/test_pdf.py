@@ -17,7 +17,7 @@ from medseg.core.report import ModelIdentity, Report
 from medseg.core.study import Series, Study
 from medseg.core.task import load_task
 from medseg.core.volume import Volume
-from medseg.exchange.reports.pdf import write_report_pdf
+from medseg.exchange.reports.pdf import measured_in_words, write_report_pdf
 
 TASK = load_task("phantom_ct")
 GEOMETRY = Geometry.from_spacing((40, 36, 20), (2.0, 2.0, 4.0))
@@ -111,3 +111,10 @@ def test_another_grid_and_an_unwritable_place_are_refused(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="a file stands where its folder should be"):
         write_report_pdf(report(), volume, label_map, tmp_path / "file" / "report.pdf")
+
+
+def test_how_far_a_vessel_is_narrowed_is_in_the_table() -> None:
+    narrowed = Measurement(name="diameter_stenosis", value=53.3, unit="%", code=VOLUME_CODE, interval=(37.1, 67.2))
+    healthy = Measurement(name="reference_diameter", value=2.55, unit="mm", code=VOLUME_CODE)
+    blockage = finding(1).model_copy(update={"measurements": (narrowed, healthy)})
+    assert measured_in_words(blockage) == "narrowed 53.3 % (37.1–67.2), healthy 2.55 mm"
