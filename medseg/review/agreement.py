@@ -38,7 +38,9 @@ def agreement(one: LabelMap, other: LabelMap) -> Agreement:
     one.geometry.require_same(other.geometry, "the two readers' masks")
     classes = max(one.schema.indices) + 1
     table = np.zeros((classes, classes), np.int64)
-    for first_plane, second_plane in zip(one.array, other.array, strict=True):  # a plane at a time: scans are large
+    outermost = int(np.argmax(np.abs(one.array.strides)))  # a plane at a time, in the order in which they lie
+    planes = (np.moveaxis(label_map.array, outermost, 0) for label_map in (one, other))
+    for first_plane, second_plane in zip(*planes, strict=True):
         pairs = first_plane.ravel().astype(np.int64) * classes + second_plane.ravel()
         table += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
     first, second, both = table.sum(axis=1), table.sum(axis=0), table.diagonal()

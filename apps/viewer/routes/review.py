@@ -20,6 +20,7 @@ from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.core.task import first_problem
 from medseg.imaging.pictures.slices import mask_from_screen
+from medseg.review.agreement import second_reading_problem
 from medseg.review.corrections import ConflictError, Signature
 from medseg.review.drafts import Draft, Subject
 from medseg.review.marks import MarkList
@@ -64,6 +65,8 @@ def save_mask(visit: Visit) -> Response:
     reason = unquote(visit.request.headers.get("X-Reason", ""))[:2000]
     signature = _signature(visit, reason, _seconds(visit.request))
     is_second = visit.study.is_second_reading
+    if is_second:
+        _require_second_reader(visit)
     saved = visit.desk.reviews.correct(
         corrected, _mask(visit), *_subject(visit), by=signature, is_second_reading=is_second
     )
@@ -132,6 +135,13 @@ def keep_marks(visit: Visit) -> Response:
 def mask_body_bytes(visit: Visit) -> int:
     """What a gzipped mask of this study may come to."""
     return _label_bytes(visit.study) + BODY_SLACK_BYTES
+
+
+def _require_second_reader(visit: Visit) -> None:
+    """Raises InputError where this visitor may not, or no longer, read the study a second time."""
+    problem = second_reading_problem(visit.desk.records(visit.study.opened.entry), visit.permit.user)
+    if problem is not None:
+        raise InputError(problem)
 
 
 def _report(visit: Visit) -> Report:

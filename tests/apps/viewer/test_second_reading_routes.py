@@ -145,7 +145,11 @@ def test_a_third_person_says_whose_mask_stands(ask: Ask, desk: Desk, study: str)
     answer = ask("jane", study, "POST", "adjudication", word)
     assert (answer.status_code, "cannot be the judge" in answer.text) == (422, True)
     assert ask("ann", study, "POST", "adjudication", b"{}").status_code == 422
+    open_page = desk.open(second_reading_of(study), "john")
     assert ask("ann", study, "POST", "adjudication", word).status_code == 204
+    labels = gzip.decompress(open_page.mask_gzip or b"")
+    late = ask("john", open_page.key[0], "PUT", "mask", gzip.compress(labels), If_Match=open_page.mask_sha256 or "")
+    assert (late.status_code, "adjudicated already" in late.text) == (422, True)
     assert gzip.decompress(desk.open(study).mask_gzip or b"") == drawn.tobytes()
     told = readings_told(desk.open(study), "ann")
     assert told is not None
