@@ -60,7 +60,9 @@ def viewer(folder: Path) -> Iterator[str]:
 def shoot(page: Page, path: Path) -> None:
     """Write what the page shows, in few colours, so that it is small."""
     picture = Image.open(io.BytesIO(page.screenshot(timeout=LONG_MS))).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    # The method that keeps a colour that few pixels have, as that of a label.
+    few = picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
 
 
 def take(page: Page, url: str, output: Path) -> None:
