@@ -54,7 +54,7 @@ function scoreTable(scores) {
   const found = (label, metric) => scores.find((score) => score.label === label && score.metric === metric);
   const columns = metrics.map((metric) => [metric, METRICS[metric] ?? words(metric), { isNumber: true, make: (row) => [element("div", { text: row[metric]?.mean.toFixed(3) ?? "–" }), interval(row[metric])] }]);
   const rows = labels.map((label) => ({ label: words(label), cases: Math.max(...scores.filter((score) => score.label === label).map((score) => score.cases)), ...Object.fromEntries(metrics.map((metric) => [metric, found(label, metric)])) }));
-  return element("div", { class: "scores" }, table([["label", "Label"], ...columns, ["cases", "Cases", { isNumber: true }]], rows), element("p", { class: "quiet", text: "Means over the cases, under them their 95 % intervals." }));
+  return element("div", { class: "scores", role: "region", "aria-label": "Scores", tabindex: "0" }, table([["label", "Label"], ...columns, ["cases", "Cases", { isNumber: true }]], rows), element("p", { class: "quiet", text: "Means over the cases, under them their 95 % intervals." }));
 }
 
 function interval(score) {
