@@ -88,7 +88,7 @@ def test_a_job_is_taken_back_from_the_page(page: Any, served: Any) -> None:
     assert not (served.folder / "segmented" / "large__hippocampus_mr").exists()
 
 
-def test_a_job_that_fails_says_why(page: Any) -> None:
+def test_a_job_that_fails_says_why(page: Any, served: Any) -> None:
     page.locator("tr", has_text="cut.nii").first.click()
     page.keyboard.press("s")
     page.locator("[data-action=start]").click()
@@ -96,7 +96,8 @@ def test_a_job_that_fails_says_why(page: Any) -> None:
     page.get_by_role("button", name="Jobs", exact=True).click()
     failed = page.locator("tr", has_text="cut.nii").filter(has=page.locator(".badge.failed"))
     failed.wait_for()
-    assert "is not a NIfTI file" in failed.inner_text()
+    assert "cut.nii is not a NIfTI file" in failed.inner_text()
+    assert str(served.folder) not in failed.inner_text()
 
 
 def test_what_is_no_scan_is_said_in_the_dialog(page: Any, tmp_path: Path) -> None:
