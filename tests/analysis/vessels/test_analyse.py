@@ -259,6 +259,38 @@ def test_the_soft_map_tells_calcium_from_the_lumen_of_an_image() -> None:
     assert analysis.report.calcium_ml == pytest.approx(covered.calcium.sum() * grid().voxel_volume_ml, rel=0.6)
 
 
+def calcified(percent: float, radius_mm: float, lumen_hu: float, calcium_hu: float) -> tuple[Volume, Volume]:
+    """The map of a network that takes calcium for lumen, and the image: an eccentric lumen beside a calcified wall."""
+    sick = branch(Narrowing(22, 9, percent), radius_mm=radius_mm)
+    sick.offsets_mm[:] = 0.6 * (sick.healthy.radii_mm - sick.open_radii_mm)[:, None] * np.array([0.0, 1.0, 0.0])
+    if percent:
+        sick.calcium.append(Calcium(18.8, 25.2, np.array([0.0, -1.0, 0.0])))
+    covered = vessel_coverage([sick], grid())
+    hu = 20 + 25 * covered.healthy + (lumen_hu - 45) * covered.lumen
+    hu += covered.calcium * (calcium_hu - hu)
+    scanner = Acquisition(point_spread_mm=POINT_SPREAD_MM)
+    noise = np.random.default_rng(4).normal(0, 20, hu.shape)
+    taken = scanner.blurred(np.minimum(covered.lumen + covered.calcium, 1), grid())
+    return Volume(taken, grid()), Volume((scanner.blurred(hu, grid()) + noise).astype(np.float32), grid(), "HU")
+
+
+@pytest.mark.parametrize(("percent", "radius_mm", "lumen_hu", "calcium_hu"), [(60, 1.6, 380, 700), (60, 1.3, 470, 950)])
+def test_a_network_that_takes_calcium_for_lumen_hides_no_narrowing(
+    percent: float, radius_mm: float, lumen_hu: float, calcium_hu: float
+) -> None:
+    soft, image = calcified(percent, radius_mm, lumen_hu, calcium_hu)
+    (blockage,) = analyse_vessels(soft, image, prefer_image=True, of_network=True).report.blockages
+    assert blockage.diameter_percent == pytest.approx(percent, abs=12)
+    assert blockage.is_calcified
+
+
+@pytest.mark.parametrize("radius_mm", [1.1, 1.6])
+def test_noise_in_a_healthy_vessel_is_no_calcium(radius_mm: float) -> None:
+    report = analyse_vessels(*calcified(0, radius_mm, 380, 700), prefer_image=True, of_network=True).report
+    assert report.blockages == ()
+    assert report.calcium_ml == pytest.approx(0, abs=0.002)
+
+
 @pytest.mark.parametrize(("percent", "within"), [(40.0, 6), (60.0, 6), (100.0, 1)])
 def test_where_a_map_lost_the_vessel_the_image_is_measured(percent: float, within: float) -> None:
     vessel = soft_map(branch(Narrowing(22, 10, percent)))

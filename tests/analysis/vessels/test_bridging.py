@@ -55,3 +55,14 @@ def test_a_twig_is_not_joined_to_a_trunk_that_it_points_at() -> None:
 def test_a_side_branch_cut_off_at_its_root_hangs_from_the_trunk() -> None:
     graph = graph_of((0, 1, (0, 0, -20), (0, 0, 20), 2.0), (2, 3, (8, 0, 2), (30, 0, 6), 1.2))
     assert bridge_gaps(graph) == 1
+
+
+def test_a_narrowing_makes_no_root_of_an_end() -> None:
+    """Two vessels that taper off towards each other: each is wider elsewhere, however much of it is narrowed."""
+    graph = VesselGraph()
+    for start, stop, away in ((0, 1, -1.0), (2, 3, 1.0)):
+        far = np.linspace(0.0, 60.0, 121)
+        radii = np.select([far < 12, far < 24], [1.5, 2.4], 1.2)
+        points = np.stack([np.zeros(121), np.zeros(121), away * (5.0 + far)], axis=1)
+        graph.add(Edge(start, stop, points, radii, np.zeros(121, dtype=bool)))
+    assert bridge_gaps(graph) == 0

@@ -6,7 +6,7 @@ under the scanner's blur is subtracted; what stays is lumen and soft plaque.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +14,21 @@ from scipy.ndimage import binary_dilation, find_objects, gaussian_filter, genera
 from scipy.ndimage import label as connected_pieces
 from scipy.spatial import cKDTree
 
+from medseg.analysis.vessels.lumen.calcium_fit import BODY_STEPS, Sections, patch_beside_lumen
+from medseg.analysis.vessels.lumen.fitting import SAMPLING_VARIANCE
 from medseg.analysis.vessels.lumen.sections import Points
 from medseg.core.geometry import Geometry
 
 MOST_ML = 0.5
 """A larger bright piece is bone or a chamber that touches the vessel, and is left alone."""
 
-QUIET_VOXELS = 0.8
-"""Smoothing before the search: calcium spans several voxels, noise does not."""
+QUIET_VOXELS, LEAST_SEEDS = 0.5, 3
+"""Smoothing before the search for what is brighter than lumen, and of how many voxels that must be. Most of it is
+noise, which the fit tells from calcium.
+"""
 
 LEAST_VOXELS = 8
-"""Smaller bright specks are noise."""
+"""Smaller specks that a map denies are noise."""
 
 DENIED, BRIGHT_SHARE = 0.15, 0.5
 """Where a soft map holds less than DENIED but the image more than this share of the lumen's contrast, there is no lumen
@@ -32,9 +36,6 @@ but something as bright: calcium in a thin vessel, or a neighbour."""
 
 MOST_DENIED_ML = 0.15
 """A larger denied piece is a neighbour."""
-
-SURE_SHARE = 0.2
-"""Brighter than the lumen by this share of its contrast is calcium even inside a soft map: networks take it in."""
 
 MISSED_SHARE = 0.8
 """Where so much of a denied piece lies where the map lost the vessel, no brighter than the lumen, it missed a lumen."""
@@ -63,6 +64,8 @@ class Walls:
     high: NDArray[np.float64]
     calcium: NDArray[np.float64]
     is_gap: NDArray[np.bool_]
+    tangents: Points
+    radius_mm: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -87,30 +90,26 @@ def without_calcium(
     """
     cleaned = image.copy()
     found = np.zeros(image.shape, dtype=bool)
-    bright, at = _bright_near(image, geometry, walls, mask)
+    bright = _bright_near(image, geometry, walls, mask)
     pieces, count = connected_pieces(bright, generate_binary_structure(3, 3))
     sigma = np.array([np.hypot(blur_mm, np.sqrt(1 / 12) * spacing) / spacing for spacing in geometry.spacing_mm])
-    margin = np.ceil(3 * sigma).astype(int) + 1
+    margin = np.ceil(3 * sigma).astype(int) + BODY_STEPS + 1
+    within_mm = float(np.hypot(blur_mm, np.sqrt(SAMPLING_VARIANCE) * np.mean(geometry.spacing_mm)))
     for number, box in enumerate(find_objects(pieces, count), start=1):
         wide = tuple(
             slice(max(0, part.start - edge), min(size, part.stop + edge))
             for part, edge, size in zip(box, margin, image.shape, strict=True)
         )
         seeds = pieces[wide] == number
-        if seeds.sum() < LEAST_VOXELS or seeds.sum() * geometry.voxel_volume_ml > MOST_ML:
+        if seeds.sum() < LEAST_SEEDS or seeds.sum() * geometry.voxel_volume_ml > MOST_ML:
             continue
-        low, high, calcium = (
-            float(np.median(level[at[wide][seeds]])) for level in (walls.low, walls.high, walls.calcium)
-        )
-        peak = float(np.percentile(image[wide][seeds], 95))
-        # beside the lumen a patch ends half-way between its brightness and the lumen's
-        body = (image[wide] > max(calcium, 0.5 * (peak + high))) & binary_dilation(seeds)
-        if not body.any():
-            body = seeds
-        spread = gaussian_filter(body.astype(np.float32), sigma, mode="constant", truncate=3.0)
-        brightness = float((image[wide][body] - low).sum() / spread[body].sum())
-        cleaned[wide] = np.maximum(cleaned[wide] - brightness * spread, np.minimum(cleaned[wide], low))
-        found[wide] |= body
+        beside = _sections_beside(walls, seeds, wide, geometry)
+        patch = patch_beside_lumen(cleaned[wide], seeds, _part(geometry, wide), beside, sigma, within_mm)
+        if patch is None:
+            continue
+        low = float(np.median(beside.low))
+        cleaned[wide] = np.maximum(cleaned[wide] - patch.added, np.minimum(cleaned[wide], low))
+        found[wide] |= patch.body
     return CalciumFree(cleaned, found, float(found.sum()) * geometry.voxel_volume_ml)
 
 
@@ -131,8 +130,7 @@ def calcium_by_map(
     """
     surely = np.zeros(image.shape, dtype=bool)
     if of_network:
-        sure = np.maximum(walls.calcium, walls.high + SURE_SHARE * (walls.high - walls.low))
-        bright = without_calcium(image, geometry, replace(walls, calcium=sure), blur_mm)
+        bright = without_calcium(image, geometry, walls, blur_mm)
         image, surely = bright.image, bright.mask
     voxels, at = _voxels_near(image.shape, geometry, walls)
     where = tuple(voxels.T)
@@ -162,6 +160,21 @@ def calcium_by_map(
     return CalciumFree(cleaned, mask, float(mask.sum()) * geometry.voxel_volume_ml)
 
 
+def _part(geometry: Geometry, box: tuple[slice, ...]) -> Geometry:
+    """The grid of a box of the grid."""
+    i, j, k = (part.start for part in box)
+    a, b, c = (part.stop - part.start for part in box)
+    return geometry.cropped((i, j, k), (a, b, c))
+
+
+def _sections_beside(walls: Walls, piece: NDArray[np.bool_], box: tuple[slice, ...], geometry: Geometry) -> Sections:
+    """The vessel's sections in which a piece, given in a box of the grid, lies in the wall."""
+    voxels = np.argwhere(piece) + [part.start for part in box]
+    distance = cKDTree(geometry.world(voxels)).query(walls.points_mm)[0]
+    at = np.flatnonzero(distance <= np.maximum(walls.radius_mm + min(geometry.spacing_mm), distance.min()))
+    return Sections(walls.points_mm[at], walls.tangents[at], walls.radius_mm[at], walls.low[at], walls.high[at])
+
+
 def _voxels_near(
     shape: tuple[int, ...], geometry: Geometry, walls: Walls
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -183,12 +196,11 @@ def _voxels_near(
 
 def _bright_near(
     image: NDArray[np.float32], geometry: Geometry, walls: Walls, mask: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+) -> NDArray[np.bool_]:
     """Where the image (i, j, k), smoothed a little, is brighter than the lumen of the vessel that it is near to, or as
-    bright but outside its mask; and which of the walls' points is the nearest there.
+    bright but outside its mask.
     """
     bright = np.zeros(image.shape, dtype=bool)
-    nearest = np.zeros(image.shape, dtype=np.int32)
     most = float(walls.reach_mm.max()) / np.asarray(geometry.spacing_mm) + 2
     index = geometry.index(walls.points_mm)
     first = np.maximum(np.floor(index.min(axis=0) - most), 0).astype(int)
@@ -210,5 +222,4 @@ def _bright_near(
         is_calcium = (distance <= walls.reach_mm[at]) & is_bright
         where = tuple((candidates[is_calcium] + first).T)
         bright[where] = True
-        nearest[where] = at[is_calcium]
-    return bright, nearest
+    return bright

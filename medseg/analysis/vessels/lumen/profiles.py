@@ -11,11 +11,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter1d, percentile_filter
 from scipy.spatial import cKDTree
 
 from medseg.analysis.vessels.lumen.calcium import Walls, calcium_by_map, without_calcium
-from medseg.analysis.vessels.lumen.fitting import RadialProfile, best_blur_mm, fitted_radii
+from medseg.analysis.vessels.lumen.fitting import (
+    HEALTHY_MM,
+    HEALTHY_PERCENTILE,
+    RadialProfile,
+    best_blur_mm,
+    fitted_radii,
+)
 from medseg.analysis.vessels.lumen.levels import Levels, SoftMap, all_levels, reach_mm
 from medseg.analysis.vessels.lumen.ridge import brightest_way
 from medseg.analysis.vessels.lumen.sections import Points, frames, grid_samples, ray_samples
@@ -29,6 +35,9 @@ WALL_MM = 1.0
 
 NOISE_FLOOR = 0.3
 """The share of vessel in an image below which a voxel does not pull at the centreline: that is tissue and noise."""
+
+INSCRIBED_LOSS = 1.1
+"""A lumen is wider than the balls inscribed in its mask by about so much."""
 
 BESIDE_GAP_MM = 1.5
 """Before a map loses a vessel it fades: so far beside a gap it is not trusted either."""
@@ -127,7 +136,17 @@ def _walls(tree: VesselTree, levels: list[Levels]) -> Walls:
         np.concatenate([level.high for level in levels]),
         np.concatenate([np.full(len(level.high), level.calcium) for level in levels]),
         np.concatenate([_near_gap(branch) for branch in tree.branches]),
+        np.concatenate([branch.tangents() for branch in tree.branches]),
+        np.concatenate([_healthy_mm(branch) for branch in tree.branches]),
     )
+
+
+def _healthy_mm(branch: VesselBranch) -> NDArray[np.float64]:
+    """The healthy radius (n,) along a branch: the wider of the balls inscribed in its mask around each point."""
+    step_mm = branch.length_mm / max(len(branch.points_mm) - 1, 1)
+    size = 2 * round(HEALTHY_MM / max(step_mm, 1e-6)) + 1
+    inscribed = percentile_filter(branch.inscribed_mm, HEALTHY_PERCENTILE, size=size, mode="nearest")
+    return np.asarray(INSCRIBED_LOSS * inscribed)
 
 
 def _near_gap(branch: VesselBranch) -> NDArray[np.bool_]:

@@ -33,8 +33,8 @@ ROOT_SHARE = 0.8
 DIRECTION_MM = 4.0
 """Over which length of a vessel's end its direction is taken."""
 
-WIDTH_MM = 10.0
-"""Over which length its width is taken."""
+WIDTH_MM, WIDTH_PERCENTILE = 10.0, 80.0
+"""Over which length its width is taken, and as which percentile of the radii there."""
 
 STEP_MM = 0.5
 
@@ -97,9 +97,7 @@ def loose_ends(graph: VesselGraph) -> list[End]:
         step = outward.points_mm[-1] - outward.points_mm[-1 - back]
         length = float(np.linalg.norm(step))
         if length > 0:
-            # a vessel that ends in a lesion tapers off: its width is what it was before
-            wide = min(int(np.searchsorted(arc_back, WIDTH_MM)) + 1, len(outward.points_mm) - 1)
-            width = float(np.percentile(outward.radii_mm[-1 - wide :], 80))
+            width = float(_widths(outward)[-1])
             piece = pieces[number]
             may_be_root = width >= ROOT_SHARE * widest[piece]
             found.append(End(number, node, outward.points_mm[-1], step / length, width, piece, may_be_root))
@@ -107,12 +105,23 @@ def loose_ends(graph: VesselGraph) -> list[End]:
 
 
 def _widest(graph: VesselGraph, pieces: dict[int, int]) -> dict[int, float]:
-    """The radius of the widest vessel of each piece."""
+    """The radius of each piece where it is widest: narrowings elsewhere make a piece no narrower."""
     widest: dict[int, float] = {}
     for number, edge in graph.edges.items():
-        width = float(np.percentile(edge.radii_mm, 80))
+        width = float(_widths(edge).max())
         widest[pieces[number]] = max(width, widest.get(pieces[number], 0.0))
     return widest
+
+
+def _widths(edge: Edge) -> NDArray[np.float64]:
+    """The radius (n,) of an edge's vessel at each point, over a length that ends there.
+
+    A vessel that ends in a lesion tapers off: its width is what it was before.
+    """
+    step_mm = edge.length_mm / max(len(edge.points_mm) - 1, 1)
+    count = min(round(WIDTH_MM / max(step_mm, 1e-6)) + 2, len(edge.radii_mm))
+    stretches = np.lib.stride_tricks.sliding_window_view(edge.radii_mm, count)
+    return np.asarray(np.percentile(stretches, WIDTH_PERCENTILE, axis=1))
 
 
 def pieces_of(graph: VesselGraph) -> dict[int, int]:
