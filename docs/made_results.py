@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from apps.viewer.desk import WORK_FOLDER
 from medseg.analysis.quantification.measure import measure_findings
 from medseg.core.findings import Mark
 from medseg.core.label_map import LabelMap
@@ -23,7 +24,9 @@ from medseg.exchange.write import write_label_map, write_volume
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore, Signature
 from medseg.review.marks import MarkList, MarkStore
 from medseg.review.records import Decision, mask_sha256
+from medseg.workflows.models.list_models import model_named
 from medseg.workflows.segmenting.find_blockages import find_blockages
+from medseg.workflows.segmenting.segment_on_request import Requests, result_name
 
 TASK = load_task("phantom_ct")
 READER = Signature("reader", model_sha256="5e" * 32)
@@ -49,10 +52,11 @@ STUDIES = (
 
 
 def write_made_results(root: Path) -> Path:
-    """A folder of four results, one of them measured on and two decided, and a vessel with its blockages."""
+    """A folder of four results: one measured on, one read twice, two decided; a vessel; and two jobs asked for."""
     results = root / "results"
     reports = [_write(made, root / "scans", results) for made in STUDIES]
     store = CorrectionStore(results / REVIEW_FOLDER)
+    _read_twice(store, *reports[1])
     decisions: tuple[Decision, Decision] = ("accepted", "rejected")
     for (report, label_map), decision in zip(reports[2:], decisions, strict=True):
         subject = (report.source_sha256, TASK.name)
@@ -63,7 +67,34 @@ def write_made_results(root: Path) -> Path:
     length = Mark(kind="length", plane="axial", points_mm=((x - 14, y - 6, z), (x + 14, y + 6, z)))
     MarkStore(results / REVIEW_FOLDER).keep(MarkList(marks=(length,)), report.source_sha256, getpass.getuser())
     _write_vessel(root, results / "vessels")
+    _ask_for_jobs(results)
     return results
+
+
+def _read_twice(store: CorrectionStore, report: Report, label_map: LabelMap) -> None:
+    """Let one reader draw the lesions a little larger and another, who has not seen it, a little smaller."""
+    lesion, organ = (TASK.label_schema.named(name).index for name in ("lesion", "organ"))
+    is_lesion = label_map.array == lesion
+    larger, smaller = label_map.array.copy(), label_map.array.copy()
+    larger[ndimage.binary_dilation(is_lesion) & (label_map.array == organ)] = lesion
+    smaller[is_lesion & ~ndimage.binary_erosion(is_lesion)] = organ
+    subject = (report.source_sha256, TASK.name)
+    for reader, drawn, reason in (("jane", larger, "the rim enhances"), ("john", smaller, "")):
+        by = Signature(reader, reason, 74.0, READER.model_sha256)
+        corrected = LabelMap(drawn, label_map.geometry, label_map.schema)
+        store.correct(corrected, label_map, *subject, by=by, is_second_reading=reader == "john")
+
+
+def _ask_for_jobs(results: Path) -> None:
+    """Two scans for a model that comes with medseg: one that it can be run on, and one that was cut short."""
+    model = model_named("hippocampus_mr", None)
+    noise = np.random.default_rng(0).normal(100, 20, (40, 44, 40)).astype(np.int16)
+    write_volume(Volume(noise, phantom_grid(noise.shape, (1.0, 1.0, 1.0))), results / "head.nii")
+    whole = (results / "head.nii").read_bytes()
+    (results / "head_cut.nii").write_bytes(whole[: len(whole) // 2])
+    for scan in ("head", "head_cut"):
+        output = results / "segmented" / result_name(scan, model.name)
+        Requests(results / WORK_FOLDER).submit(results / f"{scan}.nii", model.path, model.sha256, output)
 
 
 def _write(made: Made, scans: Path, results: Path) -> tuple[Report, LabelMap]:

@@ -32,7 +32,7 @@ ARGUMENTS = (
 )
 SIZE = {"width": 1280, "height": 800}
 START_TIMEOUT_S = 120.0
-LONG_MS = 120_000
+LONG_MS = 240_000
 COLOURS = 255
 
 
@@ -60,7 +60,9 @@ def viewer(folder: Path) -> Iterator[str]:
 def shoot(page: Page, path: Path) -> None:
     """Write what the page shows, in few colours, so that it is small."""
     picture = Image.open(io.BytesIO(page.screenshot(timeout=LONG_MS))).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    # The method that keeps a colour that few pixels have, as that of a label.
+    few = picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
 
 
 def take(page: Page, url: str, output: Path) -> None:
@@ -85,11 +87,33 @@ def take(page: Page, url: str, output: Path) -> None:
         page.get_by_role("button", name=name, exact=True).click()
         page.locator("[aria-current=page]", has_text=name).wait_for()
         page.wait_for_selector(
-            {"Jobs": "h1", "Models": ".model", "Dashboard": ".tiles", "Log": ".list table"}[name], timeout=LONG_MS
+            {"Jobs": ".list table", "Models": ".model", "Dashboard": ".tiles", "Log": ".list table"}[name],
+            timeout=LONG_MS,
         )
+        if name == "Jobs":
+            page.locator(".badge.waiting, .badge.running").first.wait_for(state="detached", timeout=LONG_MS)
         shoot(page, output / f"viewer_{name.lower()}.png")
+    take_readings(page, output)
     take_compared(page, output)
     take_vessels(page, output)
+
+
+def take_readings(page: Page, output: Path) -> None:
+    """Write viewer_readings.png of the first study that waits for an adjudication, if there is one."""
+    to_worklist(page)
+    found = page.locator(".worklist tr", has_text="to adjudicate")
+    if found.count() > 0:
+        found.first.dblclick()
+        page.wait_for_selector(".room[data-loaded]:not(.list-page)", timeout=LONG_MS)
+        page.locator("[data-read=readers]").get_by_text("Cohen's kappa").wait_for(timeout=LONG_MS)
+        page.get_by_role("button", name="Lay over").click()
+        page.locator("[data-read=agreement] .number").first.wait_for(timeout=LONG_MS)
+        page.get_by_label("Difference").check()
+        page.locator(".readings").scroll_into_view_if_needed()
+        page.mouse.move(2, 2)
+        page.locator(".room").evaluate("(host) => host.room.drawNow()")
+        shoot(page, output / "viewer_readings.png")
+        page.keyboard.press("q")
 
 
 def take_compared(page: Page, output: Path) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from apps.viewer.arrivals import Arrivals
+from apps.viewer.second_reading import is_second_reading, read_study
 from apps.viewer.work import Work
 from medseg.core.errors import InputError
 from medseg.core.geometry import Shape
@@ -28,8 +30,8 @@ from medseg.imaging.pictures.slices import (
     for_screen,
     mask_for_screen,
     percentile_window,
-    thinned,
 )
+from medseg.review.agreement import readings
 from medseg.review.audit import AuditLog
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
 from medseg.review.drafts import DraftStore
@@ -44,6 +46,7 @@ from medseg.workflows.results.open_study import (
     VESSEL_REPORT,
     OpenedStudy,
     StudyEntry,
+    as_read_blind,
     as_reviewed,
     list_studies,
     measured,
@@ -69,6 +72,10 @@ MOST_VOXELS = 220_000_000
 _GZIP_LEVEL = 1
 
 
+StudyKey = tuple[str, str]
+"""What an opened study is kept under: the id it was opened with and, of a second reading, whose it is."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StudyOnScreen:
     """An opened study with its voxels in display order; `mask_gzip` is the mask's labels (k, j, i), gzipped.
@@ -77,6 +84,7 @@ class StudyOnScreen:
     the study do, `mask_sha256` when a correction is saved.
     """
 
+    key: StudyKey
     opened: OpenedStudy
     as_segmented: OpenedStudy
     screen: ScreenVolume
@@ -86,6 +94,11 @@ class StudyOnScreen:
     bytes_per_label: int
     files: str
     has_findings: bool = True
+
+    @property
+    def is_second_reading(self) -> bool:
+        """Whether it is read without a look at what others drew."""
+        return is_second_reading(self.key[0])
 
     def model_labels(self) -> NDArray[np.unsignedinteger[Any]]:
         """The labels (k, j, i) that the model gave, before any correction, as they are shown."""
@@ -107,11 +120,12 @@ class Desk:
         self.drafts = DraftStore(review_folder)
         self.marks = MarkStore(review_folder)
         self.log = AuditLog(review_folder)
+        self.arriving = Arrivals()
         self.work = Work(home / WORK_FOLDER, home / "segmented", models)
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._vessels: dict[tuple[str, int], OpenedVessels] = {}
-        self._open: OrderedDict[str, StudyOnScreen] = OrderedDict()
+        self._open: OrderedDict[StudyKey, StudyOnScreen] = OrderedDict()
         self._judged: dict[str, tuple[str, Candidate]] = {}
 
     @property
@@ -156,6 +170,17 @@ class Desk:
             and entry.report.source_sha256 == report.source_sha256
             and entry.report.task.labels == report.task.labels
         )
+
+    def reading_labels(self, study: StudyOnScreen, mask: str) -> NDArray[np.unsignedinteger[Any]]:
+        """The labels (k, j, i) of a reader's mask (by its hash) of a study, as they are shown.
+
+        Raises InputError where no reader of the study drew it, StoreError where it was lost.
+        """
+        report = study.opened.report
+        drawn = [one for one in readings(study.opened.records) if one.mask_sha256 == mask]
+        if report is None or not drawn:
+            raise InputError("no reader of this study drew such a mask; reload the page")
+        return _shown_labels(self.reviews.mask(drawn[0], report.task.label_schema))
 
     def begin(self) -> None:
         """Take up what an earlier server left: requests go on, uploads that never ended are removed."""
@@ -205,28 +230,41 @@ class Desk:
                 return entry.id
         return None
 
-    def open(self, study: str) -> StudyOnScreen:
+    def open(self, study: str, reader: str = "") -> StudyOnScreen:
         """The study ready for the screen, with its newest mask; read again when its files changed.
 
-        Raises InputError where it cannot be opened, StoreError where its corrected mask was lost.
+        The id of a second reading opens what this reader may see of it. Raises InputError where it cannot be opened,
+        StoreError where its corrected mask was lost.
         """
+        if is_second_reading(study):
+            return self._open_blind(study, reader)
         with self._lock:
             lock = self._locks.setdefault(study, threading.Lock())
         with lock:
             entry = self.entry(study)
             files = _files(entry)
             with self._lock:
-                kept = self._open.get(study)
+                kept = self._open.get((study, ""))
             if kept is None or kept.files != files:
                 as_segmented = open_study(entry)
-                window, whole = _first_window(as_segmented), for_screen(as_segmented.volume)
-                screen = thinned(whole, thinning(whole.geometry.shape))
+                window, volume = _first_window(as_segmented), as_segmented.volume
+                screen = for_screen(volume, thinning(volume.geometry.shape))
             else:
                 as_segmented, window, screen = kept.as_segmented, kept.window, kept.screen
                 if self.records(entry) == kept.opened.records:
-                    return self._keep(study, _with_findings(kept))
+                    return self._keep(_with_findings(kept))
             opened = as_reviewed(as_segmented, self.reviews)
-            return self._keep(study, _on_screen(opened, as_segmented, screen, window, files))
+            return self._keep(_on_screen((study, ""), opened, as_segmented, screen, window, files))
+
+    def _open_blind(self, study: str, reader: str) -> StudyOnScreen:
+        first = self.open(read_study(study))
+        opened = as_read_blind(first.as_segmented, self.reviews, reader)
+        with self._lock:
+            kept = self._open.get((study, reader))
+        if kept is not None and kept.files == first.files and kept.opened.records == opened.records:
+            return self._keep(_with_findings(kept))
+        key = study, reader
+        return self._keep(_on_screen(key, opened, first.as_segmented, first.screen, first.window, first.files))
 
     def vessels(self, study: str) -> OpenedVessels:
         """A result of `medseg vessels`, the last one kept. Raises InputError where it cannot be opened."""
@@ -249,18 +287,19 @@ class Desk:
         newer = replace(
             study, opened=opened, mask_gzip=mask_gzip, mask_sha256=correction.mask_sha256, has_findings=False
         )
-        self._keep(study.opened.entry.id, newer)
+        self._keep(newer)
 
-    def opened(self, study: str) -> StudyOnScreen:
+    def opened(self, study: str, reader: str = "") -> StudyOnScreen:
         """The study as it was last opened, without a look at its files, so that one reading is of one piece."""
+        key = (study, reader if is_second_reading(study) else "")
         with self._lock:
-            kept = self._open.get(study)
-        return kept if kept is not None else self.open(study)
+            kept = self._open.get(key)
+        return kept if kept is not None else self.open(study, reader)
 
-    def _keep(self, study: str, on_screen: StudyOnScreen) -> StudyOnScreen:
+    def _keep(self, on_screen: StudyOnScreen) -> StudyOnScreen:
         with self._lock:
-            self._open[study] = on_screen
-            self._open.move_to_end(study)
+            self._open[on_screen.key] = on_screen
+            self._open.move_to_end(on_screen.key)
             while len(self._open) > STUDIES_KEPT:
                 self._open.popitem(last=False)
         return on_screen
@@ -292,10 +331,11 @@ def web_archives(settings: Path | None) -> dict[str, WebDestination | Archive]:
 
 
 def _on_screen(
-    opened: OpenedStudy, as_segmented: OpenedStudy, screen: ScreenVolume, window: Window, files: str
+    key: StudyKey, opened: OpenedStudy, as_segmented: OpenedStudy, screen: ScreenVolume, window: Window, files: str
 ) -> StudyOnScreen:
     labels = None if opened.label_map is None else _shown_labels(opened.label_map)
     return StudyOnScreen(
+        key=key,
         opened=opened,
         as_segmented=as_segmented,
         screen=screen,

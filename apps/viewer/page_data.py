@@ -14,6 +14,7 @@ from medseg.core.findings import Finding, Mark
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.study import Series
 from medseg.imaging.pictures.slices import PLANES, edges, to_screen_index
+from medseg.review.agreement import awaits_adjudication, second_reading_problem
 from medseg.review.records import Correction, Record, Verdict, review_status
 from medseg.workflows.results.open_study import StudyEntry
 from medseg.workflows.reviewing.plan_reading import quality_of
@@ -28,12 +29,14 @@ def study_data(on_screen: StudyOnScreen, marks: Sequence[Mark] = ()) -> dict[str
     step = thinning(opened.volume.geometry.shape)
     label_schema = report.task.label_schema if report is not None else None
     return {
-        "id": opened.entry.id,
+        "id": on_screen.key[0],
         "files": on_screen.files,
         "name": opened.entry.name,
-        "base": f"{ROUTE_ROOT}/studies/{opened.entry.id}",
+        "base": f"{ROUTE_ROOT}/studies/{on_screen.key[0]}",
         "patient": person_name(series.study.patient_name),
         "about": _about(series, report),
+        "modality": series.modality,
+        "is_second_reading": on_screen.is_second_reading,
         "corner": _corner(series),
         "notice": NOT_FOR_DIAGNOSIS.rstrip("."),
         "provenance": _provenance(report, opened.correction),
@@ -88,14 +91,6 @@ def predicted_dice(on_screen: StudyOnScreen) -> dict[str, Any] | None:
     return None if quality is None else quality.predicted.model_dump(mode="json")
 
 
-def other_masks(on_screen: StudyOnScreen, others: Sequence[StudyEntry]) -> list[dict[str, str]]:
-    """The masks that can be laid over the one that is shown: the model's own once it was corrected, other results."""
-    own = [] if on_screen.opened.correction is None else [{"id": "model", "name": "before correction"}]
-    return own + [
-        {"id": entry.id, "name": f"{entry.report.model.name} ({entry.name})"} for entry in others if entry.report
-    ]
-
-
 def person_name(dicom_name: str) -> str:
     """A DICOM person name (PS3.5 6.2.1, Family^Given^Middle^Prefix^Suffix) for people: "Family, Given Middle"."""
     family, *others = dicom_name.split("=", maxsplit=1)[0].split("^")
@@ -126,7 +121,7 @@ def _finding(finding: Finding, on_screen: StudyOnScreen) -> dict[str, Any]:
         "centroid_mm": list(finding.centroid_mm),
         "measurements": [
             {
-                "name": m.name.replace("_", " "),
+                "name": m.name.replace("_", " ").replace(" 3d ", " 3D "),
                 "value": m.value,
                 "unit": _unit(m.unit),
                 "interval": list(m.interval) if m.interval is not None else None,
@@ -204,8 +199,8 @@ def _provenance(report: Report | None, correction: Correction | None) -> str:
     return f"{text}; corrected by {correction.reader}, {correction.made.strftime('%Y-%m-%d %H:%M')}"
 
 
-def worklist_row(entry: StudyEntry, records: Sequence[Record]) -> dict[str, Any]:
-    """One line of the worklist as JSON-ready values."""
+def worklist_row(entry: StudyEntry, records: Sequence[Record], user: str) -> dict[str, Any]:
+    """One line of the worklist as JSON-ready values; `why_not_second` says why this user may not read it blind."""
     report = entry.report
     study = report.series.study if report is not None else None
     return {
@@ -221,6 +216,8 @@ def worklist_row(entry: StudyEntry, records: Sequence[Record]) -> dict[str, Any]
         "warnings": len(report.warnings) if report is not None else 0,
         "created": report.created.strftime("%Y-%m-%d %H:%M") if report is not None else "",
         "status": _status(entry, records),
+        "awaits_adjudication": awaits_adjudication(records),
+        "why_not_second": second_reading_problem(records, user) or "",
         "problem": entry.problem or "",
     }
 
@@ -234,6 +231,6 @@ def _status(entry: StudyEntry, records: Sequence[Record]) -> str:
 
 
 def _counted(report: Report) -> str:
-    """How many of each counted label, "lesion × 2, blockage × 1"; organs are not counted."""
+    """How many of each counted label, "lesion × 2, blockage × 1"; organs are not counted. The numbers do not wrap."""
     counts = Counter(finding.label.name for finding in report.findings if finding.label.is_counted)
-    return ", ".join(f"{name} × {count}" for name, count in counts.items())
+    return ", ".join(f"{name} ×\u00a0{count}" for name, count in counts.items())

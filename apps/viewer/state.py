@@ -12,6 +12,7 @@ from apps.viewer.access.accounts import Access
 from apps.viewer.access.roles import User
 from apps.viewer.access.tokens import FOLDER, RIGHTS, Permit, issue
 from apps.viewer.desk import Desk, desk_of
+from apps.viewer.second_reading import BLIND
 from medseg.core.errors import InputError
 from medseg.workflows.results.open_study import StudyEntry
 
@@ -71,11 +72,11 @@ class ViewerSettings:
             "may_administer": "administer" in rights,
         }
 
-    def note_view(self, entry: StudyEntry, state: ViewerState) -> None:
-        """Write into the log that this user looks at a study, once a session."""
-        if entry.id not in state.logged:
-            self.desk.log.add(self.user.name, "view", entry.name)
-            state.logged.add(entry.id)
+    def note_view(self, entry: StudyEntry, state: ViewerState, *, is_blind: bool = False) -> None:
+        """Write into the log that this user looks at a study, once a session; for a second reading, that it is one."""
+        if (entry.id, is_blind) not in state.logged:
+            self.desk.log.add(self.user.name, "view", entry.name, BLIND if is_blind else "")
+            state.logged.add((entry.id, is_blind))
 
     def permit(self, study: str = FOLDER) -> str:
         """A signed permit of this user for a study, or for the folder as a whole."""
@@ -89,7 +90,7 @@ class ViewerState:
     study: str | None = None
     prior: str | None = None
     used_s: float | None = None
-    logged: set[str] = field(default_factory=set)
+    logged: set[tuple[str, bool]] = field(default_factory=set)
     destination: PageName | None = None
 
     def go(self, page: str, study: str | None = None, prior: str | None = None) -> None:

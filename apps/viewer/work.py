@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from medseg.core.errors import InputError, MedsegError
+from medseg.jobs.job import JobRecord
 from medseg.workflows.results.open_study import StudyEntry, source_of
 from medseg.workflows.scans.take_in_scans import stem_of
 from medseg.workflows.segmenting.segment_on_request import Requests, result_name
+
+
+def _without_place(record: JobRecord) -> str | None:
+    """Why a job failed, with the name of its scan in place of where that lies on the server."""
+    source = Path(str(record.job.arguments["source"]))
+    return None if record.reason is None else record.reason.replace(str(source), source.name)
 
 
 class Work:
@@ -59,7 +66,7 @@ class Work:
                 "model": Path(str(record.job.arguments["model"])).name,
                 "output": Path(str(record.job.arguments["output"])).name,
                 "state": "failed" if record.state == "quarantined" else record.state,
-                "reason": record.reason,
+                "reason": _without_place(record),
                 "result": record.result,
                 "submitted_s": record.submitted_s,
                 "settled_s": record.settled_s,

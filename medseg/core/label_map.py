@@ -86,7 +86,8 @@ class LabelMap:
 def _present(array: NDArray[np.unsignedinteger[Any]]) -> set[int]:
     """The values an array holds; counted plane by plane, since counting widens what it counts to eight bytes."""
     found = np.zeros(65536, dtype=bool)
-    for plane in array:
+    outermost = int(np.argmax(np.abs(array.strides)))  # planes that lie in one piece are read many times faster
+    for plane in np.moveaxis(array, outermost, 0):
         counts = np.bincount(plane.ravel(order="K"))
         found[: len(counts)] |= counts > 0
     return set(np.flatnonzero(found).tolist())

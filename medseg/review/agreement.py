@@ -37,8 +37,12 @@ def agreement(one: LabelMap, other: LabelMap) -> Agreement:
     """How far two masks agree. Raises GeometryError where they lie on different grids."""
     one.geometry.require_same(other.geometry, "the two readers' masks")
     classes = max(one.schema.indices) + 1
-    pairs = one.array.ravel().astype(np.int64) * classes + other.array.ravel()
-    table = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    table = np.zeros((classes, classes), np.int64)
+    outermost = int(np.argmax(np.abs(one.array.strides)))  # a plane at a time, in the order in which they lie
+    planes = (np.moveaxis(label_map.array, outermost, 0) for label_map in (one, other))
+    for first_plane, second_plane in zip(*planes, strict=True):
+        pairs = first_plane.ravel().astype(np.int64) * classes + second_plane.ravel()
+        table += np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
     first, second, both = table.sum(axis=1), table.sum(axis=0), table.diagonal()
     dice = {
         label.name: float(2 * both[label.index] / (first[label.index] + second[label.index]))
@@ -52,23 +56,53 @@ def agreement(one: LabelMap, other: LabelMap) -> Agreement:
 
 
 def readings(records: Sequence[Record]) -> tuple[Correction, ...]:
-    """The last correction of each reader of a scan, in the order in which the readers first corrected it."""
+    """The last correction of each reader of a scan, in the order in which the readers first corrected it.
+
+    Of a reader with second readings it is the last of those: what the same reader corrected later was no longer blind.
+    """
     last: dict[str, Correction] = {}
     for record in records:
         if isinstance(record, Correction):
-            last[record.reader] = record
+            before = last.get(record.reader)
+            if before is None or record.is_second_reading or not before.is_second_reading:
+                last[record.reader] = record
     return tuple(last.values())
+
+
+def second_readings(records: Sequence[Record]) -> tuple[Correction, ...]:
+    """The corrections that are second readings, oldest first."""
+    return tuple(one for one in records if isinstance(one, Correction) and one.is_second_reading)
+
+
+def second_reading_problem(records: Sequence[Record], reader: str) -> str | None:
+    """A sentence why this reader may not read the scan a second time, without a look at the first reading; or None."""
+    first = {one.reader for one in records if isinstance(one, Correction) and not one.is_second_reading}
+    if reader in first:
+        return f"{reader} corrected this study; a second reading is made by somebody who has not seen it corrected"
+    if not first:
+        return "nobody has corrected this study yet, so there is no first reading to compare a second one with"
+    if _last_adjudication(records) >= 0:
+        return "this study was adjudicated already"
+    return None
+
+
+def awaits_adjudication(records: Sequence[Record]) -> bool:
+    """Whether the scan was read a second time and nobody has said since which of the readings stands."""
+    return bool(second_readings(records[_last_adjudication(records) + 1 :]))
+
+
+def _last_adjudication(records: Sequence[Record]) -> int:
+    return max((n for n, one in enumerate(records) if isinstance(one, Adjudication)), default=-1)
 
 
 def contradiction(records: Sequence[Record]) -> str | None:
     """A sentence where readers' last words on a scan's mask exclude one another and nobody has adjudicated; or None.
 
     One mask accepted and another drawn over it later do not exclude one another; two drawn side by side do, and so do
-    one reader's acceptance and another's rejection of the same mask.
+    one reader's acceptance and another's rejection of the same mask. A second reading is open until it was adjudicated.
     """
-    since = max((n for n, one in enumerate(records) if isinstance(one, Adjudication)), default=-1)
     words: dict[str, Verdict] = {}
-    for record in records[since + 1 :]:
+    for record in records[_last_adjudication(records) + 1 :]:
         if isinstance(record, Verdict) and record.finding is None:
             words[record.reader] = record
     drawn_over = {one.mask_sha256: one.base_mask_sha256 for one in records if isinstance(one, Correction)}
@@ -78,6 +112,8 @@ def contradiction(records: Sequence[Record]) -> str | None:
                 return f"{one.reader} {one.decision} the mask that {other.reader} {other.decision}"
         elif one.decision == other.decision == "accepted" and not _same_line(one, other, drawn_over):
             return f"{one.reader} and {other.reader} accepted different masks"
+    if awaits_adjudication(records):
+        return f"{second_readings(records)[-1].reader} read it a second time, and nobody has said which reading stands"
     return None
 
 
@@ -86,10 +122,13 @@ def adjudicate(
 ) -> Adjudication:
     """The record that the mask of the reader `winner` stands, with how far the readers agreed; the mask is accepted.
 
+    Where `by` names a model, only the readings of that model's result are looked at.
+
     Raises InputError where fewer than two readers corrected the scan, the winner did not, or a reader judges the own
     case.
     """
-    found = {one.reader: one for one in readings(store.history(scan_sha256, task))}
+    records = store.history(scan_sha256, task, by.model_sha256 or None)
+    found = {one.reader: one for one in readings(records)}
     if len(found) < 2:
         raise InputError(f"there is nothing to adjudicate: {len(found)} readers corrected this scan, and it takes two")
     if winner not in found:
@@ -112,6 +151,7 @@ def adjudicate(
     )
     accepted = Verdict(
         **adjudication.model_dump(include={"scan_sha256", "task", "reader", "made", "reason", "mask_sha256"}),
+        model_sha256=by.model_sha256,
         decision="accepted",
     )
     store.add(adjudication, accepted)

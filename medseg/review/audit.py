@@ -66,13 +66,16 @@ class AuditLog:
             row = (datetime.now(UTC).isoformat(), user, act, study, detail)
             connection.execute("INSERT INTO acts (made, user, act, study, detail) VALUES (?, ?, ?, ?, ?)", row)
 
-    def newest(self, most: int = 500) -> tuple[LoggedAct, ...]:
-        """The last lines, the newest first."""
+    def newest(self, most: int = 500, study: str | None = None) -> tuple[LoggedAct, ...]:
+        """The last lines, the newest first; of one study where it is named."""
         if not self._database.is_file():
             return ()
-        query = "SELECT made, user, act, study, detail FROM acts ORDER BY number DESC LIMIT ?"
+        query = (
+            "SELECT made, user, act, study, detail FROM acts WHERE ?1 IS NULL OR study = ?1 "
+            "ORDER BY number DESC LIMIT ?2"
+        )
         with self._connected() as connection:
-            rows = connection.execute(query, (most,)).fetchall()
+            rows = connection.execute(query, (study, most)).fetchall()
         return tuple(LoggedAct(datetime.fromisoformat(made), *others) for made, *others in rows)
 
     def _connected(self) -> AbstractContextManager[sqlite3.Connection]:

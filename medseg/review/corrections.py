@@ -37,10 +37,12 @@ from medseg.review.records import (
     link,
     mask_sha256,
     of_model,
+    shown_correction,
 )
 
-SCHEMA_VERSION = 3
-"""1 had no head file and no adjudications, 2 no model of a verdict; both are read, and become 3 when written to."""
+SCHEMA_VERSION = 4
+"""1 had no head file and no adjudications, 2 no model of a verdict, 3 did not say which corrections are second
+readings; all are read, and become 4 when written to."""
 
 REVIEW_FOLDER = ".medseg-review"
 """Where corrections and drafts are kept, beside the results; a leading dot keeps it out of the worklist."""
@@ -91,15 +93,16 @@ class CorrectionStore:
     ) -> Correction:
         """The record of a corrected mask, saved for good.
 
-        A second reading is drawn without a look at the first, over the same base, and kept beside it.
-        Raises ConflictError when `base` is not the newest mask of that model's result any more, InputError when nothing
-        was changed or the store cannot be written.
+        A second reading is drawn without a look at the first, over the same base, and kept beside it; it may change
+        nothing, which says that the reader agrees with the base.
+        Raises ConflictError when `base` is not the mask that the result of that model is shown with any more,
+        InputError when nothing was changed or the store cannot be written.
         """
         apart = base.geometry.difference(corrected.geometry)
         if apart is not None:
             raise InputError(f"a correction lies on the grid of the mask it corrects: {apart}")
         changed = _where(corrected.array != base.array)
-        if changed[0].size == 0:
+        if changed[0].size == 0 and not is_second_reading:
             raise InputError("nothing was changed, so there is nothing to save; accept the study instead")
         file_sha256 = self._keep(corrected)
         correction = Correction(
@@ -115,9 +118,11 @@ class CorrectionStore:
             changed_voxels=changed[0].size,
             duration_s=by.duration_s,
             dice=_mean_dice(corrected, base, changed),
+            is_second_reading=is_second_reading,
         )
         with self._writing() as connection:
-            newest = None if is_second_reading else _newest(connection, scan_sha256, task, by.model_sha256)
+            about = of_model(_history(connection, scan_sha256, task), by.model_sha256)
+            newest = None if is_second_reading else shown_correction(about)
             if newest is not None and newest.mask_sha256 != correction.base_mask_sha256:
                 when = newest.made.strftime("%H:%M on %Y-%m-%d")
                 raise ConflictError(
@@ -321,12 +326,6 @@ def _append(connection: sqlite3.Connection, record: AnyRecord) -> None:
 def _history(connection: sqlite3.Connection, scan_sha256: str, task: str) -> tuple[Record, ...]:
     query = "SELECT text FROM records WHERE scan_sha256 = ? AND task = ? ORDER BY number"
     return tuple(RECORD.validate_json(text) for (text,) in connection.execute(query, (scan_sha256, task)))
-
-
-def _newest(connection: sqlite3.Connection, scan_sha256: str, task: str, model_sha256: str) -> Correction | None:
-    records = of_model(_history(connection, scan_sha256, task), model_sha256)
-    corrections = [record for record in records if isinstance(record, Correction)]
-    return corrections[-1] if corrections else None
 
 
 def _file_sha256(path: Path) -> str:

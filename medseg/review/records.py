@@ -37,7 +37,8 @@ class Correction(_Record):
 
     `model_sha256` is the bundle that made the first mask of the line, `changed_voxels` how many labels differ from the
     base, `duration_s` the time the reader spent. `dice` is the mean Dice of the two masks over the labels that either
-    holds; None in records of before it was kept, and where both are empty.
+    holds; None in records of before it was kept, and where both are empty. A second reading was drawn without a look
+    at what others had drawn; its base is the model's mask, or the last of the same reader's second readings.
     """
 
     kind: Literal["correction"] = "correction"
@@ -48,6 +49,7 @@ class Correction(_Record):
     changed_voxels: int = Field(ge=0)
     duration_s: float = Field(ge=0)
     dice: float | None = Field(default=None, ge=0, le=1)
+    is_second_reading: bool = False
 
 
 class Verdict(_Record):
@@ -102,6 +104,23 @@ def of_model(records: Sequence[AnyRecord], model_sha256: str) -> tuple[AnyRecord
         return model_sha256 in owners.get(record.mask_sha256, {model_sha256})
 
     return tuple(record for record in records if is_about_it(record))
+
+
+def shown_correction(records: Sequence[AnyRecord]) -> Correction | None:
+    """The correction whose mask a study is shown with, from its records, oldest first; None for the model's own mask.
+
+    The last that is no second reading; after an adjudication the one that stands, until somebody corrects it further.
+    """
+    shown: Correction | None = None
+    by_mask: dict[str, Correction] = {}
+    for record in records:
+        if isinstance(record, Correction):
+            by_mask[record.mask_sha256] = record
+            if not record.is_second_reading:
+                shown = record
+        elif isinstance(record, Adjudication):
+            shown = by_mask.get(record.mask_sha256, shown)
+    return shown
 
 
 def link(before: str, text: str) -> str:

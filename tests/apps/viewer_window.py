@@ -15,7 +15,7 @@ from medseg.imaging.pictures.slices import mask_from_screen
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
 from medseg.workflows.results.open_study import OpenedStudy, as_reviewed, list_studies, open_study
 
-TIMEOUT_MS = 60_000
+TIMEOUT_MS = 90_000
 
 _AS_OPENED = """(host) => {
     const { room } = host;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -41,13 +42,17 @@ def launched_chromium() -> Iterator[Any]:
 
 
 class ServedViewer:
-    """The viewer as users start it, on a free port of this machine: its address, and the folder that it shows."""
+    """The viewer as users start it, on a free port of this machine: its address, and the folder that it shows.
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    `reader` is who sits at it, the user of this process where nobody is named.
+    """
+
+    def __init__(self, folder: Path, *options: str, reader: str | None = None) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
         self._options = options
+        self._surroundings = {**os.environ, "LOGNAME": reader} if reader else None
         self.folder, self.url = folder, f"http://127.0.0.1:{self._port}"
         self.start()
 
@@ -56,19 +61,20 @@ class ServedViewer:
         command = [sys.executable, "-m", "apps.viewer", str(self.folder), "--port", str(self._port), "--no-browser"]
         command += self._options
         root = Path(__file__).resolve().parents[2]
-        self._server = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        silent = subprocess.DEVNULL
+        self._server = subprocess.Popen(command, cwd=root, env=self._surroundings, stdout=silent, stderr=silent)
         _wait_until_up(self._server, self._port)
 
     def stop(self) -> None:
         """End it."""
         self._server.terminate()
-        self._server.wait(timeout=30)
+        self._server.wait(timeout=90)
 
 
 @contextmanager
-def viewer_over(folder: Path, *options: str) -> Iterator[ServedViewer]:
+def viewer_over(folder: Path, *options: str, reader: str | None = None) -> Iterator[ServedViewer]:
     """A viewer that runs while the block does."""
-    served = ServedViewer(folder, *options)
+    served = ServedViewer(folder, *options, reader=reader)
     try:
         yield served
     finally:
@@ -76,11 +82,11 @@ def viewer_over(folder: Path, *options: str) -> Iterator[ServedViewer]:
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         if server.poll() is not None:
             pytest.fail(f"the viewer stopped with exit code {server.returncode} before it was up")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.1)
-    pytest.fail("the viewer was not up within 60 s")
+    pytest.fail("the viewer was not up within 90 s")

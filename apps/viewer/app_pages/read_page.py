@@ -5,7 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from apps.viewer.components import reading_room
-from apps.viewer.page_data import other_masks, predicted_dice, study_data
+from apps.viewer.page_data import predicted_dice, study_data
+from apps.viewer.readings_data import blindness, other_masks, readings_told
+from apps.viewer.second_reading import read_study
 from apps.viewer.state import ViewerSettings, ViewerState
 from medseg.core.errors import MedsegError
 
@@ -20,9 +22,10 @@ def read_page() -> None:
     state.study = study
     try:
         with st.spinner("Opening the study"):
-            on_screen = settings.desk.open(study)
+            on_screen = settings.desk.open(study, settings.user.name)
         marks = settings.desk.marks.find(on_screen.opened.source_sha256, settings.user.name)
-        settings.note_view(on_screen.opened.entry, state)
+        warnings = blindness(settings.desk, on_screen, settings.user.name)
+        settings.note_view(on_screen.opened.entry, state, is_blind=on_screen.is_second_reading)
     except MedsegError as error:
         st.error(f"This study cannot be shown: {error}")
         if st.button("Back to the worklist"):
@@ -30,11 +33,13 @@ def read_page() -> None:
         return
     told = study_data(on_screen, marks)
     told["others"] = other_masks(on_screen, settings.desk.others_of(on_screen))
+    told["warnings"] = [*warnings, *told["warnings"]]
+    told["readings"] = readings_told(on_screen, settings.user.name)
     told["predicted"] = predicted_dice(on_screen)
     told["has_uncertainty"] = bool(settings.desk.probabilities_of(on_screen.opened.entry))
     answer = reading_room.show({"study": told, **settings.told(study)}, key="reading_room")
     if answer.leave:
         state.destination = "worklist"
     elif answer.next:
-        state.study = settings.desk.next_undecided(study)
+        state.study = settings.desk.next_undecided(read_study(study))
         state.destination = "read" if state.study is not None else "worklist"

@@ -15,7 +15,7 @@ def worklist_page() -> None:
     settings, state = ViewerSettings.current(), ViewerState.current()
     try:
         desk = settings.desk
-        rows = [worklist_row(entry, desk.records(entry)) for entry in desk.entries()]
+        rows = [worklist_row(entry, desk.records(entry), settings.user.name) for entry in desk.entries()]
     except MedsegError as error:
         st.error(str(error))
         return

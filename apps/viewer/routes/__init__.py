@@ -6,11 +6,13 @@ from starlette.routing import Route
 
 from apps.viewer.desk import Desk
 from apps.viewer.routes.archives import archive_routes
+from apps.viewer.routes.arrivals import arrival_routes
 from apps.viewer.routes.compare import compare_routes
 from apps.viewer.routes.door import Door
 from apps.viewer.routes.exports import export_routes
 from apps.viewer.routes.log import log_routes
 from apps.viewer.routes.reading_order import reading_order_routes
+from apps.viewer.routes.readings import reading_routes
 from apps.viewer.routes.review import review_routes
 from apps.viewer.routes.study import study_routes
 from apps.viewer.routes.uploads import upload_routes
@@ -24,8 +26,10 @@ def data_routes(desk: Desk, key: str) -> list[Route]:
     families = (
         study_routes,
         review_routes,
+        reading_routes,
         work_routes,
         upload_routes,
+        arrival_routes,
         export_routes,
         log_routes,
         compare_routes,

@@ -13,8 +13,10 @@ from apps.viewer.routes.answers import PRIVATE
 from apps.viewer.routes.door import Door, Visit
 from medseg.core.errors import InputError
 from medseg.core.task import first_problem
+from medseg.workflows.progress import Progress
 from medseg.workflows.results.send_result import send_result, sendable_formats
 from medseg.workflows.scans.fetch_scans import fetch_from_archive, find_in_archive
+from medseg.workflows.scans.take_in_scans import TakenIn
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
 Uid = Annotated[str, Field(pattern=r"^[0-9.]{1,64}$")]
@@ -76,13 +78,16 @@ def find(visit: Visit) -> Response:
 
 
 def fetch(visit: Visit) -> Response:
-    """Bring a series in; which scans can be opened, and why others cannot."""
+    """Begin to bring a series in; the id of the arrival."""
     wanted = _asked(FetchRequest, visit)
-    archive = visit.desk.archive(wanted.archive)
-    taken = fetch_from_archive(archive, wanted.study_uid, wanted.series_uid, visit.desk.uploads, wanted.name)
-    visit.log("fetch", f"{len(taken.scans)} scans from {wanted.archive} in {taken.folder.name}")
-    told = {"folder": taken.folder.name, "scans": taken.scans, "refused": taken.refused}
-    return JSONResponse(told, headers=PRIVATE)
+    archive, uploads = visit.desk.archive(wanted.archive), visit.desk.uploads
+
+    def work(progress: Progress) -> TakenIn:
+        taken = fetch_from_archive(archive, wanted.study_uid, wanted.series_uid, uploads, wanted.name, progress)
+        visit.log("fetch", f"{len(taken.scans)} scans from {wanted.archive} in {taken.folder.name}")
+        return taken
+
+    return JSONResponse({"arrival": visit.desk.arriving.begin(work)}, headers=PRIVATE)
 
 
 def send(visit: Visit) -> Response:

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from apps.viewer.routes.answers import PRIVATE
 from apps.viewer.routes.door import Door, Visit
+from medseg.core.errors import InputError
 from medseg.workflows.results.compare_studies import LesionChange, compare_studies
 
 
@@ -20,6 +21,8 @@ def compare_routes(door: Door) -> list[Route]:
 
 def changes(visit: Visit) -> Response:
     """What became of each lesion since the study `prior`, by both masks as they are now."""
+    if visit.study.is_second_reading:
+        raise InputError("a second reading is made without a look at other masks; compare when it is saved")
     prior = visit.desk.open(visit.request.query_params.get("prior", ""))
     compared = compare_studies(visit.study.opened, prior.opened)
     told = {"moved_mm": compared.moved_mm, "changes": [_told(change) for change in compared.changes]}

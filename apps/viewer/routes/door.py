@@ -17,6 +17,7 @@ from apps.viewer.access.tokens import FOLDER, Permit, RefusalError, Right, check
 from apps.viewer.desk import Desk, StudyOnScreen
 from apps.viewer.page_data import ROUTE_ROOT
 from apps.viewer.routes.answers import bearer, sentence
+from apps.viewer.second_reading import read_study
 from medseg.core.errors import InputError, MedsegError
 from medseg.review.audit import Act
 from medseg.review.corrections import ConflictError
@@ -34,11 +35,11 @@ class Visit:
     @cached_property
     def study(self) -> StudyOnScreen:
         """The study as it was last opened. Raises InputError where it cannot be."""
-        return self.desk.opened(self.permit.study)
+        return self.desk.opened(self.permit.study, self.permit.user)
 
     def log(self, act: Act, detail: str = "") -> None:
         """Write into the log that this visitor does it."""
-        study = "" if self.permit.study == FOLDER else self.desk.entry(self.permit.study).name
+        study = "" if self.permit.study == FOLDER else self.desk.entry(read_study(self.permit.study)).name
         self.desk.log.add(self.permit.user, act, study, detail)
 
 

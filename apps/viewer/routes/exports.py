@@ -22,6 +22,7 @@ WORDS = {
     "nifti": "Mask (NIfTI)",
     "nrrd": "Mask (NRRD)",
     "pdf": "Report with pictures (PDF)",
+    "radiomics": "Radiomics features (CSV)",
     "dicom-seg": "DICOM SEG",
     "dicom-sr": "DICOM SR (with SEG)",
     "rtstruct": "RTSTRUCT",

@@ -20,6 +20,7 @@ from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.core.task import first_problem
 from medseg.imaging.pictures.slices import mask_from_screen
+from medseg.review.agreement import second_reading_problem
 from medseg.review.corrections import ConflictError, Signature
 from medseg.review.drafts import Draft, Subject
 from medseg.review.marks import MarkList
@@ -63,8 +64,13 @@ def save_mask(visit: Visit) -> Response:
         )
     reason = unquote(visit.request.headers.get("X-Reason", ""))[:2000]
     signature = _signature(visit, reason, _seconds(visit.request))
-    saved = visit.desk.reviews.correct(corrected, _mask(visit), *_subject(visit), by=signature)
-    visit.log("edit", f"{saved.changed_voxels} voxels")
+    is_second = visit.study.is_second_reading
+    if is_second:
+        _require_second_reader(visit)
+    saved = visit.desk.reviews.correct(
+        corrected, _mask(visit), *_subject(visit), by=signature, is_second_reading=is_second
+    )
+    visit.log("edit", f"{saved.changed_voxels} voxels{', second reading' if is_second else ''}")
     visit.desk.drafts.drop(_draft_of(visit), visit.permit.user)
     visit.desk.corrected(visit.study, corrected, saved, visit.body)
     return JSONResponse({"mask_sha256": saved.mask_sha256, "changed_voxels": saved.changed_voxels}, headers=PRIVATE)
@@ -104,6 +110,8 @@ def decide(visit: Visit) -> Response:
         wanted = VerdictRequest.model_validate_json(visit.body)
     except ValidationError as error:
         raise InputError(f"this is not a verdict: {first_problem(error)}") from error
+    if visit.study.is_second_reading:
+        raise InputError("a second reading is saved and not decided on: whoever adjudicates says which mask stands")
     if wanted.mask_sha256 != visit.study.mask_sha256:
         raise ConflictError("the mask was corrected since you looked at it; look at the newest before deciding on it")
     signature = _signature(visit, wanted.reason)
@@ -129,6 +137,13 @@ def mask_body_bytes(visit: Visit) -> int:
     return _label_bytes(visit.study) + BODY_SLACK_BYTES
 
 
+def _require_second_reader(visit: Visit) -> None:
+    """Raises InputError where this visitor may not, or no longer, read the study a second time."""
+    problem = second_reading_problem(visit.desk.records(visit.study.opened.entry), visit.permit.user)
+    if problem is not None:
+        raise InputError(problem)
+
+
 def _report(visit: Visit) -> Report:
     """The report of the study. Raises InputError where it was not segmented."""
     if visit.study.opened.report is None:
@@ -150,7 +165,8 @@ def _subject(visit: Visit) -> tuple[str, str]:
 
 def _draft_of(visit: Visit) -> Subject:
     """What a draft of this visit is of: the result of one model, for another's has a mask of its own."""
-    return (*_subject(visit), _report(visit).model.sha256)
+    kind = "second reading of " if visit.study.is_second_reading else ""
+    return (*_subject(visit), f"{kind}{_report(visit).model.sha256}")
 
 
 def _signature(visit: Visit, reason: str, duration_s: float = 0.0) -> Signature:

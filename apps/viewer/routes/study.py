@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +13,7 @@ from starlette.routing import Route
 from apps.viewer.assets import MODULES, asset_version
 from apps.viewer.desk import uncertainty_on_screen
 from apps.viewer.page_data import ROUTE_ROOT
+from apps.viewer.readings_data import READING
 from apps.viewer.routes.answers import PRIVATE, VOXELS, sentence
 from apps.viewer.routes.door import Door, Visit
 
@@ -56,30 +58,40 @@ def scan_part(visit: Visit) -> Response:
 
 
 def mask(visit: Visit) -> Response:
-    """The labels (k, j, i) in display order, one or two little-endian bytes each, gzipped.
+    """The newest mask: its labels (k, j, i) in display order, one or two little-endian bytes each, gzipped.
 
-    The newest mask; to lay two over each other, with `of=model` the one that the model made, with `of` the id of
-    another result on the same scan that one's newest.
+    To lay two over each other, `of` asks for another one: `model` for that which the model made, `reading:` and the
+    hash of a reader's mask for that, the id of another result on the same scan for that one's newest.
     """
-    request, study = visit.request, visit.study
+    study = visit.study
     if study.mask_gzip is None:
         return sentence("this study has no mask that can be shown", 404)
-    of = request.query_params.get("of")
+    of = visit.request.query_params.get("of")
+    if of is None:
+        return _gzipped(study.mask_gzip, {"X-Mask-Sha256": study.mask_sha256 or ""})
+    if study.is_second_reading:
+        return sentence("a second reading is made without a look at other masks", 404)
     if of == "model":
-        headers = {**PRIVATE, "Content-Encoding": "gzip"}
-        return Response(gzip.compress(study.model_labels().tobytes(), 1), media_type=VOXELS, headers=headers)
-    if of is not None:
-        if of not in [entry.id for entry in visit.desk.others_of(study)]:
-            return sentence("there is no such other mask of this scan", 404)
-        study = visit.desk.open(of)
-        if study.mask_gzip is None:
-            return sentence("the other result has no mask that can be shown", 404)
-    headers = {**PRIVATE, "Content-Encoding": "gzip", "X-Mask-Sha256": study.mask_sha256 or ""}
-    return Response(study.mask_gzip, media_type=VOXELS, headers=headers)
+        return _gzipped(gzip.compress(study.model_labels().tobytes(), 1))
+    if of.startswith(READING):
+        return _gzipped(gzip.compress(visit.desk.reading_labels(study, of.removeprefix(READING)).tobytes(), 1))
+    return _mask_of_other_result(visit, of)
+
+
+def _mask_of_other_result(visit: Visit, of: str) -> Response:
+    if of not in [entry.id for entry in visit.desk.others_of(visit.study)]:
+        return sentence("there is no such other mask of this scan", 404)
+    other = visit.desk.open(of)
+    if other.mask_gzip is None:
+        return sentence("the other result has no mask that can be shown", 404)
+    return _gzipped(other.mask_gzip)
+
+
+def _gzipped(content: bytes, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(content, media_type=VOXELS, headers={**PRIVATE, "Content-Encoding": "gzip", **(headers or {})})
 
 
 def unsure(visit: Visit) -> Response:
     """How unsure the model was of each voxel, a byte each (k, j, i) in display order, gzipped."""
     maps = visit.desk.probabilities_of(visit.study.opened.entry)
-    content = gzip.compress(uncertainty_on_screen(visit.study, maps).tobytes(), 1)
-    return Response(content, media_type=VOXELS, headers={**PRIVATE, "Content-Encoding": "gzip"})
+    return _gzipped(gzip.compress(uncertainty_on_screen(visit.study, maps).tobytes(), 1))

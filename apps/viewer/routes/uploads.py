@@ -19,7 +19,8 @@ from apps.viewer.routes.answers import PRIVATE
 from apps.viewer.routes.door import Door, Visit, answered
 from medseg.core.atomic import clear_disk_errors
 from medseg.core.errors import InputError
-from medseg.workflows.scans.take_in_scans import take_in_scans
+from medseg.workflows.progress import Progress
+from medseg.workflows.scans.take_in_scans import TakenIn, take_in_scans
 
 MOST_UPLOAD_BYTES = 4 << 30
 MOST_UPLOAD_FILES = 20_000
@@ -46,16 +47,20 @@ def begin(visit: Visit) -> Response:
 
 
 def finish(visit: Visit) -> Response:
-    """Take in what arrived: which scans can be opened, and why the others cannot."""
-    folder = _folder(visit.desk.arrivals, visit.request)
-    name = visit.request.query_params.get("name", "upload")
-    try:
-        taken = take_in_scans(folder, visit.desk.uploads, name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    visit.log("upload", f"{len(taken.scans)} scans in {taken.folder.name}")
-    told = {"folder": taken.folder.name, "scans": taken.scans, "refused": taken.refused}
-    return JSONResponse(told, headers=PRIVATE)
+    """Begin to take in what was sent; the id of the arrival."""
+    sent = _folder(visit.desk.arrivals, visit.request)
+    folder = sent.rename(sent.with_name(f"{sent.name}-whole"))  # nothing more is written into it, nor is it dropped
+    name, uploads = visit.request.query_params.get("name", "upload"), visit.desk.uploads
+
+    def work(progress: Progress) -> TakenIn:
+        try:
+            taken = take_in_scans(folder, uploads, name, progress)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        visit.log("upload", f"{len(taken.scans)} scans in {taken.folder.name}")
+        return taken
+
+    return JSONResponse({"arrival": visit.desk.arriving.begin(work)}, headers=PRIVATE)
 
 
 def drop(visit: Visit) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from medseg.exchange.dicom.elements import text
 from medseg.exchange.dicom.files import find_files, is_dicom, read_dataset
 from medseg.exchange.dicom.reading.image_file import ImageFile, image_file
 from medseg.exchange.dicom.reading.kinds import kind_of
+
+NO_DICOM = "it is not DICOM"
+"""Why a file of another format is passed over."""
 
 
 @dataclass(slots=True)
@@ -57,13 +61,19 @@ class FolderContents:
     damaged: list[tuple[Path, str]] = field(default_factory=list)
 
 
-def contents_of(path: Path) -> FolderContents:
-    """The series of images in a file or folder, by their UIDs, and what else is there."""
+def contents_of(path: Path, on_file: Callable[[int, int], None] | None = None) -> FolderContents:
+    """The series of images in a file or folder, by their UIDs, and what else is there.
+
+    `on_file` hears which of how many files is looked at.
+    """
     contents = FolderContents(path)
     by_uid: dict[str, SeriesFiles] = {}
-    for file in find_files(path):
+    files = find_files(path)
+    for number, file in enumerate(files, start=1):
+        if on_file:
+            on_file(number, len(files))
         if not is_dicom(file):
-            contents.passed_over.append((file, "it is not DICOM"))
+            contents.passed_over.append((file, NO_DICOM))
             continue
         try:
             header = read_dataset(file)

@@ -7,7 +7,7 @@ to the nearest anatomical axes, never resampled, so that what is seen is what wa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
@@ -68,15 +68,17 @@ class ScreenVolume:
         return np.asarray(picture(self.array, plane, index) * self.slope + self.intercept, dtype=np.float64)
 
 
-def for_screen(volume: Volume) -> ScreenVolume:
+def for_screen(volume: Volume, step: int = 1) -> ScreenVolume:
     """The volume in display order; exact where its values are whole numbers that span no more than 65535.
 
     Other values are rounded to the nearest of 65535 steps between the lowest and highest; what is not finite becomes
-    the lowest.
+    the lowest. With a `step` every so many-th voxel along i and j, each with its own value and place; there are as many
+    slices as before.
     """
     turn = volume.geometry.reorientation_to(SCREEN_AXES)
     source = turn.apply(volume.array).transpose(2, 1, 0)
     slope, intercept = _scale(source)
+    source = source[:, ::step, ::step]
     array: NDArray[np.int16] = np.empty(source.shape, dtype=np.int16)
     for k, plane in enumerate(source):
         if slope == 1.0 and intercept == 0.0 and plane.dtype.kind != "f":
@@ -85,18 +87,16 @@ def for_screen(volume: Volume) -> ScreenVolume:
         lowest = _INT16.min * slope + intercept
         finite = np.nan_to_num(plane.astype(np.float64), nan=lowest, posinf=lowest, neginf=lowest)
         array[k] = np.clip(np.floor((finite - intercept) / slope + 0.5), _INT16.min, _INT16.max)
-    return ScreenVolume(array, volume.geometry.reoriented(turn), slope, intercept, volume.unit, turn)
+    return ScreenVolume(array, _shown_grid(volume.geometry.reoriented(turn), step), slope, intercept, volume.unit, turn)
 
 
-def thinned(screen: ScreenVolume, step: int) -> ScreenVolume:
-    """Every `step`-th voxel along i and j, each with its own value and place; there are as many slices as before."""
+def _shown_grid(geometry: Geometry, step: int) -> Geometry:
+    """The grid of every `step`-th voxel along i and j."""
     if step == 1:
-        return screen
-    array = np.ascontiguousarray(screen.array[:, ::step, ::step])
-    affine = screen.geometry.affine @ np.diag((step, step, 1.0, 1.0))
-    k, j, i = array.shape
-    geometry = Geometry((i, j, k), affine, screen.geometry.frame_of_reference)
-    return replace(screen, array=array, geometry=geometry)
+        return geometry
+    i, j, k = geometry.shape
+    affine = geometry.affine @ np.diag((step, step, 1.0, 1.0))
+    return Geometry((-(-i // step), -(-j // step), k), affine, geometry.frame_of_reference)
 
 
 def mask_for_screen(label_map: LabelMap) -> NDArray[np.unsignedinteger[Any]]:

@@ -25,8 +25,9 @@ from medseg.core.volume import Volume
 from medseg.exchange.read import read_label_map, read_scan
 from medseg.exchange.read_again import read_again
 from medseg.exchange.read_channel import UNITS
+from medseg.review.agreement import second_reading_problem, second_readings
 from medseg.review.corrections import CorrectionStore
-from medseg.review.records import Correction, Record
+from medseg.review.records import Correction, Record, shown_correction
 
 REPORT_FILE = "report.json"
 MASK_FILE = "segmentation.nii.gz"
@@ -120,7 +121,9 @@ def open_study(entry: StudyEntry) -> OpenedStudy:
 
 
 def as_reviewed(opened: OpenedStudy, reviews: CorrectionStore) -> OpenedStudy:
-    """A study, opened without its reviews, with its newest corrected mask and the findings measured on that.
+    """A study, opened without its reviews, with its corrected mask and the findings measured on that.
+
+    The mask is that of `shown_correction`: no second reading, until it was adjudicated.
 
     Raises StoreError where the corrected mask is missing or altered: an older one is never shown in its place.
     """
@@ -128,13 +131,34 @@ def as_reviewed(opened: OpenedStudy, reviews: CorrectionStore) -> OpenedStudy:
     if report is None or opened.label_map is None:
         return opened
     records = reviews.history(opened.source_sha256, report.task.name, report.model.sha256)
-    corrections = [record for record in records if isinstance(record, Correction)]
-    if not corrections:
+    return _with_correction(opened, reviews, records, shown_correction(records))
+
+
+def as_read_blind(opened: OpenedStudy, reviews: CorrectionStore, reader: str) -> OpenedStudy:
+    """A study, opened without its reviews, as a second reader sees it: with the own last second reading, or the model's
+    mask where there is none yet. Nothing that others recorded is in it.
+
+    Raises InputError where the study is not for this reader to read a second time, StoreError as `as_reviewed` does.
+    """
+    report = opened.report
+    if report is None or opened.label_map is None:
+        raise InputError("there is no mask to read a second time: segment the scan first")
+    records = reviews.history(opened.source_sha256, report.task.name, report.model.sha256)
+    problem = second_reading_problem(records, reader)
+    if problem is not None:
+        raise InputError(problem)
+    own = [one for one in second_readings(records) if one.reader == reader]
+    return _with_correction(opened, reviews, tuple(own), own[-1] if own else None)
+
+
+def _with_correction(
+    opened: OpenedStudy, reviews: CorrectionStore, records: tuple[Record, ...], shown: Correction | None
+) -> OpenedStudy:
+    if shown is None or opened.report is None:
         return replace(opened, records=records)
-    newest = corrections[-1]
-    corrected = reviews.mask(newest, report.task.label_schema)
+    corrected = reviews.mask(shown, opened.report.task.label_schema)
     label_map = LabelMap(corrected.array, opened.volume.geometry, corrected.schema)
-    return measured(replace(opened, label_map=label_map, records=records, correction=newest))
+    return measured(replace(opened, label_map=label_map, records=records, correction=shown))
 
 
 def measured(opened: OpenedStudy) -> OpenedStudy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -45,14 +45,19 @@ def verify_reviews(folder: Path, noted: str | None = None) -> Head | None:
 def compare_readings(folder: Path) -> tuple[TwoReadings, ...]:
     """Every two readers of each study that more than one reader corrected, in order of the studies' names."""
     store = reviews_of(folder)
-    found = []
-    for name, report in reports_in(folder):
-        records = store.history(report.source_sha256, report.task.name)
-        problem = contradiction(records)
-        for one, other in combinations(readings(records), 2):
-            masks = [store.mask(correction, report.task.label_schema) for correction in (one, other)]
-            found.append(TwoReadings(name, one, other, agreement(*masks), problem))
-    return tuple(found)
+    return tuple(pair for name, report in reports_in(folder) for pair in readings_of(store, name, report))
+
+
+def readings_of(store: CorrectionStore, study: str, report: Report) -> tuple[TwoReadings, ...]:
+    """Every two readers of one study; none where fewer than two corrected it."""
+    records = store.history(report.source_sha256, report.task.name, report.model.sha256)
+    problem = contradiction(records)
+    corrections = readings(records)
+    masks = {one.mask_sha256: store.mask(one, report.task.label_schema) for one in corrections}
+    return tuple(
+        TwoReadings(study, one, other, agreement(masks[one.mask_sha256], masks[other.mask_sha256]), problem)
+        for one, other in combinations(corrections, 2)
+    )
 
 
 def adjudicate_study(folder: Path, study: str, winner: str, *, by: Signature) -> Adjudication:
@@ -60,9 +65,13 @@ def adjudicate_study(folder: Path, study: str, winner: str, *, by: Signature) ->
     known = dict(reports_in(folder))
     if study not in known:
         raise InputError(f"{folder} holds no segmented study {study!r}; it holds {', '.join(known) or 'none'}")
-    report = known[study]
-    schema = report.task.label_schema
-    return adjudicate(reviews_of(folder), report.source_sha256, report.task.name, schema, winner, by=by)
+    return adjudicate_report(reviews_of(folder), known[study], winner, by=by)
+
+
+def adjudicate_report(store: CorrectionStore, report: Report, winner: str, *, by: Signature) -> Adjudication:
+    """As `adjudicate_study`, of a study that was opened."""
+    judge = replace(by, model_sha256=report.model.sha256)
+    return adjudicate(store, report.source_sha256, report.task.name, report.task.label_schema, winner, by=judge)
 
 
 def reports_in(folder: Path) -> Iterator[tuple[str, Report]]:

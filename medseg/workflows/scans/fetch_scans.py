@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from medseg.core.errors import InputError
 from medseg.exchange.dicom.network.web.answers import ArchivedSeries, ArchivedStudy
 from medseg.exchange.dicom.network.web.archive import StudyFilter, WebArchive
 from medseg.exchange.dicom.network.web.config import WebArchiveConfig
+from medseg.workflows.progress import Progress, silent
 from medseg.workflows.scans.take_in_scans import TakenIn, take_in_scans
 
 MOST_STUDIES = 50
@@ -37,14 +39,17 @@ def find_in_archive(archive: WebArchiveConfig, patient_id: str, date: str = "") 
         return tuple(FoundStudy(study, web.series(study.study_uid)) for study in studies)
 
 
-def fetch_from_archive(archive: WebArchiveConfig, study_uid: str, series_uid: str, into: Path, name: str) -> TakenIn:
+def fetch_from_archive(
+    archive: WebArchiveConfig, study_uid: str, series_uid: str, into: Path, name: str, progress: Progress = silent
+) -> TakenIn:
     """One series, fetched, read whole, and moved into a new folder below `into`; nothing is kept where it cannot be.
 
-    Raises InputError where the series cannot be shown, UnreachableError where the archive does not answer.
+    `progress` hears how many of its images were fetched, then how many were read. Raises InputError where the
+    series cannot be shown, UnreachableError where the archive does not answer.
     """
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".arriving-", dir=into) as place:
         arrived = Path(place) / "series"
         with WebArchive(archive) as web:
-            web.fetch_series(study_uid, series_uid, arrived)
-        return take_in_scans(arrived, into, name)
+            web.fetch_series(study_uid, series_uid, arrived, partial(progress, "fetching"))
+        return take_in_scans(arrived, into, name, progress)

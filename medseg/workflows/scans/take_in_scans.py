@@ -11,13 +11,15 @@ import re
 import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from medseg.core.atomic import whole_folder
 from medseg.core.errors import InputError, MedsegError
 from medseg.exchange import archive
-from medseg.exchange.dicom.contents import SeriesFiles, contents_of
+from medseg.exchange.dicom.contents import NO_DICOM, SeriesFiles, contents_of
 from medseg.exchange.read import read_scan
+from medseg.workflows.progress import Progress, silent
 
 MOST_REASONS = 5
 """Reasons that an error lists when nothing could be used."""
@@ -32,9 +34,10 @@ class TakenIn:
     refused: tuple[str, ...]
 
 
-def take_in_scans(arrived: Path, into: Path, name: str) -> TakenIn:
+def take_in_scans(arrived: Path, into: Path, name: str, progress: Progress = silent) -> TakenIn:
     """The scans among the files in `arrived`, each read whole once, moved into a new folder below `into`.
 
+    `progress` hears how many files were looked at, then how many images were read; what it raises ends the work.
     Archives are unpacked, as far as a scan goes. Raises InputError where none of the files is a scan that can be shown,
     or an archive is damaged or a bomb; then nothing is kept.
     """
@@ -43,7 +46,7 @@ def take_in_scans(arrived: Path, into: Path, name: str) -> TakenIn:
         scans: list[str] = []
         refused: list[str] = []
         for source in (arrived, *_unpacked(arrived, archives)):
-            _sort(source, unfinished, scans, refused)
+            _sort(source, unfinished, scans, refused, progress)
         if not scans:
             reasons = " ".join(refused[:MOST_REASONS]) or "No file arrived."
             raise InputError(f"nothing that was sent can be shown. {reasons}")
@@ -77,16 +80,21 @@ def _unpacked(arrived: Path, archives: ExitStack) -> list[Path]:
     return folders
 
 
-def _sort(source: Path, target: Path, scans: list[str], refused: list[str]) -> None:
-    contents = contents_of(source)
+def _sort(source: Path, target: Path, scans: list[str], refused: list[str], progress: Progress) -> None:
+    contents = contents_of(source, partial(progress, "sorting"))
     refused += [f"{path.name}: {reason}." for path, reason in contents.damaged]
+    refused += [f"{path.name}: {reason}." for path, reason in contents.passed_over if reason != NO_DICOM]
+    others = [path for path, reason in contents.passed_over if reason == NO_DICOM]
+    total, done = sum(len(series.images) for series in contents.series) + len(others), 0
     for series in contents.series:
+        progress("reading", done, total, series.label)
         _take_series(series, target, scans, refused)
-    for path, reason in contents.passed_over:
-        if reason == "it is not DICOM":
-            _take_file(path, target, scans, refused)
-        else:
-            refused.append(f"{path.name}: {reason}.")
+        done += len(series.images)
+    for path in others:
+        progress("reading", done, total, path.name)
+        _take_file(path, target, scans, refused)
+        done += 1
+    progress("reading", done, total)
 
 
 def _take_series(series: SeriesFiles, target: Path, scans: list[str], refused: list[str]) -> None:

@@ -16,6 +16,7 @@ from dicom_oracle import Grid, save_all
 from dicom_results import images, result_folder
 from orthanc import Orthanc, made_ct
 from starlette.applications import Starlette
+from viewer_arrivals import arrived
 from viewer_window import window_on
 
 from apps.viewer.access.tokens import FOLDER, Permit, Right, issue, new_key
@@ -56,6 +57,11 @@ def ask(desk: Desk, path: str, content: dict[str, Any] | None, right: Right = "c
         return thread.submit(asyncio.run, send()).result()
 
 
+def brought_in(desk: Desk, begun: httpx.Response) -> httpx.Response:
+    """How a fetch that was begun ended."""
+    return arrived(lambda path: ask(desk, path, None), begun)
+
+
 def test_a_series_is_found_and_fetched_and_a_result_is_stored(tmp_path: Path, orthanc: Orthanc) -> None:
     orthanc.push(made_ct(tmp_path / "made", patient="P1", shape=(16, 16, 8)))
     desk = Desk(results_in(tmp_path), settings=settings_file(tmp_path, orthanc.dicomweb_url))
@@ -65,7 +71,7 @@ def test_a_series_is_found_and_fetched_and_a_result_is_stored(tmp_path: Path, or
     assert (study["patient_id"], series["modality"], series["instance_count"]) == ("P1", "CT", 8)
     assert ask(desk, "archives/find", {"archive": "archive", "patient_id": "P2"}).json() == []
     wanted = {"study_uid": study["study_uid"], "series_uid": series["series_uid"], "name": "P1 chest"}
-    taken = ask(desk, "archives/fetch", {"archive": "archive", **wanted}).json()
+    taken = brought_in(desk, ask(desk, "archives/fetch", {"archive": "archive", **wanted})).json()
     assert (taken["folder"], len(taken["scans"]), taken["refused"]) == ("P1_chest", 1, [])
     (entry,) = [entry for entry in desk.entries() if entry.kind == "scan"]
     assert desk.open(entry.id).opened.volume.geometry.shape[2] == 8
@@ -102,6 +108,7 @@ def test_what_cannot_be_is_a_sentence_and_leaves_nothing(
     desk = Desk(results_in(tmp_path), settings=settings_file(tmp_path, NOBODY))
     where = f"studies/{desk.entries()[0].id}/send" if path == "send" else path
     answer = ask(desk, where, content)
+    answer = brought_in(desk, answer) if path == "archives/fetch" else answer
     assert answer.status_code == 422
     assert sentence in answer.text
     assert not desk.uploads.exists() or list(desk.uploads.iterdir()) == []

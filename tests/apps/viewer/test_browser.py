@@ -59,7 +59,9 @@ def test_open_scroll_window_jump_and_read_out(window: Window) -> None:
 
     room.locator(".pane-axial").hover()
     page.mouse.wheel(0, -100)
-    assert in_room(room, "[...room.cursor]") == [start[0], start[1], start[2] + 1]
+    wait_in_room(room, f"room.cursor.join() === '{start[0]},{start[1]},{start[2] + 1}'")
+    page.mouse.wheel(0, -300)
+    wait_in_room(room, f"room.cursor[2] === {start[2] + 4}")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Home")
     assert in_room(room, "room.cursor[2]") == 0
@@ -208,7 +210,7 @@ def test_the_slider_is_the_slice(window: Window, plane: str, depth: int, slices:
 
     room.locator(f".pane-{plane}").hover()
     room.page.mouse.wheel(0, -100)
-    assert in_room(room, index) == start + 1
+    wait_in_room(room, f"{index} === {start + 1}")
     assert slider.input_value() == str(start + 2)
     assert slider.get_attribute("aria-valuetext") == f"{start + 2} of {slices}"
 
@@ -245,7 +247,7 @@ def test_keys_on_the_slider_are_the_keys_of_its_pane(window: Window) -> None:
     box = room.locator(".pane-axial").bounding_box()
     room.page.mouse.move(box["x"] + 100, box["y"] + 100)
     room.page.mouse.wheel(0, -100)
-    assert in_room(room, "room.active.planeName") == "axial"
+    wait_in_room(room, "room.active.planeName === 'axial'")
     axial = in_room(room, "room.cursor[2]")
     room.page.keyboard.press("ArrowUp")
     assert in_room(room, "room.cursor.slice(1)") == [11, axial]
@@ -261,6 +263,20 @@ def test_the_slider_stands_beside_the_picture(window: Window) -> None:
         slider = room.locator(f".pane-{plane} .slice-slider").bounding_box()
         assert canvas["x"] + canvas["width"] <= slider["x"] + 0.5
         assert in_room(room, f"room.panes.find((one) => one.planeName === '{plane}').width") <= canvas["width"] + 0.5
+
+
+def test_escape_closes_the_keys_and_the_room_rests_under_them(window: Window) -> None:
+    room = window.open("lps")
+    page, keys = room.page, room.locator(".help[open]")
+    before = in_room(room, "room.isInverted")
+    page.keyboard.press("?")
+    keys.wait_for()
+    page.keyboard.press("i")
+    assert in_room(room, "room.isInverted") == before
+    page.keyboard.press("Escape")
+    keys.wait_for(state="detached")
+    page.keyboard.press("i")
+    assert in_room(room, "room.isInverted") != before
 
 
 def test_back_to_the_worklist_on_a_key(window: Window) -> None:

@@ -79,7 +79,7 @@ def provider() -> Iterator[Provider]:
     wait_until_up(port)
     yield made
     server.should_exit = True
-    thread.join(timeout=10)
+    thread.join(timeout=90)
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +105,11 @@ def url(
     wait_until_up(port)
     yield f"http://127.0.0.1:{port}"
     server.terminate()
-    server.wait(timeout=30)
+    server.wait(timeout=90)
 
 
 def wait_until_up(port: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -122,7 +122,7 @@ def wait_until_up(port: int) -> None:
 def page(chromium: Any) -> Iterator[Any]:
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
     opened = context.new_page()
-    opened.set_default_timeout(40_000)
+    opened.set_default_timeout(90_000)
     yield opened
     context.close()
 

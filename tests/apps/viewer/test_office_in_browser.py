@@ -88,7 +88,7 @@ def test_a_job_is_taken_back_from_the_page(page: Any, served: Any) -> None:
     assert not (served.folder / "segmented" / "large__hippocampus_mr").exists()
 
 
-def test_a_job_that_fails_says_why(page: Any) -> None:
+def test_a_job_that_fails_says_why(page: Any, served: Any) -> None:
     page.locator("tr", has_text="cut.nii").first.click()
     page.keyboard.press("s")
     page.locator("[data-action=start]").click()
@@ -96,7 +96,8 @@ def test_a_job_that_fails_says_why(page: Any) -> None:
     page.get_by_role("button", name="Jobs", exact=True).click()
     failed = page.locator("tr", has_text="cut.nii").filter(has=page.locator(".badge.failed"))
     failed.wait_for()
-    assert "is not a NIfTI file" in failed.inner_text()
+    assert "cut.nii is not a NIfTI file" in failed.inner_text()
+    assert str(served.folder) not in failed.inner_text()
 
 
 def test_what_is_no_scan_is_said_in_the_dialog(page: Any, tmp_path: Path) -> None:
@@ -133,3 +134,28 @@ def test_what_was_done_is_in_the_log_and_counted(page: Any) -> None:
     page.get_by_role("button", name="Dashboard", exact=True).click()
     page.locator("svg .bar.accepted").wait_for()
     assert "1 of " in page.locator(".tiles").inner_text()
+
+
+def test_how_far_an_upload_is_and_stopped(page: Any, tmp_path: Path) -> None:
+    """The page is told of an arrival that stays half read until it is stopped."""
+    stopped: list[str] = []
+
+    def told(route: Any) -> None:
+        if route.request.method == "DELETE":
+            stopped.append(route.request.url)
+            route.fulfill(status=204)
+        elif stopped:
+            route.fulfill(status=422, body="it was stopped, and nothing was kept")
+        else:
+            route.fulfill(json={"stage": "reading", "done": 40, "total": 160, "taken": None})
+
+    page.route("**/data/arrivals/*", told)
+    (tmp_path / "notes.txt").write_text("no scan")
+    page.keyboard.press("u")
+    page.get_by_label("Files or a zip").first.set_input_files(tmp_path / "notes.txt")
+    page.get_by_text("Read 40 of 160 images …").wait_for()
+    assert page.locator("progress.arriving").get_attribute("value") == "0.25"
+    page.locator("[data-action=stop]").click()
+    page.get_by_text("The upload was stopped; nothing was kept.").wait_for()
+    assert page.locator("[data-action=stop]").is_disabled()
+    assert len(stopped) == 1

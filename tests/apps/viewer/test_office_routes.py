@@ -9,12 +9,14 @@ import json
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from starlette.applications import Starlette
+from viewer_arrivals import arrived
 
 from apps.viewer.access.tokens import FOLDER, Permit, Right, issue, new_key
 from apps.viewer.desk import Desk
@@ -55,7 +57,9 @@ class Visitor:
     def upload(self, name: str, content: bytes) -> httpx.Response:
         upload = self.send("POST", "uploads").json()["upload"]
         sent = self.send("PUT", f"uploads/{upload}/files?name={name}", content)
-        return sent if sent.status_code != 204 else self.send("POST", f"uploads/{upload}/done?name={name}")
+        if sent.status_code != 204:
+            return sent
+        return arrived(partial(self.send, "GET"), self.send("POST", f"uploads/{upload}/done?name={name}"))
 
 
 @pytest.fixture
@@ -202,6 +206,8 @@ FOLDER_ROUTES = {
         ("POST", "uploads"),
         ("PUT", "uploads/1/files"),
         ("POST", "uploads/1/done"),
+        ("GET", "arrivals/1"),
+        ("DELETE", "arrivals/1"),
         ("DELETE", "uploads/1"),
     ],
     "administer": [("GET", "log")],
@@ -231,6 +237,6 @@ def test_every_route_is_named_above(visitor: Visitor, write_result: Callable[...
     for route in visitor.app.routes:
         path = route.path.removeprefix("/data/")  # type: ignore[attr-defined]
         if not path.startswith(("studies/", "assets/")):
-            plain = path.replace("{job}", "{}").replace("{upload}", "{}")
+            plain = path.replace("{job}", "{}").replace("{upload}", "{}").replace("{arrival}", "{}")
             there |= {(method, plain) for method in route.methods - {"HEAD"}}  # type: ignore[attr-defined]
     assert there == named

@@ -40,7 +40,7 @@ def test_the_worklist_names_the_studies(write_result: Callable[..., Path], tmp_p
     write_result("study_2", patient_name="<script>alert(1)</script>")
     rows = told(run(tmp_path / "results"))["rows"]
     assert [row["patient"] for row in rows] == ["Doe, Jane", "<script>alert(1)</script>"]
-    assert [row["findings"] for row in rows] == ["lesion × 2", "lesion × 2"]
+    assert [row["findings"] for row in rows] == ["lesion ×\N{NO-BREAK SPACE}2"] * 2
     assert rows[0]["date"] == "2026-03-12"
 
 

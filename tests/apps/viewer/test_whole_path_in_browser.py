@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 from dicom_oracle import Grid, save_all
 from dicom_results import images, result_folder
-from viewer_window import Window, brush_stroke, in_room, labels_in, require_stored, save, stored, window_on
+from viewer_window import (
+    Window,
+    brush_stroke,
+    in_room,
+    labels_in,
+    require_stored,
+    save,
+    stored,
+    wait_in_room,
+    window_on,
+)
 
 from medseg.imaging.pictures.slices import PLANES
 from medseg.review.records import Correction
@@ -41,7 +51,7 @@ def test_from_the_worklist_to_a_saved_correction(window: Window) -> None:
     page.keyboard.press("Home")
     for _ in range(50):
         page.mouse.wheel(0, -100)
-    assert in_room(room, "room.cursor[2]") == 50
+    wait_in_room(room, "room.cursor[2] === 50")
     window_before = in_room(room, "[room.window.centre, room.window.width]")
     box = room.locator(".pane-axial").bounding_box()
     page.mouse.move(box["x"] + 100, box["y"] + 100)

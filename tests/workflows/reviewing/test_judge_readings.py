@@ -51,13 +51,15 @@ def test_two_readers_are_compared_and_a_third_decides(
     results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (pair,) = compare_readings(results)
-    assert (pair.study, pair.first.reader, pair.second.reader, pair.problem) == ("one", "jane", "john", None)
+    assert (pair.study, pair.first.reader, pair.second.reader) == ("one", "jane", "john")
+    assert pair.problem == "john read it a second time, and nobody has said which reading stands"
     assert pair.agreement.kappa is not None
     assert 0 < pair.agreement.kappa < 1
     assert run(monkeypatch, "review", "agreement", results) == 0
     assert "one: jane, john" in capsys.readouterr().out
     assert run(monkeypatch, "review", "adjudicate", results, "one", "--for", "john", "--by", "ann") == 0
     assert "the mask of john stands" in capsys.readouterr().out
+    assert compare_readings(results)[0].problem is None
     assert run(monkeypatch, "review", "adjudicate", results, "two", "--for", "john", "--by", "ann") == 2
     assert "no segmented study 'two'" in capsys.readouterr().err
 

@@ -104,7 +104,8 @@ export class Review {
 
   async save(reason) {
     const { room } = this;
-    if (!room.edit.isDirty) {
+    const isSecond = room.study.is_second_reading;
+    if (!room.edit.isDirty && !isSecond) {
       room.say("Nothing was changed, so there is nothing to save.");
       return;
     }
@@ -121,6 +122,7 @@ export class Review {
       this.seconds = 0;
       this.lastEdit = null;
       this.say("saved");
+      if (isSecond) room.say("Your reading is kept beside the first. Whoever opens the study sees how far the two agree.");
       room.page.trigger("saved", saved.mask_sha256);
     } catch (error) {
       this.say("not saved");
@@ -150,6 +152,7 @@ export class Review {
 
   async decide(decision, finding, reason) {
     const { room } = this;
+    if (room.isBlind()) return;
     if (room.edit.isDirty) {
       room.say("Save or discard your correction first: a verdict is on the mask that is stored.");
       return;

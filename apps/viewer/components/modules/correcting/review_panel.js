@@ -41,19 +41,20 @@ export class ReviewPanel {
     this.oneLabel = this.box("Erase this label only", "isOneLabel", "Leave other labels as they are");
     this.limited = this.box("Only values", "isLimited", "Paint and erase only where the scan's value lies between these");
     this.limits = [0, 1].map((n) => element("input", { type: "number", step: "any", class: "limit", "aria-label": n === 0 ? "Lowest value" : "Highest value", onchange: (event) => this.setLimit(n, event.target.value) }));
-    this.reason = element("input", { type: "text", maxlength: "2000", placeholder: "Reason", "aria-label": "Reason" });
+    this.reason = element("input", { type: "text", maxlength: "2000", placeholder: "Reason, kept with what you save", "aria-label": "Reason" });
     this.undo = button("Undo", "Undo (Ctrl + z)", () => room.edit.undo());
     this.redo = button("Redo", "Redo (Ctrl + y)", () => room.edit.redo());
-    this.saveButton = button("Save correction", "Save (Ctrl + s)", () => this.save(), { class: "button main", "data-action": "save" });
+    const isSecond = room.study.is_second_reading;
+    this.saveButton = button(isSecond ? "Finish second reading" : "Save correction", "Save (Ctrl + s)", () => this.save(), { class: "button main", "data-action": "save" });
     this.discard = button("Discard", "Go back to the stored mask", () => room.review.discard());
     this.state = element("span", { class: "quiet", role: "status", "data-read": "review-state" });
     this.standing = element("span", { class: "badge" });
     replaceChildren(
       this.host,
-      element("h2", { text: "Review" }),
+      element("h2", {}, isSecond ? "Second reading" : "Review", this.standing),
       element("div", { class: "row" }, this.label, this.ball.host),
       element("label", { class: "slider" }, element("span", { text: "Radius" }), this.radius, this.radiusText),
-      element("div", { class: "row" }, this.limited.host, ...this.limits),
+      element("div", { class: "row" }, this.limited.host, this.limits[0], "to", this.limits[1], room.study.scan.unit === "HU" ? "HU" : null),
       element("details", {}, element("summary", { text: "More" }), this.background.host, this.oneLabel.host),
       element(
         "div",
@@ -67,8 +68,8 @@ export class ReviewPanel {
       ),
       this.reason,
       element("div", { class: "row" }, this.saveButton, this.discard),
-      element("div", { class: "row" }, this.state, element("span", { class: "gap" }), this.standing),
-      element(
+      element("div", { class: "row" }, this.state),
+      isSecond ? null : element(
         "div",
         { class: "preset-grid" },
         button("Accept study", "Accept the study as it is (Shift + y)", () => this.decideStudy("accepted"), { "data-action": "accept" }),
@@ -165,7 +166,7 @@ export class ReviewPanel {
     });
     this.undo.disabled = edit.done.length === 0;
     this.redo.disabled = edit.undone.length === 0;
-    this.saveButton.disabled = !edit.isDirty;
+    this.saveButton.disabled = !edit.isDirty && !study.is_second_reading;
     this.discard.disabled = !edit.isDirty;
     this.state.textContent = review.state;
     this.standing.textContent = study.status;

@@ -1,6 +1,7 @@
 // Bring in a series from an archive: the studies of a patient, their series, and one of them fetched.
 
 import { button, element, replaceChildren } from "../page/dom.js";
+import { arrival as followed, stepWords, takenWords } from "./arrival.js";
 import { openDialog } from "./dialog.js";
 
 export function fetchDialog(host, server, archives, ondone) {
@@ -8,7 +9,9 @@ export function fetchDialog(host, server, archives, ondone) {
   const archive = element("select", { "aria-label": "Archive" }, ...archives.map((name) => element("option", { value: name, text: name })));
   const patient = element("input", { type: "search", placeholder: "Patient ID", "aria-label": "Patient ID" });
   const date = element("input", { type: "search", placeholder: "Day (20261126)", "aria-label": "Day, such as 20261126" });
+  const bar = element("progress", { class: "arriving", max: 1, value: 0, hidden: true, "aria-label": "How far it is" });
   const found = element("div", { class: "archived" });
+  let abort = null;
   const ask = (path, content) => server.post(`/data/archives/${path}`, { archive: archive.value, ...content }).then((response) => response.json());
 
   const find = async () => {
@@ -25,20 +28,35 @@ export function fetchDialog(host, server, archives, ondone) {
     look.disabled = false;
   };
   const fetchSeries = async (study, series, made) => {
-    made.disabled = true;
-    words.textContent = "Fetching, then reading it whole …";
+    abort = new AbortController();
+    const { signal } = abort;
+    isFetching(true);
+    words.textContent = "Asking the archive for its images …";
     try {
-      const taken = await ask("fetch", { study_uid: study.study_uid, series_uid: series.series_uid, name: `${study.date}_${series.description || series.modality}` });
-      words.textContent = [`${taken.scans.length === 1 ? "One scan was" : `${taken.scans.length} scans were`} taken in.`, ...taken.refused].join(" ");
+      const { arrival } = await ask("fetch", { study_uid: study.study_uid, series_uid: series.series_uid, name: `${study.date}_${series.description || series.modality}` });
+      const taken = await followed(server, arrival, (step) => {
+        words.textContent = stepWords(step);
+        bar.value = step.total === 0 ? 0 : step.done / step.total;
+      }, signal);
+      words.textContent = [takenWords(taken), ...taken.refused].join(" ");
+      made.dataset.fetched = "";
       ondone();
     } catch (error) {
-      words.textContent = error.message;
-      made.disabled = false;
+      words.textContent = signal.aborted ? "The fetch was stopped; nothing was kept." : error.message;
     }
+    isFetching(false);
   };
+  // One series at a time; one that is here is not fetched again.
+  const isFetching = (isIt) => {
+    bar.value = 0;
+    [bar.hidden, stop.disabled, look.disabled] = [!isIt, !isIt, isIt];
+    for (const one of found.querySelectorAll("[data-series]")) one.disabled = isIt || "fetched" in one.dataset;
+  };
+  const stop = button("Stop", "Stop fetching", () => abort?.abort(), { disabled: true, "data-action": "stop" });
   const look = button("Find", "Look the studies up", find, { class: "button main", "data-action": "find" });
   for (const input of [patient, date]) input.addEventListener("keydown", (event) => event.key === "Enter" && find());
-  const dialog = openDialog(host, "Fetch from an archive", [element("div", { class: "page-tools" }, archive, patient, date), words, found], [look]);
+  const dialog = openDialog(host, "Fetch from an archive", [element("div", { class: "page-tools" }, archive, patient, date), words, bar, found], [stop, look]);
+  dialog.addEventListener("close", () => abort?.abort());
   patient.focus();
   return dialog;
 }

@@ -27,6 +27,11 @@ function frame(title, names, most, least, words) {
   return { figure, picture, x, y };
 }
 
+// In place of a chart that would be empty.
+function nothingYet(title) {
+  return element("figure", { class: "chart" }, element("figcaption", { text: title }), element("p", { class: "quiet", text: "Nothing to show yet." }));
+}
+
 function tick(value) {
   return Math.abs(value) >= 10 ? value.toFixed(0) : Number(value.toFixed(2)).toString();
 }
@@ -48,11 +53,13 @@ export function barChart(title, items, kinds) {
       under += part;
     });
   });
+  figure.querySelector("figcaption").append(...kinds.map((kind) => element("span", { class: "key" }, element("span", { class: `swatch ${kind}`, "aria-hidden": "true" }), kind)));
   return figure;
 }
 
 // A line through {name, value}; a value of null leaves a gap. Without `range` it reaches from 0 to the highest.
 export function lineChart(title, items, range) {
+  if (items.every((item) => item.value === null)) return nothingYet(title);
   const [least, most] = range ?? [0, Math.max(1e-6, ...items.map((item) => item.value ?? 0))];
   const { figure, picture, x, y } = frame(title, items.map((item) => item.name), most, least, numbers(["Week", "Value"], items.map((item) => [item.name, item.value === null ? null : Number(item.value.toFixed(3))])));
   const known = items.map((item, n) => [n, item.value]).filter(([, value]) => value !== null);

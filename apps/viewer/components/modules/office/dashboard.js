@@ -16,9 +16,9 @@ export class Dashboard extends Page {
       ["Decided", `${totals.decided} of ${totals.segmented}`],
       ["Accepted", share(totals.accepted, totals.decided)],
       ["Corrected", share(totals.corrected, totals.segmented)],
-      ["From mask to verdict, median", hours(totals.turnaround_h)],
+      ["Mask to verdict, median", hours(totals.turnaround_h)],
       ["Time drawn, median", totals.drawn_s === null ? "–" : `${Math.round(totals.drawn_s)} s`],
-      ["Dice of mask and correction, median", totals.dice === null ? "–" : totals.dice.toFixed(3)],
+      ["Dice to correction, median", totals.dice === null ? "–" : totals.dice.toFixed(3)],
     ];
     const charts = [
       barChart("Verdicts a week", weeks.map((week) => ({ name: week.week, parts: [week.accepted, week.rejected] })), ["accepted", "rejected"]),

@@ -3,16 +3,16 @@
 import { button, element, replaceChildren } from "../page/dom.js";
 import { jobLine } from "./job_strip.js";
 import { mounter, Page } from "./page.js";
-import { ago, table } from "./table.js";
+import { moment, table } from "./table.js";
 
 const LOOK_MS = 1000;
 const COLUMNS = (page) => [
   ["source", "Scan"],
   ["model", "Model"],
   ["state", "State", { make: (job) => element("span", { class: `badge ${job.state}`, text: job.state }) }],
-  ["submitted", "Asked", { make: (job) => element("span", { text: ago(job.submitted_s) }) }],
-  ["took", "Ended", { make: (job) => element("span", { text: ago(job.settled_s) }) }],
-  ["result", "Result", { make: (job) => element("span", { text: job.state === "done" ? `${job.result?.findings ?? 0} findings, ${job.result?.seconds ?? 0} s, in ${job.output}` : (job.reason ?? "") }) }],
+  ["submitted", "Asked", { make: (job) => element("span", { text: moment(job.submitted_s) }) }],
+  ["ended", "Ended", { make: (job) => element("span", { text: moment(job.settled_s) }) }],
+  ["result", "Result", { make: (job) => element("span", { text: job.state === "done" ? `${job.result?.findings === 1 ? "1 finding" : `${job.result?.findings ?? 0} findings`}, ${job.result?.seconds ?? 0} s, in ${job.output}` : (job.reason ?? "") }) }],
   ["act", "", { make: (job) => page.action(job) }],
 ];
 
@@ -21,7 +21,7 @@ export class Jobs extends Page {
     super(parent, "jobs");
     this.open = element("section", { class: "job-strip", "aria-label": "Jobs at work" });
     this.list = element("div", {});
-    this.empty = element("p", { class: "quiet", text: "Nothing was asked for yet. Choose a study in the worklist and press s." });
+    this.empty = element("p", { class: "quiet", text: "No segmentation was asked for yet. Choose a study in the worklist and press “Segment …”, or s." });
     replaceChildren(this.main, element("h1", { text: "Jobs" }), this.open, this.empty, this.list);
   }
 
@@ -37,14 +37,14 @@ export class Jobs extends Page {
     this.open.hidden = open.length === 0;
     this.empty.hidden = jobs.length > 0;
     replaceChildren(this.open, ...open.map((job) => jobLine(job, this, () => this.look())));
-    replaceChildren(this.list, jobs.length > 0 ? table(COLUMNS(this), jobs) : null);
+    replaceChildren(this.list, jobs.length > 0 ? table(COLUMNS(this), jobs, { class: "worklist jobs" }) : null);
     if (jobs.some((job) => job.state === "running" || job.state === "waiting")) this.timer = setTimeout(() => this.look(), LOOK_MS);
   }
 
   action(job) {
     if (!this.mayCorrect || job.state === "done") return null;
     const act = job.state === "waiting" || job.state === "running" ? "cancel" : "retry";
-    return button(act === "cancel" ? "Cancel" : "Try again", "", async () => {
+    return button(act === "cancel" ? "Cancel" : "Try again", `${act === "cancel" ? "Take back" : "Try again"} ${job.source}`, async () => {
       await this.attempt(() => this.server.post(`/data/jobs/${job.id}/${act}`));
       this.look();
     }, { "data-action": act });

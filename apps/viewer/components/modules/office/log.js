@@ -4,7 +4,7 @@ import { element, replaceChildren } from "../page/dom.js";
 import { mounter, Page } from "./page.js";
 import { table } from "./table.js";
 
-const COLUMNS = [["made", "When (UTC)"], ["user", "Who"], ["act", "What"], ["study", "Study"], ["detail", ""]];
+const COLUMNS = [["made", "When (UTC)"], ["user", "Who"], ["act", "What"], ["study", "Study"], ["detail", "Detail"]];
 
 export class Log extends Page {
   constructor(parent) {
@@ -13,7 +13,7 @@ export class Log extends Page {
 
   async take() {
     const acts = await this.attempt(() => this.server.json("/data/log"));
-    if (acts !== null) replaceChildren(this.main, element("h1", { text: "Log" }), table(COLUMNS, acts));
+    if (acts !== null) replaceChildren(this.main, element("h1", { text: "Log" }), table(COLUMNS, acts, { class: "worklist log" }));
   }
 }
 

@@ -46,7 +46,7 @@ export class Page {
     replaceChildren(
       this.nav,
       ...shown.map(([name, words]) =>
-        element("button", { type: "button", class: "page-link", text: words, "aria-current": name === this.name ? "page" : null, onclick: () => this.trigger("go", name) }),
+        element("button", { type: "button", class: "page-link", text: words, "aria-current": name === this.name ? "page" : null, onclick: () => this.go(name) }),
       ),
     );
     this.take(data);
@@ -54,6 +54,12 @@ export class Page {
 
   trigger(name, value) {
     this.triggers.trigger(name, value);
+  }
+
+  // To another page; the page that is shown is only brought up to date, for whoever leaves asks nothing more for a while.
+  go(name) {
+    if (name === this.name) this.trigger("renew", Date.now());
+    else this.trigger("go", name);
   }
 
   take() {}

@@ -19,7 +19,9 @@ function cell([name, , options], row) {
   return made;
 }
 
-export function ago(seconds) {
+// Seconds since 1970 as the day and minute here, written as everywhere in the viewer: 2026-11-26 08:50.
+export function moment(seconds) {
   if (seconds === null || seconds === undefined) return "";
-  return new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" });
+  const at = new Date(seconds * 1000);
+  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16).replace("T", " ");
 }

@@ -11,7 +11,7 @@ const COLUMNS = [
   ["patient", "Patient"],
   ["patient_id", "ID"],
   ["date", "Date"],
-  ["modality", "Kind"],
+  ["modality", "Modality"],
   ["task", "Task"],
   ["findings", "Findings"],
   ["status", "Status"],
@@ -34,11 +34,15 @@ export class Worklist extends Page {
     this.upload = button("Bring in …", "Upload a study (u)", () => this.bringIn(), { "data-action": "upload" });
     this.fetch = button("Fetch …", "Fetch a series from an archive (f)", () => this.fetchIn(), { "data-action": "fetch" });
     this.run = button("Segment …", "Segment the chosen study (s)", () => this.segment(), { "data-action": "segment" });
+    this.second = button("Second reading", "Read the chosen study without a look at the first reader's mask (b)", () => this.readBlind(), { "data-action": "second" });
     this.compare = button("Compare", "Compare the chosen study with its prior, or the two that are marked (x marks)", () => this.openPair(), { "data-action": "compare" });
     this.table = element("table", { class: "worklist" });
     this.order = [];
     this.strip = new JobStrip(this);
-    replaceChildren(this.tools, this.search, this.filter, this.count, this.upload, this.fetch, this.run, this.compare);
+    replaceChildren(this.tools, this.search, this.filter, this.count, element("span", { class: "gap" }), this.upload, this.fetch, this.run, this.second, this.compare);
+    // A row of their own: there are too many for the bar of a small screen.
+    this.host.classList.add("with-tools");
+    this.host.insertBefore(this.tools, this.main);
     replaceChildren(this.main, this.strip.host, this.table);
     this.host.worklist = this;
   }
@@ -51,6 +55,7 @@ export class Worklist extends Page {
     this.upload.hidden = !this.mayCorrect || !mayAdd;
     this.fetch.hidden = this.upload.hidden || archives.length === 0;
     this.run.hidden = !this.mayCorrect;
+    this.second.hidden = !this.mayCorrect;
     const statuses = ["all", ...new Set(rows.map((row) => row.status))];
     replaceChildren(this.filter, ...statuses.map((status) => element("option", { value: status, text: status === "all" ? "Every status" : status })));
     this.filter.value = statuses.includes(this.status) ? this.status : "all";
@@ -95,7 +100,7 @@ export class Worklist extends Page {
       const order = this.sortBy === name ? (this.isDescending ? "descending" : "ascending") : "none";
       return element("th", { scope: "col", "aria-sort": order }, element("button", { type: "button", text: words, onclick: () => this.sort(name) }));
     });
-    if (!rows.some((row) => row.id === this.chosen)) this.chosen = rows[0]?.id ?? null;
+    if (!rows.some((row) => row.id === this.chosen)) this.chosen = (rows.find((row) => row.problem === "") ?? rows[0])?.id ?? null;
     replaceChildren(
       this.table,
       element("thead", {}, element("tr", {}, ...head)),
@@ -111,12 +116,13 @@ export class Worklist extends Page {
       if (n === 0) cell.append(element("button", { type: "button", class: "jump", text: row[name] || row.name.split("/").at(-1), title: "Open", onclick: () => this.open(row) }));
       else if (name === "status") cell.append(element("span", { class: `badge ${row.status.replace(" ", "-")}`, text: row.status }));
       else cell.textContent = row[name];
+      if (name === "status" && row.awaits_adjudication) cell.append(element("span", { class: "badge warned", text: "to adjudicate", title: "Read twice: somebody who drew neither says whose mask stands" }));
       if (name === "status" && row.warnings > 0) cell.append(element("span", { class: "badge warned", text: row.warnings === 1 ? "1 warning" : `${row.warnings} warnings` }));
       return cell;
     });
     const classes = [row.id === this.chosen ? "chosen" : "", this.marked.has(row.id) ? "marked" : ""].join(" ").trim();
     const made = element("tr", { "data-study": row.id, class: classes || null, ondblclick: () => this.open(row), onclick: () => this.choose(row.id) }, ...cells);
-    if (row.problem !== "") made.querySelector("td.col-name")?.append(element("div", { class: "problem", text: row.problem }));
+    if (row.problem !== "") (made.querySelector("td.col-task") ?? made.querySelector("td.col-name"))?.append(element("div", { class: "problem", text: row.problem }));
     return made;
   }
 
@@ -151,7 +157,15 @@ export class Worklist extends Page {
   segment() {
     const row = this.chosenRow;
     if (row === undefined || row.kind === "vessels") this.say("Choose a scan in the list first.");
-    else this.attempt(() => runDialog(this.host, this.server, row.id, () => this.strip.look()));
+    else this.attempt(() => runDialog(this.host, this.server, row, () => this.strip.look()));
+  }
+
+  // Open the chosen study for a second reading, if this reader may make one.
+  readBlind() {
+    const row = this.chosenRow;
+    const whyNot = row === undefined || row.kind !== "result" ? "Choose a segmented study in the list first." : row.why_not_second;
+    if (whyNot === "") this.trigger("open", ["read", `${row.id}-second`]);
+    else this.say(capitalised(whyNot));
   }
 
   mark(id) {
@@ -187,6 +201,7 @@ export class Worklist extends Page {
       u: () => !this.upload.hidden && this.bringIn(),
       f: () => !this.fetch.hidden && this.fetchIn(),
       s: () => !this.run.hidden && this.segment(),
+      b: () => !this.second.hidden && this.readBlind(),
       x: () => this.chosenRow && this.mark(this.chosen),
       p: () => this.openPair(),
     }[event.key];
@@ -211,6 +226,10 @@ export function priorOf(row, rows) {
   if (row === undefined || row.patient_id === "") return undefined;
   const earlier = rows.filter((one) => one.patient_id === row.patient_id && one.id !== row.id && one.date < row.date && one.kind === "result");
   return earlier.toSorted((a, b) => (a.date < b.date ? 1 : -1))[0];
+}
+
+function capitalised(sentence) {
+  return `${sentence[0].toUpperCase()}${sentence.slice(1)}.`;
 }
 
 export const mount = mounter(Worklist);

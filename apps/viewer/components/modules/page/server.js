@@ -41,6 +41,28 @@ export class Server {
   // `isConflict` on a 409. Where there was no answer, or the session is lost, the error has neither.
   async request(url, { method = "GET", body, headers = {}, signal } = {}) {
     const send = () => fetch(url, { method, body, signal, cache: "no-store", headers: { Authorization: `Bearer ${this.permitFor(url)}`, ...headers } });
+    return this.answered(send);
+  }
+
+  // Send a file; `onSent` hears how many bytes of it are there, which fetch does not tell.
+  send(url, file, signal, onSent) {
+    const send = () =>
+      new Promise((resolve, reject) => {
+        const request = new XMLHttpRequest();
+        request.open("PUT", url);
+        request.setRequestHeader("Authorization", `Bearer ${this.permitFor(url)}`);
+        request.upload.onprogress = (event) => onSent(event.loaded);
+        request.onload = () => resolve(new Response(request.status === 204 ? null : request.responseText, { status: request.status }));
+        request.onerror = () => reject(new TypeError("the server could not be reached"));
+        request.onabort = () => reject(new DOMException("stopped", "AbortError"));
+        signal.addEventListener("abort", () => request.abort(), { once: true });
+        request.send(file);
+      });
+    signal.throwIfAborted();
+    return this.answered(send);
+  }
+
+  async answered(send) {
     let response = await send();
     if (response.status === 403) {
       await this.fresh();

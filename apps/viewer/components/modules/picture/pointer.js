@@ -1,6 +1,8 @@
 // Mouse, pen and touch over a pane.
 
+// Pixels scrolled that are a step, as of a smooth pad, and those of one turn of a wheel.
 const NOTCH = 50;
+const TURN = 100;
 const ZOOM_PER_NOTCH = 1.12;
 
 export function listen(pane) {
@@ -52,13 +54,15 @@ export function listen(pane) {
       scrolled += event.deltaY;
       if (Math.abs(scrolled) < NOTCH) return;
       const up = scrolled < 0;
+      // A browser at work hands over several turns of the wheel as one.
+      const turns = Math.max(1, Math.round(Math.abs(scrolled) / TURN));
       scrolled = 0;
       if (event.ctrlKey) {
         const { x, y } = pointOf(event);
         pane.view.zoomAt(up ? ZOOM_PER_NOTCH : 1 / ZOOM_PER_NOTCH, x, y, pane.width, pane.height);
         room.redraw([pane]);
       } else {
-        room.step(up ? 1 : -1, pane);
+        room.step(up ? turns : -turns, pane);
       }
     },
     { passive: false },

@@ -11,7 +11,7 @@ const SWITCHES = [
 ];
 const BACK = "M10 2L4 8l6 6";
 const CUBE = "M8 1.500l6 3.300v6.400l-6 3.300-6-3.300V4.800zM8 8l6-3.200M8 8L2 4.800M8 8v6.500";
-const PLAY = "M4.500 2.500l8 5.500-8 5.500z";
+const SPARK = "M6.500 3l1.300 3.700L11.500 8l-3.700 1.300L6.500 13l-1.300-3.700L1.500 8l3.700-1.300zM12.500 1.500v4M10.500 3.500h4M13 11.500v3M11.500 13h3";
 const TRAY = "M8 1.500v8.500M4.500 7L8 10.500 11.500 7M2 11v3h12v-3";
 const QUESTION = "M5.500 6a2.500 2.500 0 1 1 3.500 2.300c-.7.3-1 .8-1 1.700M8 12.800v.4";
 const RESET = "M3 8a5 5 0 1 1 1.500 3.500M3 12V8.500h3.500";
@@ -31,7 +31,7 @@ export function buildHeader(room) {
       "div",
       { class: "who" },
       element("strong", { text: study.patient || study.name }),
-      element("span", { class: "quiet", text: study.about }),
+      element("span", { class: "quiet", text: study.about, title: study.about }),
     ),
     element("div", { class: "tools", role: "toolbar", "aria-label": "Tools" }, ...room.toolButtons.map(([, made]) => made)),
     element(
@@ -44,11 +44,12 @@ export function buildHeader(room) {
     element(
       "div",
       { class: "tools", role: "toolbar", "aria-label": "Study" },
-      room.mayCorrect ? iconButton(PLAY, "Segment this scan (Shift + s)", () => room.segment(), { "data-action": "segment" }) : null,
-      iconButton(TRAY, "Export (Shift + e)", () => room.export(), { "data-action": "export" }),
+      room.mayCorrect && !study.is_second_reading ? iconButton(SPARK, "Segment this scan (Shift + s)", () => room.segment(), { "data-action": "segment" }) : null,
+      study.is_second_reading ? null : iconButton(TRAY, "Export (Shift + e)", () => room.export(), { "data-action": "export" }),
     ),
     element("span", { class: "gap" }),
     room.bar,
+    study.is_second_reading ? element("strong", { class: "badge blind", text: "Second reading", title: "What others drew on this study is not shown" }) : null,
     element("strong", { class: "notice", text: study.notice }),
     iconButton(QUESTION, "Keys (?)", () => room.toggleHelp()),
   );

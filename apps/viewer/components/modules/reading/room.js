@@ -17,6 +17,7 @@ import { OtherMask } from "./other_mask.js";
 import { cornerTexts, readOut } from "./read_out.js";
 import { Server } from "../page/server.js";
 import { Review } from "../correcting/review.js";
+import { ReadingsPanel } from "../correcting/readings.js";
 import { REVIEW_KEYS, ReviewPanel } from "../correcting/review_panel.js";
 import { makeTools } from "./toolbox.js";
 import { Uncertainty } from "./uncertainty.js";
@@ -32,6 +33,7 @@ export class Room extends Viewing {
     this.edit = new MaskEdit(this);
     this.review = new Review(this);
     this.panel = new ReviewPanel(this);
+    this.readings = new ReadingsPanel(this);
     this.marks = new MarksPanel(this);
     this.pane3d = new Pane3d(this);
     this.cine = new Cine(this);
@@ -52,6 +54,8 @@ export class Room extends Viewing {
     this.host.classList.toggle("light", localStorage.getItem("medseg-theme") === "light");
     host.append(this.host);
     this.onkey = (event) => {
+      // Under the list of keys the room rests.
+      if (this.help?.open && !["?", "Escape"].includes(event.key)) return;
       if (this.isOpen && !event.defaultPrevented && press(this, event, this.moreKeys)) event.preventDefault();
     };
     window.addEventListener("keydown", this.onkey);
@@ -70,8 +74,10 @@ export class Room extends Viewing {
       return;
     }
     const isMaskNew = data.study.mask !== null && data.study.mask.sha256 !== this.maskSha256;
+    const chosen = this.study.findings[this.chosenFinding];
+    const isIt = (finding) => finding.label === chosen?.label && finding.instance === chosen.instance;
     this.study = data.study;
-    this.chosenFinding = null;
+    this.chosenFinding = this.study.findings.some(isIt) ? this.study.findings.findIndex(isIt) : null;
     this.showStudy();
     if (isMaskNew && this.mask !== null && !this.edit.isDirty) loadStoredMask(this);
   }
@@ -109,6 +115,12 @@ export class Room extends Viewing {
     this.retable();
     this.setTool(this.tool.name);
     this.setProgress(this.progress ?? 1);
+  }
+
+  // Whether this is a second reading, in which nothing but reading is done; says so.
+  isBlind() {
+    if (this.study.is_second_reading) this.say("This is a second reading: finish it, then go on from the study itself.");
+    return this.study.is_second_reading;
   }
 
   mayEdit() {
@@ -335,21 +347,23 @@ export class Room extends Viewing {
 
   escape() {
     this.say("");
-    if (this.cine.isPlaying) this.cine.stop();
+    if (this.help?.open) this.help.close();
+    else if (this.cine.isPlaying) this.cine.stop();
     else if (this.maximised !== null) this.maximise(null);
     else this.setTool("crosshair");
   }
 
   async segment() {
-    if (!this.mayCorrect) return;
+    if (!this.mayCorrect || this.isBlind()) return;
     try {
-      await runDialog(this.host, this.server, this.study.id, () => this.say("The job is queued: see it in the worklist. Its result will be a study of its own."));
+      await runDialog(this.host, this.server, this.study, () => this.say("The job is queued: see it in the worklist. Its result will be a study of its own."));
     } catch (error) {
       this.say(error.message);
     }
   }
 
   async export() {
+    if (this.isBlind()) return;
     try {
       await exportDialog(this.host, this.server, this.study, this.edit.isDirty, this.mayCorrect);
     } catch (error) {

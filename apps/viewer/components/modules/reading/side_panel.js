@@ -14,7 +14,7 @@ export class SidePanel {
   // Build everything anew for a study.
   open(study) {
     this.rows = [];
-    replaceChildren(this.host, this.warnings(study), this.findings(study), this.room.marks.host, this.labels(study), study.mask ? this.room.panel.open() : null, this.windows(study));
+    replaceChildren(this.host, this.warnings(study), this.findings(study), this.room.marks.host, this.labels(study), this.room.readings.open(study), study.mask ? this.room.panel.open() : null, this.windows(study));
     this.update();
     this.choose(this.room.chosenFinding);
   }

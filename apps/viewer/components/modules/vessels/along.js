@@ -5,6 +5,7 @@ import { asSheet } from "./picture.js";
 
 const GRAPH_PIXELS = 170;
 const LEFT = 44;
+const HIGHEST_SHARE = 0.4;
 const FONT = "11px system-ui, 'DejaVu Sans', sans-serif";
 const KIND_COLOURS = { confident: "#ff9f43", review: "#6fa8dc" };
 
@@ -32,8 +33,9 @@ export class Along {
     const width = this.canvas.clientWidth;
     if (!branch || !picture || width === 0) return;
     const lengthMm = branch.along_mm.at(-1);
-    this.scale = Math.min((width - LEFT - 8) / lengthMm, 12);
     const acrossMm = picture.columns * picture.stepMm;
+    // As wide as there is room, unless it would become too high to see the graph under it.
+    this.scale = Math.min((width - LEFT - 8) / lengthMm, Math.max(8, (HIGHEST_SHARE * window.innerHeight) / acrossMm));
     const high = acrossMm * this.scale;
     const ratio = window.devicePixelRatio || 1;
     this.canvas.style.height = `${high + GRAPH_PIXELS}px`;
@@ -74,7 +76,7 @@ export class Along {
       context.setLineDash([5, 4]);
       line(context, [[x(one.start_mm), y(before)], [x(one.stop_mm), y(after)]]);
       context.setLineDash([]);
-      context.fillStyle = KIND_COLOURS[one.confidence];
+      context.fillStyle = style.getPropertyValue("--text");
       context.fillText(`${one.number}: ${one.diameter_percent.toFixed(0)} %`, x((one.start_mm + one.stop_mm) / 2), top + 12);
     }
   }

@@ -35,7 +35,7 @@ export class Vessels extends Page {
     if (this.vessels?.id === vessels.id) return;
     this.vessels = vessels;
     this.window = vessels.window;
-    replaceChildren(this.choice, ...vessels.branches.map((one) => element("option", { value: String(one.index), text: `Branch ${one.index}: ${one.length_mm.toFixed(0)} mm, mean ${one.mean_diameter_mm.toFixed(1)} mm${one.not_assessable ? " (not assessable)" : ""}` })));
+    replaceChildren(this.choice, ...vessels.branches.map((one) => element("option", { value: String(one.index), text: `Branch ${one.index}: ${one.length_mm.toFixed(0)} mm, mean diameter ${one.mean_diameter_mm.toFixed(1)} mm${one.not_assessable ? " (not assessable)" : ""}` })));
     this.drawList();
     if (vessels.blockages.length > 0) this.openBlockage(vessels.blockages[0]);
     else if (vessels.branches.length > 0) this.openBranch(vessels.branches[0].index);
@@ -44,7 +44,7 @@ export class Vessels extends Page {
 
   drawList() {
     const { vessels } = this;
-    const head = element("tr", {}, ...["No.", "Lumen lost", "95 %", "CAD-RADS", "mm"].map((text, n) => element("th", { scope: "col", class: n === 0 ? null : "number", text })));
+    const head = element("tr", {}, ...["No.", "Lumen lost", "95 %", "CAD-RADS", "Diameter (mm)"].map((text, n) => element("th", { scope: "col", class: n === 0 ? null : "number", text })));
     const rows = vessels.blockages.map((one) =>
       element(
         "tr",
