@@ -77,6 +77,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/product/service_faults.py --minutes 30 --picture docs/images/service_memory.png
 	$(BIN)/python benchmarks/product/service_throughput.py
 	$(BIN)/python benchmarks/product/viewer.py
+	$(BIN)/python benchmarks/product/whole_chain.py --folder $(BENCH)/chain
 	$(if $(DATA),$(MAKE) bench-data)
 
 bench-data: $(VENV)/.installed-dev
@@ -111,7 +112,8 @@ audit: $(VENV)/.installed-audit
 	$(BIN)/pip-audit --progress-spinner off --skip-editable || echo "see above; where PyPI did not answer, nothing was checked"
 
 coverage: $(VENV)/.installed-audit
-	$(BIN)/pytest -q --cov=medseg --cov=apps --cov-branch --cov-report=term:skip-covered --cov-report=html:out/coverage
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist loadfile \
+	  --cov --cov-report=term:skip-covered --cov-report=html:out/coverage
 
 mutants: $(VENV)/.installed-audit
 	$(BIN)/python benchmarks/product/mutants.py

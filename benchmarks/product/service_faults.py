@@ -39,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "exchange"))
 
 from dicom_peers import MadeArchive, pdu, raw, sending, status_of
 from orthanc import Orthanc, free_port, storescu
+from process_memory import memory_mb, processes_below
 from pydicom import dcmread
 
 from medseg.core.errors import MedsegError
@@ -170,17 +171,7 @@ class Site:
         """The service and everything below it."""
         if self.service is None or self.service.poll() is not None:
             return []
-        below: dict[int, list[int]] = {}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            except OSError:
-                continue
-            below.setdefault(parent, []).append(int(stat.parent.name))
-        found = [self.service.pid]
-        for pid in found:
-            found += below.get(pid, [])
-        return found
+        return processes_below(self.service.pid)
 
     def is_well(self) -> bool:
         try:
@@ -207,15 +198,6 @@ def is_listener(pid: int) -> bool:
         return b"receiving.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
-
-
-def memory_mb(pid: int) -> float:
-    """What of a process lies in memory, shared pages by its share."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def kill(pid: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
@@ -88,6 +89,35 @@ def vessels(output: Path) -> None:
     figure.savefig(output / "plot_vessels.png", dpi=110)
 
 
+def gate(output: Path) -> None:
+    """How far each challenger is from the champion, and what the gate made of it."""
+    rows = table("From corrections to the next model", 1)[::-1]
+    figure, axis = plt.subplots(figsize=(WIDTH_IN, 3.0), layout="constrained")
+    for place, row in enumerate(rows):
+        mean, low, high = map(float, re.findall(r"[-+]\d[\d.]*", row["difference, 95 % interval"]))
+        is_promoted = "promoted" in row["verdict"]
+        axis.plot([low, high], [place, place], color=LIGHT, linewidth=5, solid_capstyle="butt")
+        axis.plot(mean, place, "o", color=INK, markerfacecolor=INK if is_promoted else "white")
+    axis.set_yticks(range(len(rows)), [textwrap.fill(row["challenger"], 46) for row in rows], fontsize=8)
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set_ylim(-0.5, len(rows) - 0.5)
+    axis.set_xscale("symlog", linthresh=0.05)
+    axis.set_xticks([-0.8, -0.2, -0.05, 0, 0.05], ["-0.8", "-0.2", "-0.05", "0", "0.05"])
+    axis.set_xlabel("Dice, challenger less champion: mean and 95 % interval (filled: promoted)")
+    figure.savefig(output / "plot_gate.png", dpi=110)
+
+
+def viewer(output: Path) -> None:
+    """Milliseconds from a change until all three panes show it."""
+    rows = table("The viewer")[::-1]
+    figure, axis = plt.subplots(figsize=(WIDTH_IN, 2.6), layout="constrained")
+    for column, shade in (("95 %", LIGHT), ("median", INK)):
+        axis.barh([row["change"] for row in rows], [float(row[column]) for row in rows], color=shade, label=column)
+    axis.set_xlabel("milliseconds until the three panes show it, 512 x 512 x 300")
+    axis.legend(frameon=False, loc="upper right")
+    figure.savefig(output / "plot_viewer.png", dpi=110)
+
+
 def regions(output: Path) -> None:
     """A slice of a made study, its blocks, its regions, and the truth."""
     study = make_study(4)
@@ -119,7 +149,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images")
     output = parser.parse_args().output
     mpl.use("Agg")
-    for draw in (ladder, beside_nnunet, vessels, regions):
+    for draw in (ladder, beside_nnunet, vessels, gate, viewer, regions):
         draw(output)
 
 

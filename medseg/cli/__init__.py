@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from medseg.cli.commands import (
+    archive,
     batch,
     cross_validate,
     data,
@@ -43,7 +44,11 @@ for heading, groups, modules in (
     ("Scans", {}, (studies, vessels, batch, reports)),
     ("Models", {"models": models.app, "data": data.app}, (training, cross_validate, export)),
     ("Readers, and what models learn from them", {"review": review.app}, (retrain,)),
-    ("Service", {"config": service.config_app, "quarantine": service.quarantine_app}, (service,)),
+    (
+        "Service",
+        {"config": service.config_app, "quarantine": service.quarantine_app, "archive": archive.app},
+        (service,),
+    ),
     ("This machine", {}, (doctor,)),
 ):
     for module in modules:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.workflows.results.open_study import list_studies
+from medseg.imaging.pictures.slices import mask_from_screen
+from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
+from medseg.workflows.results.open_study import OpenedStudy, as_reviewed, list_studies, open_study
 
 TIMEOUT_MS = 90_000
 
@@ -117,3 +121,57 @@ def brush_stroke(room: Any, plane: str) -> None:
     mouse.down()
     mouse.move(x + 30, y + 5, steps=6)
     mouse.up()
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A ball that a reader paints, or wipes away with label 0: its centre in RAS+ mm, its radius."""
+
+    label: int
+    centre_mm: Sequence[float]
+    radius_mm: float
+
+
+def paint(room: Any, spots: Sequence[Spot]) -> None:
+    """Go to each place, and use brush or eraser there by the keyboard."""
+    for spot in spots:
+        room.page.keyboard.press("b" if spot.label else "e")
+        brush = json.dumps({"radiusMm": spot.radius_mm, "is3d": True, **({"label": spot.label} if spot.label else {})})
+        there = f"room.volume.grid.clamp(room.volume.grid.fromWorld({json.dumps(spot.centre_mm)}))"
+        in_room(room, f"(room.panel.change({brush}), room.setCursor({there}))")
+        room.page.keyboard.press(" ")
+
+
+def open_row(page: Any, words: str) -> Any:
+    """The reading room on the study whose row of the worklist holds these words, on the same page."""
+    page.locator(".worklist tbody tr", has_text=words).dblclick()
+    page.wait_for_selector(".room[data-loaded]")
+    return page.locator(".room")
+
+
+def save(room: Any) -> None:
+    """Save the correction by its key, and wait until it is kept."""
+    room.page.keyboard.press("Control+s")
+    wait_for_state(room, "saved")
+
+
+def accept(room: Any) -> None:
+    """Accept the study by its key, and wait until it says so."""
+    room.page.keyboard.press("Shift+Y")
+    room.page.wait_for_selector(".badge.accepted")
+
+
+def stored(window: Window, name: str) -> OpenedStudy:
+    """A study as it is on disk, with its newest correction."""
+    folder = window.served.folder
+    entry = next(entry for entry in list_studies(folder) if entry.name == name)
+    return as_reviewed(open_study(entry), CorrectionStore(folder / REVIEW_FOLDER))
+
+
+def require_stored(window: Window, name: str, drawn: NDArray[np.uint16]) -> OpenedStudy:
+    """A study as it is on disk, after a check that its mask is what was drawn."""
+    found = stored(window, name)
+    assert found.label_map is not None
+    expected = mask_from_screen(drawn, found.volume.geometry, found.label_map.schema)
+    assert np.array_equal(found.label_map.array, expected.array)
+    return found

@@ -18,8 +18,10 @@ import pytest
 from medseg.core import atomic
 from medseg.core.atomic import (
     clear_disk_errors,
+    discard_all_unfinished,
     discard_unfinished,
     is_unfinished,
+    require_output_folder,
     require_writable,
     unfinished_path,
     whole_file,
@@ -179,6 +181,33 @@ class TestDiscardUnfinished:
             each.write_text("")
         discard_unfinished(path)
         assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+    def test_removes_what_killed_writers_left_in_a_folder_and_nothing_else(self, tmp_path: Path) -> None:
+        (tmp_path / "result").mkdir()
+        (tmp_path / ".medseg-unfinished-x1-mask.nii").write_text("half")
+        (tmp_path / ".medseg-unfinished-x2-study").mkdir()
+        (tmp_path / ".medseg-unfinished-x2-study" / "mask.nii").write_text("half")
+        (tmp_path / ".medseg-unfinished-x3-link").symlink_to(tmp_path / "result")
+        discard_all_unfinished(tmp_path)
+        assert list(tmp_path.iterdir()) == [tmp_path / "result"]
+
+
+class TestRequireOutputFolder:
+    def test_a_new_an_empty_and_an_earlier_output_will_do(self, tmp_path: Path) -> None:
+        for name, files in (("new", None), ("empty", ()), ("earlier", ("report.json", "mask.nii"))):
+            if files is not None:
+                (tmp_path / name).mkdir()
+            for file in files or ():
+                (tmp_path / name / file).write_text("")
+            require_output_folder(tmp_path / name, "report.json")
+        assert not (tmp_path / "new").exists()
+
+    def test_nothing_else_is_overwritten(self, tmp_path: Path) -> None:
+        (tmp_path / "letter.txt").write_text("Dear colleague")
+        with pytest.raises(InputError, match="is a file; the output is a folder"):
+            require_output_folder(tmp_path / "letter.txt", "report.json")
+        with pytest.raises(InputError, match="holds other files and will not be overwritten"):
+            require_output_folder(tmp_path, "report.json")
 
 
 class TestRequireWritable:

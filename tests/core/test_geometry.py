@@ -63,9 +63,10 @@ class TestConstruction:
         with pytest.raises(GeometryError, match="three positive dimensions"):
             Geometry(shape, np.eye(4))
 
-    def test_refuses_an_affine_of_another_size(self) -> None:
-        with pytest.raises(GeometryError, match=r"4 x 4, got \(3, 3\)"):
-            Geometry((1, 1, 1), np.eye(3))
+    @pytest.mark.parametrize("size", [3, 5])
+    def test_refuses_an_affine_of_another_size(self, size: int) -> None:
+        with pytest.raises(GeometryError, match=rf"4 x 4, got \({size}, {size}\)"):
+            Geometry((1, 1, 1), np.eye(size))
 
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     @pytest.mark.parametrize("where", [(0, 0), (1, 3)])
@@ -78,7 +79,9 @@ class TestConstruction:
     def test_refuses_a_last_row_that_is_no_affine(self) -> None:
         affine = np.eye(4)
         affine[3, 0] = 0.5
-        with pytest.raises(GeometryError, match="last row"):
+        with pytest.raises(
+            GeometryError, match=r"the last row of an affine is 0 0 0 1, got \[0\.5, 0\.0, 0\.0, 1\.0\]"
+        ):
             Geometry((2, 2, 2), affine)
 
     @pytest.mark.parametrize(
@@ -94,6 +97,16 @@ class TestConstruction:
         affine[:3, :3] = np.array(columns).T
         with pytest.raises(GeometryError, match="singular"):
             Geometry((2, 2, 2), affine)
+
+    @pytest.mark.parametrize(("share", "passes"), [(2e-6, True), (0.5e-6, False)])
+    def test_refuses_axes_that_nearly_lie_in_one_plane(self, share: float, passes: bool) -> None:
+        """Of axes of 2, 3 and 4 mm, as volumes of the box they would span at right angles."""
+        affine = np.array([[2.0, 3.0, 0, 0], [0, 3.0 * share, 0, 0], [0, 0, 4.0, 0], [0, 0, 0, 1]])
+        if passes:
+            assert Geometry((2, 2, 2), affine).shape == (2, 2, 2)
+        else:
+            with pytest.raises(GeometryError, match=r"singular: its axes are \[2.0, 3.0\d*, 4.0\] mm long"):
+                Geometry((2, 2, 2), affine)
 
     def test_takes_very_small_voxels_for_what_they_are(self) -> None:
         assert Geometry.from_spacing((2, 2, 2), (1e-3, 1e-3, 1e-3)).voxel_volume_ml == pytest.approx(1e-12)
@@ -124,9 +137,14 @@ class TestEquality:
         moved = np.eye(4)
         moved[0, 3] = 1e-9
         first = Geometry((4, 5, 6), np.eye(4), "1.2")
-        assert first != Geometry((5, 4, 6), np.eye(4), "1.2")
-        assert first != Geometry((4, 5, 6), moved, "1.2")
-        assert first != Geometry((4, 5, 6), np.eye(4), "1.3")
+        others = (
+            Geometry((5, 4, 6), np.eye(4), "1.2"),
+            Geometry((4, 5, 6), moved, "1.2"),
+            Geometry((4, 5, 6), np.eye(4), "1.3"),
+        )
+        for other in others:
+            assert first != other
+            assert other != first
         assert first != "a grid"
 
 
@@ -137,10 +155,12 @@ class TestDifference:
     def test_names_the_shapes(self) -> None:
         sentence = identity((4, 5, 6)).difference(identity((4, 5, 7)))
         assert sentence == "the shapes differ: (4, 5, 6) and (4, 5, 7) voxels"
+        assert identity((4, 5, 7)).difference(identity((4, 5, 6))) is not None
 
     def test_names_the_frames_of_reference_only_where_both_are_known(self) -> None:
         one, other, unknown = (Geometry((2, 2, 2), np.eye(4), uid) for uid in ("1.2.3", "1.2.4", None))
         assert one.difference(other) == "the frames of reference differ: 1.2.3 and 1.2.4"
+        assert other.difference(one) is not None
         assert one.difference(unknown) is None
         assert unknown.difference(one) is None
 
@@ -210,6 +230,26 @@ class TestPlaces:
         assert geometry.contains(geometry.world(-half * 0.99))
         assert not geometry.contains(geometry.world(-half * 1.01))
         assert not geometry.contains(geometry.world(np.array(geometry.shape) - half * 0.99))
+
+    def test_the_outer_faces_belong_to_the_grid(self) -> None:
+        for axis, size in enumerate((4, 5, 6)):
+            inside = [1.0, 1.0, 1.0]
+            for face, beyond in ((-0.5, -0.51), (size - 0.5, size - 0.49)):
+                inside[axis] = face
+                assert identity().contains(inside)
+                inside[axis] = beyond
+                assert not identity().contains(inside)
+
+    def test_corners_are_the_centres_of_the_outermost_voxels(self) -> None:
+        corners = Geometry.from_spacing((2, 3, 1), (1.0, 2.0, 5.0), (7.0, 8.0, 9.0)).corners_mm()
+        assert {tuple(corner) for corner in corners.tolist()} == {(x, y, 9.0) for x in (7.0, 8.0) for y in (8.0, 12.0)}
+        assert len(corners) == 8
+
+    @pytest.mark.parametrize(("cosine", "is_sheared"), [(0.9e-4, False), (1.1e-4, True), (-1.1e-4, True)])
+    def test_rounding_is_no_shear(self, cosine: float, is_sheared: bool) -> None:
+        affine = np.diag((2.0, 3.0, 4.0, 1.0))
+        affine[1, 2] = 4.0 * cosine
+        assert Geometry((2, 2, 2), affine).is_sheared is is_sheared
 
     def test_a_shear_is_seen_and_a_rotation_is_none(self) -> None:
         sheared = np.eye(4)
@@ -291,6 +331,16 @@ class TestCropAndSpacing:
         assert geometry.shape == (5, 10, 10)
         np.testing.assert_allclose(geometry.origin_mm, (0.5, 0.0, 0.0))
 
+    def test_a_spacing_wider_than_the_grid_leaves_one_voxel_in_its_middle(self) -> None:
+        geometry = Geometry.from_spacing((3, 4, 10), (1.0, 1.0, 1.0)).with_spacing((10.0, 9.0, 4.0))
+        assert geometry.shape == (1, 1, 2)  # 2.5 voxels are 2
+        np.testing.assert_allclose(geometry.origin_mm, (1.0, 1.5, 2.5))
+
+    def test_keeps_the_frame_of_reference(self) -> None:
+        geometry = Geometry((4, 4, 4), np.eye(4), "1.2.3")
+        for made in (geometry.cropped((1, 1, 1), (2, 2, 2)), geometry.with_spacing((2, 2, 2)), geometry.right_angled()):
+            assert made.frame_of_reference == "1.2.3"
+
     @given(geometries(tilt=3.0), st.tuples(*[st.floats(0.2, 8.0)] * 3))
     def test_another_spacing_keeps_centre_directions_and_nearly_the_field_of_view(
         self, geometry: Geometry, spacing: tuple[float, float, float]
@@ -321,6 +371,18 @@ class TestRightAngles:
         index = straight.index(sheared.corners_mm())
         assert np.all(index >= -1e-5)
         assert np.all(index <= np.array(straight.shape) - 1 + 1e-5)
+
+    def test_of_two_axes_that_lean_to_each_other_both_give_way(self) -> None:
+        """j and k lean alike from y and z, so the nearest axes at right angles are y and z themselves."""
+        affine = np.eye(4)
+        affine[:3, :3] = np.array([[1, 0, 0], [0, 0.96, -0.28], [0, -0.28, 0.96]]) * (1.0, 2.0, 0.5)
+        affine[:3, 3] = (5.0, 6.0, 7.0)
+        straight = Geometry((2, 3, 4), affine).right_angled()
+        # along y from -3 * 0.5 * 0.28 to 2 * 2 * 0.96, along z from -2 * 2 * 0.28 to 3 * 0.5 * 0.96
+        np.testing.assert_allclose(straight.spacing_mm, (1.0, 2.0, 0.5))
+        np.testing.assert_allclose(straight.directions, np.eye(3), atol=1e-12)
+        np.testing.assert_allclose(straight.origin_mm, (5.0, 5.58, 5.88))
+        assert straight.shape == (2, 4, 7)  # 1 + 1, 2.13 + 1, 5.12 + 1 rounded up
 
     @given(geometries(tilt=3.0))
     def test_a_right_angled_grid_stays_as_it_is(self, geometry: Geometry) -> None:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from medseg.core.findings import Finding, Measurement
 from medseg.core.labels import Code
-from medseg.core.report import NOT_FOR_DIAGNOSIS, ModelIdentity, Report
+from medseg.core.report import NOT_FOR_DIAGNOSIS, ModelIdentity, Report, Review
 from medseg.core.study import Series, Study
 from medseg.core.task import load_task
 
@@ -76,3 +76,19 @@ def test_a_finding_gives_its_values_by_name() -> None:
 def test_instances_count_from_one() -> None:
     with pytest.raises(ValidationError):
         Finding(label=TASK.labels[0], instance=0, centroid_mm=(0, 0, 0), index=(0, 0, 0))
+
+
+def test_who_drew_and_who_judged_is_said() -> None:
+    made = datetime(2026, 1, 3, 8, 5, tzinfo=UTC)
+    of_model = Review(decision="accepted", reader="jane", made=made)
+    assert of_model.sentence == "Outlines made by the model, accepted by jane on 2026-01-03 08:05 UTC."
+    corrected = Review(
+        decision="rejected",
+        reader="jane",
+        made=made,
+        corrected_by="john",
+        corrected=datetime(2026, 1, 2, 17, 30, tzinfo=UTC),
+    )
+    assert corrected.sentence == (
+        "Outlines corrected by john on 2026-01-02 17:30 UTC, rejected by jane on 2026-01-03 08:05 UTC."
+    )

@@ -189,6 +189,26 @@ def test_a_metaimage_that_lies_is_refused(tmp_path: Path, content: bytes, reason
         read_scan(tmp_path / "image.mha")
 
 
+def test_a_zip_of_nothing_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "study.zip", "w"):
+        pass
+    with pytest.raises(InputError, match=r"study\.zip is empty: there is no file in it"):
+        read_scan(tmp_path / "study.zip")
+
+
+def test_a_file_that_may_not_be_read_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another user's file is; the tests may run as one who may read all."""
+    path = tmp_path / "scan.nii"
+    path.write_bytes(b"")
+
+    def forbidden(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", forbidden)
+    with pytest.raises(InputError, match=r"scan\.nii may not be read \(Permission denied\)\. Check its permissions"):
+        read_scan(path)
+
+
 def test_a_zip_of_one_image_is_read_and_leaves_nothing_behind(tmp_path: Path) -> None:
     volume = Volume(np.arange(8, dtype=np.uint8).reshape(2, 2, 2), random_geometry(3, (2, 2, 2)))
     write_volume(volume, tmp_path / "image.nii.gz")

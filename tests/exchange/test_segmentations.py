@@ -12,11 +12,12 @@ from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import Code, Label, LabelSchema
-from medseg.exchange.dicom.rtstruct import inside_polygon
+from medseg.core.volume import Volume
+from medseg.exchange.dicom.rtstruct import inside_polygon, read_structures
 from medseg.exchange.dicom.seg import read_segmentation
 from medseg.exchange.labels import read_labels
 from medseg.exchange.read import read_label_map, read_scan
-from medseg.exchange.write import write_label_map
+from medseg.exchange.write import write_label_map, write_volume
 
 TISSUE = Code(value="85756007", scheme="SCT", meaning="Tissue")
 LIVER = Code(value="10200004", scheme="SCT", meaning="Liver")
@@ -156,6 +157,12 @@ def _shifted_frame(dataset: Dataset) -> None:
         (lambda one: setattr(one, "PixelData", one.PixelData[:-6]), "damaged or truncated"),
         (lambda one: setattr(one, "SegmentationType", "OTHER"), "unknown type"),
         (lambda one: setattr(one, "SegmentSequence", []), "describes no segment"),
+        (lambda one: delattr(one.SegmentSequence[0], "SegmentNumber"), "a segment without a number"),
+        (
+            lambda one: delattr(one.PerFrameFunctionalGroupsSequence[0], "SegmentIdentificationSequence"),
+            r"frame 1 does not say its segment",
+        ),
+        (lambda one: setattr(one.SegmentSequence[0], "SegmentedPropertyTypeCodeSequence", []), "matches no label"),
     ],
 )
 def test_a_segmentation_that_cannot_be_used_is_refused(tmp_path: Path, change, reason: str) -> None:  # type: ignore[no-untyped-def]
@@ -163,6 +170,13 @@ def test_a_segmentation_that_cannot_be_used_is_refused(tmp_path: Path, change, r
     change(dataset)
     with pytest.raises(InputError, match=reason):
         read_label_map(save(dataset, tmp_path / "seg.dcm"), SCHEMA)
+
+
+def test_numbers_that_the_task_does_not_name_are_no_mask_of_it(tmp_path: Path) -> None:
+    geometry = Geometry.from_spacing((2, 3, 4), (1.0, 1.0, 1.0))
+    write_volume(Volume(np.full((2, 3, 4), 9, np.uint8), geometry), tmp_path / "mask.nii")
+    with pytest.raises(InputError, match=r"mask\.nii is not a mask of this task: the mask holds label 9"):
+        read_labels(tmp_path / "mask.nii", SCHEMA, geometry)
 
 
 def test_a_segmentation_of_another_position_of_the_patient_is_refused(tmp_path: Path) -> None:
@@ -243,6 +257,29 @@ def test_structures_that_do_not_fit_are_refused(tmp_path: Path, dataset: Dataset
         reason = "matches no label"
     with pytest.raises(InputError, match=reason):
         read_labels(save(dataset, tmp_path / "rs.dcm"), SCHEMA, image)
+
+
+def test_an_image_is_neither_a_segmentation_nor_a_structure_set(tmp_path: Path) -> None:
+    path = save(made_series()[0], tmp_path / "image.dcm")
+    with pytest.raises(InputError, match=r"image\.dcm is no DICOM segmentation: it is an image"):
+        read_segmentation(path)
+    with pytest.raises(InputError, match=r"image\.dcm is no RT structure set: it is an image"):
+        read_structures(path)
+
+
+def test_one_of_several_segmentations_is_to_be_named(tmp_path: Path) -> None:
+    image = image_geometry(tmp_path, Grid())
+    save(structure_set([contour_of(Grid(), 1, SQUARE)]), tmp_path / "both" / "rs.dcm")
+    save(made_segmentation(), tmp_path / "both" / "seg.dcm")
+    with pytest.raises(InputError, match=r"holds several segmentations \(seg\.dcm, rs\.dcm\)\. Give the one"):
+        read_labels(tmp_path / "both", SCHEMA, image)
+
+
+def test_fractions_of_nothing_are_refused(tmp_path: Path) -> None:
+    dataset = made_segmentation("FRACTIONAL")
+    del dataset.MaximumFractionalValue
+    with pytest.raises(InputError, match="does not say what fraction is whole"):
+        read_segmentation(save(dataset, tmp_path / "seg.dcm"))
 
 
 def test_names_may_be_said_by_the_user(tmp_path: Path) -> None:

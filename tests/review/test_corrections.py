@@ -88,6 +88,37 @@ def test_no_change_is_no_correction(store: CorrectionStore) -> None:
     assert store.verify() is None
 
 
+def test_a_correction_on_another_grid_is_none(store: CorrectionStore) -> None:
+    moved = mask((1, 1, 1))
+    moved = LabelMap(moved.array, moved.geometry.cropped((1, 0, 0), moved.geometry.shape), moved.schema)
+    with pytest.raises(InputError, match="lies on the grid of the mask it corrects: the grids lie up to"):
+        store.correct(moved, mask(), SCAN, TASK.name, by=JANE)
+    assert store.scans() == ()
+
+
+def test_a_store_where_a_file_stands_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear colleague")
+    store = CorrectionStore(tmp_path / "letter.txt" / "review")
+    with pytest.raises(InputError, match=r"the review store .* cannot be written: Not a directory"):
+        store.decide(mask_sha256(mask()), "accepted", None, SCAN, TASK.name, by=JANE)
+
+
+def test_what_is_recorded_is_listed_once(store: CorrectionStore) -> None:
+    assert store.scans() == ()
+    first, second = mask((1, 1, 1)), mask((1, 1, 2))
+    store.correct(second, first, SCAN, TASK.name, by=JANE)
+    store.correct(first, second, SCAN, TASK.name, by=JANE)
+    store.correct(second, first, "b" * 64, TASK.name, by=JANE)
+    assert store.scans() == ((SCAN, TASK.name), ("b" * 64, TASK.name))
+
+
+def test_a_damaged_head_is_a_sentence(store: CorrectionStore) -> None:
+    store.correct(mask((1, 1, 1)), mask(), SCAN, TASK.name, by=JANE)
+    (store.folder / HEAD_FILE).write_text("[")
+    with pytest.raises(StoreError, match="is damaged: it should name the last record"):
+        store.verify()
+
+
 def test_a_verdict_is_kept_with_the_mask_it_is_on(store: CorrectionStore) -> None:
     on = mask_sha256(mask((1, 1, 1)))
     store.decide(on, "rejected", ("lesion", 2), SCAN, TASK.name, by=Signature("jane", reason="a vessel"))

@@ -23,6 +23,15 @@ def test_marks_come_back_to_their_reader(tmp_path: Path) -> None:
     assert store.find(SCAN, "jane") == ()
 
 
+def test_the_marks_of_all_readers_on_a_scan(tmp_path: Path) -> None:
+    store = MarkStore(tmp_path)
+    assert store.of_scan(SCAN) == ()
+    for reader in ("john", "jane"):
+        store.keep(MarkList(marks=(LENGTH,)), SCAN, reader)
+    store.keep(MarkList(marks=(LENGTH, LENGTH)), "b" * 64, "jane")
+    assert store.of_scan(SCAN) == (("jane", LENGTH), ("john", LENGTH))
+
+
 @pytest.mark.parametrize(("kind", "points"), [("length", 3), ("diameters", 2), ("angle", 2), ("roi", 3)])
 def test_a_mark_has_the_points_of_its_kind(kind: str, points: int) -> None:
     with pytest.raises(ValidationError, match="points, got"):

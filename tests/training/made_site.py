@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from made_balls import UPRIGHT, plan_for_balls, write_balls
 
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
-from medseg.core.task import Task
+from medseg.core.task import Task, load_task
 from medseg.datasets.manifest import Manifest
 from medseg.exchange.nifti import write_nifti
-from medseg.models.registry.registry import Registry
+from medseg.models.registry.registry import CHAMPION, Registry
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore, Signature
+from medseg.review.promotion.verdict import GateRules
 from medseg.workflows.results.open_study import list_studies, open_study
 from medseg.workflows.retraining.selection import Sources
 from medseg.workflows.segmenting.segment_study import segment_study
-from medseg.workflows.training.train_model import TrainedModel
+from medseg.workflows.training.train_model import TrainedModel, train_model
+
+YOUNG_RULES = GateRules(most_times_as_slow=20.0, calibration_margin=1.0)
+"""Seconds say nothing on a busy machine, and what learned for a second is not calibrated."""
 
 BallImage = Callable[[Geometry, int], tuple[np.ndarray, np.ndarray]]
 
@@ -64,3 +69,22 @@ class Site:
         saved = self.store.correct(drawn, opened.label_map, opened.source_sha256, of, by=Signature("jane"))
         if accepted:
             self.store.decide(saved.mask_sha256, "accepted", None, opened.source_sha256, of, by=Signature("jane"))
+
+
+def young_site(folder: Path) -> Site:
+    """A site whose champion has hardly learned anything, with a data set of six balls and eleven for the test."""
+    task = load_task("sarcoma_mr")
+    made = write_balls(folder / "data", task, range(17))
+    rows = tuple(replace(row, fold=_fold(int(row.case.removeprefix("ball")))) for row in made.rows)
+    original = replace(made, rows=rows)
+    plan = plan_for_balls(task)
+    short = plan.training.model_copy(update={"epochs": 1, "steps_per_epoch": 6})
+    young = train_model(original, 0, folder / "young", plan=plan.model_copy(update={"training": short}))
+    registry = Registry(folder / "store" / "models")
+    registry.add(young.folder)
+    registry.point(CHAMPION, "1", person="ann", reason="first")
+    return Site(folder, original, young, registry, UPRIGHT)
+
+
+def _fold(number: int) -> int | None:
+    return number % 5 if number < 6 else None

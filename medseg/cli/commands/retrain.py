@@ -23,6 +23,9 @@ def retrain(
     replays: Annotated[
         float, typer.Option("--replays", min=0, help="Original cases replayed for each correction.")
     ] = 2.0,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="Follow this plan.  [default: make one]", show_default=False)
+    ] = None,
     device: DeviceOption = "auto",
     memory_gb: MemoryOption = 8.0,
     minutes: MinutesOption = None,
@@ -34,7 +37,7 @@ def retrain(
     from medseg.workflows.retraining.retrain import retrain as run_retraining
     from medseg.workflows.retraining.selection import Sources
     from medseg.workflows.scans.data_sets import open_data_set
-    from medseg.workflows.training.make_plan import training_budget
+    from medseg.workflows.training.make_plan import open_plan, training_budget
 
     with shown_progress() as progress:
         made = run_retraining(
@@ -42,6 +45,7 @@ def retrain(
             Sources(tuple(results), open_data_set(data, root), replays),
             output,
             budget=training_budget(device, memory_gb, minutes),
+            plan=open_plan(plan) if plan else None,
             person=getpass.getuser(),
             progress=progress,
         )

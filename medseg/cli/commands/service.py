@@ -49,7 +49,7 @@ quarantine_app = typer.Typer(help="What failed or is held: list it, let it pass.
 
 def serve(config: ConfigOption = None, settings: SetOption = None) -> None:
     """Watch an archive, segment what the routes are for, store the results; until SIGTERM or Ctrl-C."""
-    wanted = _service_settings(config, settings)
+    wanted = service_settings(config, settings)
     from medseg.workflows.service.serve import serve as workflow
 
     workflow(wanted)
@@ -63,7 +63,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """How the service stands: what waits, what was set aside and why. Exit code 3 where something needs a person."""
-    wanted = _service_settings(config, settings)
+    wanted = service_settings(config, settings)
     from dataclasses import asdict
 
     from medseg.workflows.service.standing import read_status
@@ -91,7 +91,7 @@ def status(
 
 def retry(name: NameArgument = None, config: ConfigOption = None, settings: SetOption = None) -> None:
     """Try jobs again that failed, all of them or one."""
-    wanted = _service_settings(config, settings)
+    wanted = service_settings(config, settings)
     from medseg.workflows.service.standing import retry as workflow
 
     _say_count(workflow(wanted, name), "tried again", name)
@@ -100,7 +100,7 @@ def retry(name: NameArgument = None, config: ConfigOption = None, settings: SetO
 @quarantine_app.command("list")
 def quarantine_list(config: ConfigOption = None, settings: SetOption = None, identify: IdentifyOption = False) -> None:
     """Jobs that failed and series that are held, each with its reason."""
-    wanted = _service_settings(config, settings)
+    wanted = service_settings(config, settings)
     from medseg.workflows.service.standing import quarantined
 
     rows = quarantined(wanted)
@@ -118,7 +118,7 @@ def quarantine_release(
     """Let a held series be processed as it is, or a failed job be tried again."""
     if (name is None) != takes_all:
         raise InputError("give the name of what is to be released, as `medseg quarantine list` shows it, or --all")
-    wanted = _service_settings(config, settings)
+    wanted = service_settings(config, settings)
     from medseg.workflows.service.standing import release
 
     _say_count(release(wanted, name), "released", name)
@@ -138,7 +138,7 @@ def config_check(
     asks: Annotated[bool, typer.Option("--ask", help="Ask the archive and the destinations too.")] = False,
 ) -> None:
     """What would not work: models, formats, folders, secrets, and with --ask the archives. Exit code 3 for errors."""
-    wanted = _service_settings(config, settings)
+    wanted = service_settings(config, settings)
     from medseg.workflows.service.check import check_settings
 
     remarks = check_settings(wanted, asks=asks)
@@ -149,7 +149,7 @@ def config_check(
     typer.echo("the settings can be used")
 
 
-def _service_settings(config: Path | None, flags: Sequence[str] | None) -> Settings:
+def service_settings(config: Path | None, flags: Sequence[str] | None) -> Settings:
     """The settings, for what needs the extra network. Raises InputError where that is not installed."""
     require_extra("the service", "network", PACKAGES)
     return _loaded(config, flags).settings

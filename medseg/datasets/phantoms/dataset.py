@@ -42,8 +42,9 @@ def write_dataset(
     """Write a made data set and return its manifest; the folder appears whole or not at all.
 
     `cases` studies as NIfTI are dealt into five folds (fold 0 of the default is 4 of 20); `held_out` more are the test
-    cases, written as NIfTI and as a DICOM series. The folder holds manifest.toml, cases.csv, images/, labels/,
-    truth/*.json (PhantomTruth) and dicom/<case>/. `on_study` hears how many studies of how many are written.
+    cases, written as NIfTI and as a DICOM series. Another seed makes other patients, with other names. The folder holds
+    manifest.toml, cases.csv, images/, labels/, truth/*.json (PhantomTruth) and dicom/<case>/. `on_study` hears how many
+    studies of how many are written.
 
     Raises InputError when the numbers are too small or the folder cannot be written.
     """
@@ -54,9 +55,10 @@ def write_dataset(
     with whole_folder(folder) as unfinished:
         rows: list[CaseRow] = []
         for number in range(total):
-            name = f"phantom_{number:03d}"
+            own_seed = 1000 * seed + number
+            name = f"phantom_{own_seed:03d}"
             is_held_out = number >= cases
-            made = make_study(1000 * seed + number, _grid(number, is_held_out))
+            made = make_study(own_seed, _grid(number, is_held_out))
             rows.append(_write_study(made, name, None if is_held_out else number % FOLDS, unfinished))
             if is_held_out:
                 write_series(made.volume, _dicom(unfinished, name), _series(name))

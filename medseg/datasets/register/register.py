@@ -23,7 +23,10 @@ Side = Literal["training", "validation", "test"]
 
 FORMAT = 1
 NEW_FOR_VALIDATION = 0.15
-"""The share of patients who come later that is kept for validation; the others are trained on."""
+"""The share of patients who come later that is kept for validation; the others are trained on.
+
+Where all of a retraining's would be kept, one is trained on (`medseg.workflows.retraining.selection`).
+"""
 
 
 class Register(BaseModel):

@@ -14,7 +14,7 @@ from medseg.core.geometry import Geometry
 from medseg.exchange.dicom.elements import DAMAGE, items, lenient, text, whole
 from medseg.exchange.dicom.files import read_dataset
 from medseg.exchange.dicom.patient_axes import lps_to_ras
-from medseg.exchange.dicom.reading.kinds import kind_of
+from medseg.exchange.dicom.reading.kinds import a_kind_of, kind_of
 from medseg.exchange.dicom.segments import Piece, Segment, Segmented
 
 MOST_POINTS = 20_000_000
@@ -67,7 +67,7 @@ def read_structures(path: Path) -> StructureSet:
     with lenient():
         dataset = read_dataset(path, with_pixels=True)
         if kind_of(dataset) != "structure set":
-            raise InputError(f"{path.name} is no RT structure set: it is a {kind_of(dataset)}")
+            raise InputError(f"{path.name} is no RT structure set: it is {a_kind_of(dataset)}")
         names = {
             whole(item, "ROINumber", path.name): text(item, "ROIName")
             for item in items(dataset, "StructureSetROISequence", path.name)

@@ -17,7 +17,7 @@ from medseg.exchange.dicom.files import read_dataset, transfer_syntax
 from medseg.exchange.dicom.patient_axes import affine_ras
 from medseg.exchange.dicom.reading.grid import SAME_PLACE_MM, places_mm, require_alike, tolerance_mm
 from medseg.exchange.dicom.reading.image_file import Frame, ImageFile, image_file
-from medseg.exchange.dicom.reading.kinds import kind_of
+from medseg.exchange.dicom.reading.kinds import a_kind_of, kind_of
 from medseg.exchange.dicom.reading.pixels import NATIVE_SYNTAXES, stored_pixels
 from medseg.exchange.dicom.segments import Piece, Segment, Segmented
 
@@ -35,7 +35,7 @@ def read_segmentation(path: Path) -> Segmented:
     with lenient():
         dataset = read_dataset(path, with_pixels=True)
         if kind_of(dataset) != "segmentation":
-            raise InputError(f"{path.name} is no DICOM segmentation: it is {_article(kind_of(dataset))}")
+            raise InputError(f"{path.name} is no DICOM segmentation: it is {a_kind_of(dataset)}")
         file = image_file(path, dataset)
         if file.problem:
             raise InputError(file.problem)
@@ -186,7 +186,3 @@ def _labelmap(dataset: FileDataset, file: ImageFile, slices: list[int]) -> list[
             if value not in (0, padding):
                 pieces.append(Piece(int(value), slices[position], np.asarray(plane == value)))
     return pieces
-
-
-def _article(kind: str) -> str:
-    return f"an {kind}" if kind[:1] in "aeiou" else f"a {kind}"

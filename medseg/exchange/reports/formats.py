@@ -52,18 +52,17 @@ class Result:
     images: tuple[Path, ...] = ()
     probability: Volume | None = None
     regions: Regions = field(init=False)
+    made: Made = field(init=False)
+    """What a DICOM object says of its making."""
 
     def __post_init__(self) -> None:
         self.label_map.geometry.require_same(self.volume.geometry, "the mask and the scan of the report")
         regions = regions_of_findings(self.label_map, self.report.findings, self.numbers)
         object.__setattr__(self, "regions", regions)
-
-    @property
-    def made(self) -> Made:
-        """What a DICOM object says of its making."""
-        report = self.report
-        corrected_by, when = (report.review.corrected_by, report.review.corrected) if report.review else (None, None)
-        return Made(report.model, self.images, when or report.created, corrected_by)
+        review = self.report.review
+        corrected_by, when = (review.corrected_by, review.corrected) if review else (None, None)
+        made = Made(self.report.model, self.images, when or self.report.created, corrected_by)
+        object.__setattr__(self, "made", made)
 
 
 @dataclass(frozen=True, slots=True)

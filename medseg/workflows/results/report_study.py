@@ -25,6 +25,7 @@ from medseg.exchange.probabilities import label_for_map, read_probability
 from medseg.exchange.read import read_scan
 from medseg.exchange.read_again import may_be_dicom, read_again, unpacked_source
 from medseg.exchange.reports.formats import WRITERS, Result, require_formats, write_formats
+from medseg.exchange.scan import Scan
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
 from medseg.review.marks import MarkStore
 from medseg.review.records import mask_sha256
@@ -56,9 +57,15 @@ class ReportOptions:
 
 
 def report_study(
-    folder: Path, formats: Sequence[str], output: Path | None = None, options: ReportOptions | None = None
+    folder: Path,
+    formats: Sequence[str],
+    output: Path | None = None,
+    options: ReportOptions | None = None,
+    scan: Scan | None = None,
 ) -> tuple[Path, ...]:
     """The files written for the result in `folder`, into `output` or beside the result itself.
+
+    The scan is read again from where the report says that it lies, unless it is given, as it was when it was segmented.
 
     A mask that a reader has corrected and accepted is reported in place of the model's, measured anew, and every object
     says whose it is. What readers measured by hand on the scan is reported too. Into `output` the files appear together
@@ -73,7 +80,8 @@ def report_study(
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} is no new or empty folder. Choose another.")
     with unpacked_source(source) as place:
-        result = _result(entry, report, place, options or ReportOptions(), wants_map=MAP in formats)
+        known = scan or read_again(report, place)
+        result = _result(entry, report, known, options or ReportOptions(), wants_map=MAP in formats)
         if output is None:
             return write_formats(result, _beside(formats, result.report), folder)
         with whole_folder(output) as unfinished:
@@ -112,9 +120,8 @@ def _entry(folder: Path) -> tuple[StudyEntry, Report]:
     return entry, entry.report
 
 
-def _result(entry: StudyEntry, report: Report, place: Path, options: ReportOptions, *, wants_map: bool) -> Result:
-    """The scan at `place`, the mask that stands and its report as one, checked to belong together."""
-    scan = read_again(report, place)
+def _result(entry: StudyEntry, report: Report, scan: Scan, options: ReportOptions, *, wants_map: bool) -> Result:
+    """The scan, the mask that stands and its report as one, checked to belong together."""
     if scan.sha256 != report.source_sha256:
         raise InputError(
             f"the scan {report.source} is not the one that was segmented: its voxels or its grid changed since. "

@@ -30,6 +30,7 @@ from medseg.datasets.register.register import (
     begin_register,
     first_sides,
     read_register,
+    share,
     write_register,
 )
 from medseg.datasets.register.voxel_print import voxel_print
@@ -143,6 +144,7 @@ def select(sources: Sources, champion: ModelBundle, registry: Path, run: Path, p
     if (run / SELECTION).is_file():
         return _read(run / SELECTION, champion)
     register = open_register(registry, sources.original, champion, progress)
+    known = frozenset(register.side_of)
     corrected: list[SelectedCase] = []
     ignored: int | None = None
     left_out: dict[str, str] = {}
@@ -159,10 +161,13 @@ def select(sources: Sources, champion: ModelBundle, registry: Path, run: Path, p
         if case.name not in {one.name for one in corrected}:
             corrected.append(case)
             ignored = found.label_map.schema.ignored or ignored
+    register, corrected = _with_one_for_training(register, corrected, known)
     if not any(case.side == "training" for case in corrected):
         reasons = [f"{study}: {reason}" for study, reason in list(left_out.items())[:5]]
         if corrected:
-            reasons.append(f"{len(corrected)} are of patients who are kept for validation")
+            reasons.append(
+                f"{len(corrected)} of patients who are kept for validation for good. Correct a study of another patient"
+            )
         raise InputError(f"there is no accepted correction to learn from. {'; '.join(reasons)}".strip())
     replayed = _replayed(sources, register, corrected)
     selection = Selection(
@@ -215,6 +220,23 @@ def _take(found: AcceptedCorrection, register: Register, run: Path, task: Task) 
         label=label.absolute(),
         prints=found.prints,
     )
+
+
+def _with_one_for_training(
+    register: Register, corrected: Sequence[SelectedCase], known: frozenset[str]
+) -> tuple[Register, list[SelectedCase]]:
+    """Where every corrected patient fell to validation, one of those who are new goes to training instead.
+
+    It is the one whose hash is furthest from validation. Those who were `known` before (by hash) stay where they are.
+    """
+    new = {case.subject_sha256 for case in corrected} - known
+    if not new or any(case.side == "training" for case in corrected):
+        return register, list(corrected)
+    chosen = max(new, key=share)
+    moved = [
+        case.model_copy(update={"side": "training"}) if case.subject_sha256 == chosen else case for case in corrected
+    ]
+    return register.model_copy(update={"side_of": {**register.side_of, chosen: "training"}}), moved
 
 
 def _replayed(sources: Sources, register: Register, corrected: Sequence[SelectedCase]) -> list[SelectedCase]:

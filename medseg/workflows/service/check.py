@@ -10,14 +10,13 @@ from urllib.parse import urlsplit
 
 from medseg.core.atomic import require_writable
 from medseg.core.errors import MedsegError
-from medseg.exchange.dicom.network.dimse.client import echo
-from medseg.exchange.dicom.network.web.archive import WebArchive
 from medseg.exchange.dicom.network.web.config import WebArchiveConfig
 from medseg.exchange.reports.formats import WRITERS, require_formats
 from medseg.jobs.cores import share_cores, usable_cores
 from medseg.models.store import load_model
 from medseg.settings.model import DimseDestination, Settings
 from medseg.settings.routes import Route
+from medseg.workflows.service.intake.ask_archive import ask, nodes
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -43,22 +42,14 @@ def check_settings(settings: Settings, *, asks: bool = False) -> list[Remark]:
     for name, folder in (("state", settings.folders.state), ("work", settings.folders.work)):
         remarks += _tried(f"folders.{name}", partial(require_writable, folder / "any"))
     remarks += _tried("jobs", partial(share_cores, usable_cores(), settings.jobs.workers, settings.jobs.threads))
-    for name, archive in _archives(settings):
-        remarks += _of_archive(name, archive, asks=asks)
-    for destination in settings.destinations:
-        if isinstance(destination, DimseDestination) and asks:
-            remarks += _tried(destination.name, partial(echo, destination, settings.dimse))
+    for name, node in nodes(settings).items():
+        if not isinstance(node, DimseDestination):
+            remarks += _of_archive(name, node)
+        if asks:
+            remarks += _tried(name, partial(ask, node, settings))
     if settings.viewer.enabled and not settings.retention.images:
         remarks.append(Remark("note", "viewer", "it shows masks without scans: retention.images is false"))
     return remarks
-
-
-def _archives(settings: Settings) -> list[tuple[str, WebArchiveConfig]]:
-    named: list[tuple[str, WebArchiveConfig]] = []
-    if settings.archive is not None:
-        named.append(("archive", settings.archive))
-    named += [(one.name, one) for one in settings.destinations if isinstance(one, WebArchiveConfig)]
-    return named
 
 
 def _of_route(route: Route) -> list[Remark]:
@@ -81,19 +72,12 @@ def _of_route(route: Route) -> list[Remark]:
     return remarks
 
 
-def _of_archive(name: str, archive: WebArchiveConfig, *, asks: bool) -> list[Remark]:
+def _of_archive(name: str, archive: WebArchiveConfig) -> list[Remark]:
     remarks = _tried(name, archive.credentials)
     parts = urlsplit(archive.url)
     if parts.scheme == "http" and parts.hostname not in _LOCAL:
         remarks.append(Remark("note", name, "patients' data and passwords go unencrypted: use https"))
-    if asks:
-        remarks += _tried(name, partial(_asked, archive))
     return remarks
-
-
-def _asked(archive: WebArchiveConfig) -> None:
-    with WebArchive(archive) as asked:
-        next(asked.studies(most=1), None)
 
 
 def _tried(where: str, try_it: Callable[[], object]) -> list[Remark]:

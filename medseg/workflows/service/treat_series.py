@@ -25,6 +25,7 @@ from medseg.core.report import Report
 from medseg.exchange.dicom.identifiers import identifying_words, without_identifiers
 from medseg.exchange.dicom.network.web.archive import WebArchive
 from medseg.exchange.reports.formats import WRITERS
+from medseg.exchange.scan import Scan
 from medseg.jobs.engine import HopelessError, PostponedError
 from medseg.jobs.job import Job
 from medseg.models.inference.ensemble import Model
@@ -111,12 +112,13 @@ class _BrokenError(MedsegError):
 
 @dataclass(slots=True)
 class _Treatment:
-    """One job's way through the steps; `seconds` is what each took."""
+    """One job's way through the steps; `seconds` is what each took, `scan` what was segmented, where it was now."""
 
     worker: Worker
     job: Job
     folder: Path
     seconds: dict[str, float] = field(default_factory=dict)
+    scan: Scan | None = None
 
     def done(self) -> JsonValue:
         """Do what is left to do of it; what the queue remembers."""
@@ -186,6 +188,7 @@ class _Treatment:
             )
         sources = {channels[0].name: self.folder / IMAGES}
         scans = read_channels(sources, bundle.spec.task)
+        self.scan = scans[channels[0].name]
         keeps = MAP in route.formats
         report = segment_scans(scans, sources, bundle, segmenter, result, keeps_probabilities=keeps)
         return len(report.findings)
@@ -195,7 +198,7 @@ class _Treatment:
         objects = self.folder / OBJECTS
         formats = [name for name in route.formats if has_findings or name not in _EMPTY_MASK]
         if not objects.is_dir() and formats:
-            report_study(self.folder / RESULT, formats, objects)
+            report_study(self.folder / RESULT, formats, objects, scan=self.scan)
         names = {writer.file for writer in WRITERS.values() if writer.is_dicom}
         return tuple(sorted(file for file in objects.glob("*.dcm") if file.name in names))
 

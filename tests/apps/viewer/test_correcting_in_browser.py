@@ -9,14 +9,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from viewer_window import Window, brush_stroke, in_room, labels_in, wait_for_state, wait_in_room, window_on
+from viewer_window import (
+    Window,
+    accept,
+    brush_stroke,
+    in_room,
+    labels_in,
+    require_stored,
+    save,
+    stored,
+    wait_for_state,
+    wait_in_room,
+    window_on,
+)
 
 from medseg.analysis.quantification.by_hand import measure_by_hand
-from medseg.imaging.pictures.slices import PLANES, mask_from_screen
-from medseg.review.corrections import CorrectionStore
+from medseg.imaging.pictures.slices import PLANES
 from medseg.review.marks import MarkStore
 from medseg.review.records import Verdict
-from medseg.workflows.results.open_study import OpenedStudy, as_reviewed, list_studies, open_study
 
 pytestmark = pytest.mark.browser
 
@@ -38,13 +48,6 @@ def window(
         yield opened
 
 
-def stored(window: Window, name: str) -> OpenedStudy:
-    """A study as it is on disk, with its newest correction."""
-    folder = window.served.folder
-    entry = next(entry for entry in list_studies(folder) if entry.name == name)
-    return as_reviewed(open_study(entry), CorrectionStore(folder / ".medseg-review"))
-
-
 def test_drawn_in_three_planes_undone_saved_and_shown_again(window: Window) -> None:
     room = window.open("drawn")
     page = room.page
@@ -64,15 +67,11 @@ def test_drawn_in_three_planes_undone_saved_and_shown_again(window: Window) -> N
     assert (drawn != before).sum() > 10
     room.get_by_label("Reason").fill("the rim")
     room.get_by_label("Reason").blur()
-    page.keyboard.press("Control+s")
-    wait_for_state(room, "saved")
+    save(room)
 
-    on_disk = stored(window, "drawn")
-    assert on_disk.label_map is not None
+    on_disk = require_stored(window, "drawn", drawn)
     assert on_disk.correction is not None
     assert on_disk.correction.reason == "the rim"
-    expected = mask_from_screen(drawn, on_disk.volume.geometry, on_disk.label_map.schema)
-    assert np.array_equal(on_disk.label_map.array, expected.array)
     again = window.open("drawn")
     assert np.array_equal(labels_in(again), drawn)
     assert again.locator(".badge.in-review").count() == 1
@@ -110,11 +109,9 @@ def test_a_whole_review_by_keyboard(window: Window) -> None:
         page.keyboard.press("Shift+ArrowRight")
     page.keyboard.press(" ")
     assert not np.array_equal(labels_in(room), before)
-    page.keyboard.press("Control+s")
-    wait_for_state(room, "saved")
+    save(room)
     page.wait_for_selector(".badge.in-review")
-    page.keyboard.press("Shift+Y")
-    page.wait_for_selector(".badge.accepted")
+    accept(room)
     records = stored(window, "review").records
     kinds = [(type(record).__name__, record.decision if isinstance(record, Verdict) else None) for record in records]
     assert kinds == [("Verdict", "accepted"), ("Verdict", "rejected"), ("Correction", None), ("Verdict", "accepted")]

@@ -9,10 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from viewer_window import Window, brush_stroke, in_room, labels_in, wait_for_state, window_on
-
-from medseg.review.corrections import CorrectionStore
-from medseg.workflows.results.open_study import as_reviewed, list_studies, open_study
+from viewer_window import Window, brush_stroke, in_room, labels_in, save, stored, wait_for_state, window_on
 
 pytestmark = pytest.mark.browser
 
@@ -33,8 +30,7 @@ def window(
 
 def changed_voxels(window: Window, name: str) -> int:
     """How many voxels the newest correction on disk changed."""
-    entry = next(entry for entry in list_studies(window.served.folder) if entry.name == name)
-    saved = as_reviewed(open_study(entry), CorrectionStore(window.served.folder / ".medseg-review")).correction
+    saved = stored(window, name).correction
     assert saved is not None
     return saved.changed_voxels
 
@@ -73,6 +69,5 @@ def test_a_server_started_again_with_a_draft_open(window: Window) -> None:
     wait_for_state(room, "draft kept")
     assert np.array_equal(labels_in(room), drawn)
     assert not room.locator(".message").is_visible()
-    room.page.keyboard.press("Control+s")
-    wait_for_state(room, "saved")
+    save(room)
     assert changed_voxels(window, "server") == (drawn != before).sum()

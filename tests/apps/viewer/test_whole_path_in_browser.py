@@ -11,12 +11,20 @@ import numpy as np
 import pytest
 from dicom_oracle import Grid, save_all
 from dicom_results import images, result_folder
-from viewer_window import Window, brush_stroke, in_room, labels_in, wait_for_state, wait_in_room, window_on
+from viewer_window import (
+    Window,
+    brush_stroke,
+    in_room,
+    labels_in,
+    require_stored,
+    save,
+    stored,
+    wait_in_room,
+    window_on,
+)
 
-from medseg.imaging.pictures.slices import PLANES, mask_from_screen
-from medseg.review.corrections import CorrectionStore
+from medseg.imaging.pictures.slices import PLANES
 from medseg.review.records import Correction
-from medseg.workflows.results.open_study import as_reviewed, list_studies, open_study
 
 pytestmark = pytest.mark.browser
 
@@ -68,14 +76,9 @@ def test_from_the_worklist_to_a_saved_correction(window: Window) -> None:
     drawn = labels_in(room)
     assert np.array_equal(drawn, three)
     assert (drawn != before).sum() > 10
-    page.keyboard.press("Control+s")
-    wait_for_state(room, "saved")
+    save(room)
 
-    (entry,) = list_studies(window.served.folder)
-    on_disk = as_reviewed(open_study(entry), CorrectionStore(window.served.folder / ".medseg-review"))
-    assert on_disk.label_map is not None
-    expected = mask_from_screen(drawn, on_disk.volume.geometry, on_disk.label_map.schema)
-    assert np.array_equal(on_disk.label_map.array, expected.array)
+    require_stored(window, "ct", drawn)
     again = window.open("ct")
     assert np.array_equal(labels_in(again), drawn)
 
@@ -84,13 +87,11 @@ def test_from_the_worklist_to_a_saved_correction(window: Window) -> None:
     brush_stroke(again, "axial")
     page.bring_to_front()
     brush_stroke(room, "axial")
-    page.keyboard.press("Control+s")
-    wait_for_state(room, "saved")
+    save(room)
     again.page.bring_to_front()
     theirs = labels_in(again)
     again.page.keyboard.press("Control+s")
     again.locator(".message", has_text="another correction").wait_for()
     assert np.array_equal(labels_in(again), theirs)
-    (entry,) = list_studies(window.served.folder)
-    records = as_reviewed(open_study(entry), CorrectionStore(window.served.folder / ".medseg-review")).records
+    records = stored(window, "ct").records
     assert len([record for record in records if isinstance(record, Correction)]) == 2

@@ -47,10 +47,13 @@ def test_the_dicom_series_of_a_held_out_study_is_its_nifti_image(made: Manifest)
         assert np.array_equal(from_dicom.array, from_nifti.array)
 
 
-def test_progress_is_told(tmp_path: Path) -> None:
+def test_progress_is_told_and_another_seed_makes_patients_of_other_names(made: Manifest, tmp_path: Path) -> None:
     heard: list[tuple[int, int]] = []
-    write_dataset(tmp_path / "made", cases=5, held_out=0, on_study=lambda done, total: heard.append((done, total)))
+    others = write_dataset(
+        tmp_path / "made", cases=5, held_out=0, seed=1, on_study=lambda done, total: heard.append((done, total))
+    )
     assert heard == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+    assert not {case.subject for case in others.cases} & {case.subject for case in made.cases}
 
 
 def test_too_few_cases_are_refused_and_nothing_is_written(tmp_path: Path) -> None:

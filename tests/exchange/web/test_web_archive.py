@@ -298,6 +298,11 @@ class TestConfig:
             ({"url": "http://archive/dicom-web", "user": "me"}, "belong together"),
             ({"url": "http://archive/dicom-web", "password": "x"}, "belong together"),
             ({"url": "http://archive/dicom-web", "user": "me", "password": "x", "token": "t"}, "not both"),
+            (
+                {"url": "http://archive/dicom-web", "user": "me", "password": "x", "password_file": "p"},
+                "give password_file or a password",
+            ),
+            ({"url": "http://archive/dicom-web", "token": "t", "token_file": "f"}, "give token_file or a token"),
             ({"url": "http://archive/dicom-web", "client_key": "key.pem"}, "needs client_certificate"),
         ],
     )

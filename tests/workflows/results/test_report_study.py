@@ -11,10 +11,11 @@ from dicom_oracle import Grid, made_series, save_all
 from dicom_results import TASK, images, mask_on, result_folder
 
 from medseg.core.errors import InputError
+from medseg.core.volume import Volume
 from medseg.exchange.labels import read_labels
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read import read_scan
-from medseg.exchange.scan import Mends
+from medseg.exchange.scan import Mends, scan_of
 from medseg.workflows.results.open_study import list_studies, open_study
 from medseg.workflows.results.report_study import ReportOptions, report_study, require_writable
 
@@ -75,6 +76,21 @@ def test_a_result_leaves_in_every_format_whatever_it_was_read_from(
     assert referenced.SeriesInstanceUID == report.series.series_uid
     count = 5 if make is _gap else 6
     assert len(referenced.ReferencedInstanceSequence) == count
+
+
+def test_a_scan_in_memory_is_not_read_again_and_must_be_the_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = _folder(tmp_path)
+    result_folder(source, tmp_path / "result")
+    report_study(tmp_path / "result", ["dicom-seg", "dicom-sr"], tmp_path / "read")
+    scan = read_scan(source)
+    monkeypatch.setattr("medseg.workflows.results.report_study.read_again", lambda *_: pytest.fail("it was read again"))
+    for path in report_study(tmp_path / "result", ["dicom-seg", "dicom-sr"], tmp_path / "given", scan=scan):
+        assert path.read_bytes() == (tmp_path / "read" / path.name).read_bytes()
+    other = scan_of(Volume(scan.volume.array + 1, scan.volume.geometry, scan.volume.unit), scan.series)
+    with pytest.raises(InputError, match="is not the one that was segmented"):
+        report_study(tmp_path / "result", ["dicom-sr"], tmp_path / "other", scan=other)
 
 
 @pytest.mark.parametrize("make", [_two_series, _two_phases, _gap])

@@ -9,26 +9,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_site import BallImage, Site
+from typer.testing import CliRunner
 
 from medseg.analysis.vessels.study_findings import with_blockages
+from medseg.cli import app
 from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
 from medseg.core.task import Channel
 from medseg.core.volume import Volume
-from medseg.datasets.manifest import CaseRow
+from medseg.datasets.manifest import CaseRow, write_manifest
 from medseg.datasets.register.register import read_register
 from medseg.datasets.register.voxel_print import voxel_print
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read import read_scan
+from medseg.models.bundle import load_bundle
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
 from medseg.review.corrections import Signature
-from medseg.training.planning.plan import Plan
+from medseg.training.planning.plan import Plan, write_plan
 from medseg.workflows.progress import silent
 from medseg.workflows.results.open_study import list_studies
 from medseg.workflows.retraining import selection as selecting
 from medseg.workflows.retraining.corrections import NOT_JUDGED, AcceptedCorrection, LeftOut, accepted_corrections
 from medseg.workflows.retraining.retrain import retrain
-from medseg.workflows.retraining.selection import REGISTER, open_register
+from medseg.workflows.retraining.selection import REGISTER, open_register, select
 from medseg.workflows.training.train_model import train_model
 
 
@@ -237,6 +240,45 @@ def test_without_a_correction_nothing_is_trained(site: Site, ball_image: BallIma
     with pytest.raises(InputError, match=r"no accepted correction to learn from\. doubtful: its correction is not"):
         retrain(site.registry.folder, site.sources(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_command_follows_a_plan(site: Site, ball_image: BallImage, short: Plan, tmp_path: Path) -> None:
+    site.correct("new", *ball_image(site.grid, 83))
+    write_manifest(site.original, tmp_path / "manifest")
+    write_plan(short, tmp_path / "plan.toml")
+    told = {
+        "--registry": site.registry.folder,
+        "--data": tmp_path / "manifest",
+        "--root": site.original.data_folder,
+        "--plan": tmp_path / "plan.toml",
+        "--output": tmp_path / "run",
+    }
+    words = ["retrain", str(site.results), *(str(word) for pair in told.items() for word in pair)]
+    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    learned = load_bundle(tmp_path / "run" / "model").provenance
+    assert (learned.epochs, learned.parent_sha256) == (short.training.epochs, site.trained.bundle.sha256)
+
+
+def test_where_all_new_patients_fell_to_validation_one_is_trained_on(
+    site: Site, ball_image: BallImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medseg.datasets.register.register.NEW_FOR_VALIDATION", 1.0)
+    for number in (80, 81):
+        site.correct(f"new{number}", *ball_image(site.grid, number))
+    made = select(site.sources(), site.trained.bundle, site.registry.folder, tmp_path / "run", silent)
+    side_of = {case.subject_sha256: case.side for case in made.cases if case.kind == "correction"}
+    assert sorted(side_of.values()) == ["training", "validation"]
+    kept = read_register(site.registry.folder / REGISTER).side_of
+    assert side_of.items() <= kept.items()
+
+
+def test_a_patient_of_the_first_validation_stays_there(site: Site, ball_image: BallImage, tmp_path: Path) -> None:
+    register = open_register(site.registry.folder, site.original, site.trained.bundle, silent)
+    case = next(case for case in site.original.cases if register.side(case.subject) == "validation")
+    image, truth = ball_image(site.grid, int(case.name.removeprefix("ball")))
+    site.correct("known", image, 0 * truth)
+    with pytest.raises(InputError, match=r"1 of patients who are kept for validation for good\. Correct a"):
+        select(site.sources(), site.trained.bundle, site.registry.folder, tmp_path / "run", silent)
 
 
 def _scan(site: Site, name: str) -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from made_service import SHAPE, MakeParts, ServiceParts
+from made_service import SHAPE, MakeParts, ServiceParts, save_model, write_settings
 from orthanc import Orthanc, made_ct
 
 from medseg.exchange.dicom.network.web.objects import uids_of
 from medseg.jobs.worker import Outcome
 from medseg.settings.model import Retention
+from medseg.settings.sources import read_settings
+from medseg.workflows.service.check import check_settings
 from medseg.workflows.service.clean_up import clean_up
 from medseg.workflows.service.standing import read_status, release, retry
 
@@ -62,6 +64,13 @@ def test_results_are_stored_once_and_sending_again_changes_nothing(
         if pydicom.dcmread(tmp_path / "got.dcm").Modality in ("SEG", "SR", "DOC"):
             said = subprocess.run([DCIODVFY, tmp_path / "got.dcm"], capture_output=True, text=True)
             assert [line for line in said.stderr.splitlines() if line.startswith("Error")] == []
+
+
+def test_a_model_of_several_channels_is_refused_before_the_start(tmp_path: Path) -> None:
+    save_model(tmp_path / "model", phases=2)
+    settings = read_settings(write_settings(tmp_path, "http://127.0.0.1:9/dicom-web")).settings
+    errors = [remark.text for remark in check_settings(settings) if remark.kind == "error"]
+    assert errors == ["its model takes 2 channels; the service handles models of one"]
 
 
 def test_an_archive_that_goes_away_in_the_middle_delays_and_nothing_else(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset
 
 from medseg.core.errors import InputError
@@ -29,6 +30,8 @@ ENHANCED_PHASE_SEQUENCES = (
     "MRTimingAndRelatedParametersSequence", "CTReconstructionSequence", "CTXRayDetailsSequence",
     "MRImagingModifierSequence",
 )  # fmt: skip
+
+_PHASE_TAGS = {int(tag_for_keyword(name) or 0): name for name in (*PHASE_KEYWORDS, *ENHANCED_PHASE_SEQUENCES)}
 
 _ORTHOGONAL = 1e-3
 """Largest cosine between a row and a column, and error of their lengths, that is rounding: 0.06 degrees."""
@@ -137,11 +140,11 @@ def _enhanced_frames(file: ImageFile) -> list[Frame]:
         raise InputError(
             f"{name} says that it holds {file.frame_count} frames and describes {len(per_frame)}. Send the file again."
         )
-    shared = (items(file.header, "SharedFunctionalGroupsSequence", name) or [Dataset()])[0]
+    shared = _members((items(file.header, "SharedFunctionalGroupsSequence", name) or [Dataset()])[0], name)
     frames = []
     for number_, group in enumerate(per_frame):
         where = f"{name} frame {number_ + 1}"
-        groups = [*_members(group, where), *_members(shared, where)]
+        groups = [*_members(group, where), *shared]
         plane = _plane(groups, where)
         rescale = _rescale([*groups, file.header], where)
         frames.append(Frame(file, number_, plane, rescale, _enhanced_phase(group, where)))
@@ -166,11 +169,11 @@ def _enhanced_phase(group: Dataset, where: str) -> dict[str, str]:
     waiting = [group]
     while waiting:
         dataset = waiting.pop()
-        for keyword in ENHANCED_PHASE_SEQUENCES:
-            if keyword in dataset:
+        for tag, _ in tuple(dataset.items()):  # few, where the keywords are many
+            keyword = _PHASE_TAGS.get(tag, "")
+            if keyword in ENHANCED_PHASE_SEQUENCES:
                 waiting.extend(items(dataset, keyword, where)[:1])
-        for keyword in PHASE_KEYWORDS:
-            if keyword in dataset:
+            elif keyword:
                 values[keyword] = text(dataset, keyword)
     return values
 

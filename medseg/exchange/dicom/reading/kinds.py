@@ -34,3 +34,9 @@ def kind_of(header: Dataset) -> str:
     if "Rows" in header or "Image Storage" in UID(uid).name:
         return "image"
     return UID(uid).name if UID(uid).name != uid else "DICOM object of an unknown class"
+
+
+def a_kind_of(header: Dataset) -> str:
+    """What an object is, with its article: "an image"."""
+    kind = kind_of(header)
+    return f"an {kind}" if kind[:1] in "aeiou" else f"a {kind}"

@@ -109,7 +109,7 @@ def _structured_report(report: Report, regions: Regions, source: Source, marked:
         regions.content,
     )
     dataset = highdicom.sr.Comprehensive3DSR(
-        evidence=[*source.plain_headers, *([without_names(marked)] if marked is not None else [])],
+        evidence=[*source.made.plain_headers, *([without_names(marked)] if marked is not None else [])],
         content=content[0],
         series_instance_uid=source.uid("measurement series", *numbers),
         series_number=SERIES_NUMBER,

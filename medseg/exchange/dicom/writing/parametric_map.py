@@ -113,7 +113,7 @@ def _map(volume: Volume, quantity: Quantity, source: Source) -> Any:
         quantity_definition=concept(quantity.code),
     )
     dataset = highdicom.pm.ParametricMap(
-        source_images=source.plain_headers,
+        source_images=source.made.plain_headers,
         pixel_array=planes,
         series_instance_uid=source.uid("map series", quantity.name, content),
         series_number=SERIES_NUMBER,

@@ -92,7 +92,7 @@ def _segmentation(regions: Regions, source: Source, kind: SegmentationKind) -> A
     model = source.made.model
     numbers = np.ascontiguousarray(regions.array.transpose(2, 1, 0))
     dataset = highdicom.seg.Segmentation(
-        source_images=source.plain_headers,
+        source_images=source.made.plain_headers,
         pixel_array=numbers,
         segmentation_type=kind,
         segment_descriptions=[_description(region, source) for region in regions.regions],

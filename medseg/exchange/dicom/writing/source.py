@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileDataset
 
 from medseg.core.errors import InputError
@@ -33,6 +35,8 @@ _ALWAYS_NAMED = (
     *("AccessionNumber", "ReferringPhysicianName", "PositionReferenceIndicator"),
 )
 
+_NAMING_TAGS = frozenset(tag_for_keyword(keyword) for keyword in _ALWAYS_NAMED)
+
 COPIED = (
     *("PatientName", "PatientID", "IssuerOfPatientID", "TypeOfPatientID", "IssuerOfPatientIDQualifiersSequence"),
     *("PatientBirthDate", "PatientBirthTime", "PatientSex", "OtherPatientIDsSequence", "EthnicGroup"),
@@ -51,14 +55,33 @@ _ON_SLICE = 0.25
 """How far, in slices, an image may lie from a slice of the grid and still be that slice."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Made:
-    """By which model, from which files, and when a mask was made; and the reader who corrected it, if one has."""
+    """By which model, from which files, and when a mask was made; and the reader who corrected it, if one has.
+
+    The files are read once, however many objects are made of them.
+    """
 
     model: ModelIdentity
     source_files: tuple[Path, ...]
     created: datetime
     corrected_by: str | None = None
+
+    @cached_property
+    def headers(self) -> tuple[FileDataset, ...]:
+        """The headers of the images, without pixels, complete as the standard wants them.
+
+        Raises InputError where a file cannot be read.
+        """
+        return tuple(_completed(read_dataset(file)) for file in self.source_files)
+
+    @cached_property
+    def plain_headers(self) -> tuple[Dataset, ...]:
+        """The headers without who the patient is, for a library that is stricter than hospitals are.
+
+        What is missing here is set when the object is identified.
+        """
+        return tuple(without_names(header) for header in self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +95,14 @@ class ImageReference:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """The headers of the images, complete as the standard wants them, and who made what of them."""
+    """The images that were found fit to make objects of, and who made what of them."""
 
-    headers: tuple[FileDataset, ...]
     made: Made
 
     @property
-    def plain_headers(self) -> list[Dataset]:
-        """The headers without who the patient is, for a library that is stricter than hospitals are.
-
-        What is missing here is set when the object is identified.
-        """
-        return [without_names(header) for header in self.headers]
+    def headers(self) -> tuple[FileDataset, ...]:
+        """The headers of the images, complete as the standard wants them."""
+        return self.made.headers
 
     @property
     def series_uid(self) -> str:
@@ -118,7 +137,7 @@ def open_source(made: Made, geometry: Geometry | None = None) -> Source:
     """
     if not made.source_files:
         raise InputError("the images that the mask was made from are needed for a DICOM object: give their files")
-    source = Source(tuple(_completed(read_dataset(file)) for file in made.source_files), made)
+    source = Source(made)
     name = made.source_files[0].name
     for keyword, what in (("StudyInstanceUID", "study"), ("SeriesInstanceUID", "series")):
         if not text(source.headers[0], keyword):
@@ -136,9 +155,10 @@ def open_source(made: Made, geometry: Geometry | None = None) -> Source:
 
 
 def without_names(header: FileDataset) -> Dataset:
-    """The header with nothing said of patient and study but their UIDs."""
+    """The header with nothing said of patient and study but their UIDs, decoded when it is asked for."""
     plain = Dataset()
-    plain.update({element.tag: element for element in header if element.keyword not in _ALWAYS_NAMED})
+    plain.update({tag: element for tag, element in header.items() if tag not in _NAMING_TAGS})
+    plain.set_original_encoding(*header.original_encoding, header.original_character_set)
     for keyword in _ALWAYS_NAMED:
         setattr(plain, keyword, "")
     plain.file_meta = header.file_meta

@@ -12,7 +12,7 @@ import tomli_w
 import torch
 from orthanc import Orthanc
 
-from medseg.core.task import load_task
+from medseg.core.task import Channel, load_task
 from medseg.exchange.dicom.network.web.archive import WebArchive
 from medseg.imaging.preparing.normalize import ZScore
 from medseg.imaging.preparing.preparation import Preparation
@@ -32,18 +32,20 @@ from medseg.workflows.service.start_worker import TreatSeries
 SHAPE = (16, 16, 8)
 
 
-def save_model(folder: Path) -> Path:
-    """A bundle for CT whose network knows one answer: the first label, everywhere."""
+def save_model(folder: Path, phases: int = 1) -> Path:
+    """A bundle for CT, of one phase or several, whose network knows one answer: the first label, everywhere."""
+    channels = tuple(Channel(name=f"phase {number + 1}", modality="CT") for number in range(phases))
     spec = ModelSpec(
-        task=load_task("phantom_ct"),
-        preparation=Preparation(spacing_mm=(15.0, 15.0, 24.0), normalization=(ZScore(),)),
+        task=load_task("phantom_ct").model_copy(update={"channels": channels}),
+        preparation=Preparation(spacing_mm=(15.0, 15.0, 24.0), normalization=(ZScore(),) * phases),
         network=UNet3DConfig(
             channels=(4, 4, 4), strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)), kernel_sizes=((3, 3, 3),) * 3
         ),
         window=SlidingWindow(patch=(16, 16, 8)),
     )
     weights = {
-        name: torch.zeros_like(tensor) for name, tensor in weights_of(spec.network.build(1, spec.class_count)).items()
+        name: torch.zeros_like(tensor)
+        for name, tensor in weights_of(spec.network.build(phases, spec.class_count)).items()
     }
     for tensor in weights.values():
         if tensor.shape == (spec.class_count,):

@@ -13,11 +13,21 @@ from medseg.core.errors import InputError, UnreachableError
 from medseg.exchange.dicom.elements import lenient, text
 from medseg.exchange.dicom.network.dimse.client import SUCCESS, associated, named
 from medseg.exchange.dicom.network.dimse.config import AeTitle, ClientSettings, DimseNode
-from medseg.exchange.dicom.network.web.answers import ArchivedSeries
+from medseg.exchange.dicom.network.web.answers import ArchivedSeries, ArchivedStudy
 
 _PENDING = frozenset((0xFF00, 0xFF01))
 _DESTINATION_UNKNOWN = 0xA801
 _WILDCARDS = frozenset("*?\\")
+_STUDY_KEYS = (
+    "StudyInstanceUID",
+    "PatientName",
+    "StudyTime",
+    "AccessionNumber",
+    "StudyDescription",
+    "ModalitiesInStudy",
+    "NumberOfStudyRelatedSeries",
+    "NumberOfStudyRelatedInstances",
+)
 _SERIES_KEYS = (
     "SeriesInstanceUID",
     "Modality",
@@ -30,18 +40,29 @@ _SERIES_KEYS = (
 )
 
 
-def find_series(
-    node: DimseNode, patient_id: str, settings: ClientSettings | None = None, *, modality: str = ""
-) -> tuple[ArchivedSeries, ...]:
-    """The series of a patient in the archive, such as priors, of one modality or of all.
+def find_studies(
+    node: DimseNode, patient_id: str, settings: ClientSettings | None = None, *, date: str = ""
+) -> tuple[ArchivedStudy, ...]:
+    """The studies of a patient in the archive, of one day where a date (20261126) is given.
 
     Raises InputError for a patient number that would match others too, UnreachableError where the archive fails.
     """
     if not patient_id or set(patient_id) & _WILDCARDS:
         raise InputError("the patient number is empty or holds a wildcard, and would match other patients")
-    studies = _query(node, _keys("STUDY", PatientID=patient_id, StudyInstanceUID=""), settings)
-    uids = [text(study, "StudyInstanceUID") for study in studies if text(study, "PatientID") == patient_id]
-    found = [one for uid in uids for one in series_of_study(node, uid, settings)]
+    keys = _keys("STUDY", PatientID=patient_id, StudyDate=date, **dict.fromkeys(_STUDY_KEYS, ""))
+    found = (_study(answer) for answer in _query(node, keys, settings))
+    return tuple(study for study in found if study.patient_id == patient_id)
+
+
+def find_series(
+    node: DimseNode, patient_id: str, settings: ClientSettings | None = None, *, modality: str = ""
+) -> tuple[ArchivedSeries, ...]:
+    """The series of a patient in the archive, such as priors, of one modality or of all.
+
+    Raises what `find_studies` raises.
+    """
+    studies = find_studies(node, patient_id, settings)
+    found = [one for study in studies for one in series_of_study(node, study.study_uid, settings)]
     return tuple(one for one in found if modality in ("", one.modality))
 
 
@@ -113,8 +134,22 @@ def _keys(level: str, **keys: str) -> Dataset:
     return query
 
 
+def _study(answer: Dataset) -> ArchivedStudy:
+    return ArchivedStudy(
+        study_uid=text(answer, "StudyInstanceUID"),
+        patient_id=text(answer, "PatientID"),
+        patient_name=text(answer, "PatientName"),
+        date=text(answer, "StudyDate"),
+        time=text(answer, "StudyTime"),
+        accession=text(answer, "AccessionNumber"),
+        description=text(answer, "StudyDescription"),
+        modalities=tuple(text(answer, "ModalitiesInStudy").split("\\")),
+        series_count=_count(answer, "NumberOfStudyRelatedSeries"),
+        instance_count=_count(answer, "NumberOfStudyRelatedInstances"),
+    )
+
+
 def _series(answer: Dataset, study_uid: str) -> ArchivedSeries:
-    count = text(answer, "NumberOfSeriesRelatedInstances")
     return ArchivedSeries(
         study_uid=study_uid,
         series_uid=text(answer, "SeriesInstanceUID"),
@@ -124,5 +159,10 @@ def _series(answer: Dataset, study_uid: str) -> ArchivedSeries:
         body_part=text(answer, "BodyPartExamined"),
         manufacturer=text(answer, "Manufacturer"),
         station=text(answer, "StationName"),
-        instance_count=int(count) if count.isdigit() else None,
+        instance_count=_count(answer, "NumberOfSeriesRelatedInstances"),
     )
+
+
+def _count(answer: Dataset, keyword: str) -> int | None:
+    said = text(answer, keyword)
+    return int(said) if said.isdigit() else None
