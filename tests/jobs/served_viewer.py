@@ -63,7 +63,11 @@ class ServedViewer:
         root = Path(__file__).resolve().parents[2]
         silent = subprocess.DEVNULL
         self._server = subprocess.Popen(command, cwd=root, env=self._surroundings, stdout=silent, stderr=silent)
-        _wait_until_up(self._server, self._port)
+        try:
+            _wait_until_up(self._server, self._port)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """End it."""
