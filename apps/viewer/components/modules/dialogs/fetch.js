@@ -19,8 +19,9 @@ export function fetchDialog(host, server, archives, ondone) {
     words.textContent = "Looking …";
     replaceChildren(found);
     try {
-      const studies = await ask("find", { patient_id: patient.value, date: date.value });
-      words.textContent = studies.length === 0 ? "The archive lists no such study." : "Each series becomes a study of the worklist.";
+      const { studies, cut_at: cutAt } = await ask("find", { patient_id: patient.value, date: date.value });
+      const cut = cutAt === null ? "" : ` The archive lists more than ${cutAt} studies: name a day.`;
+      words.textContent = (studies.length === 0 ? "The archive lists no such study." : "Each series becomes a study of the worklist.") + cut;
       replaceChildren(found, ...studies.map((study) => listed(study, fetchSeries)));
     } catch (error) {
       words.textContent = error.message;
