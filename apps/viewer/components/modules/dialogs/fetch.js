@@ -36,7 +36,7 @@ export function fetchDialog(host, server, archives, ondone) {
     try {
       const { arrival } = await ask("fetch", { study_uid: study.study_uid, series_uid: series.series_uid, name: `${study.date}_${series.description || series.modality}` });
       const taken = await followed(server, arrival, (step) => {
-        words.textContent = stepWords(step);
+        if (step.total > 0) words.textContent = stepWords(step);
         bar.value = step.total === 0 ? 0 : step.done / step.total;
       }, signal);
       words.textContent = [takenWords(taken), ...taken.refused].join(" ");
