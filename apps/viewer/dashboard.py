@@ -73,7 +73,7 @@ def _count(report: Report, records: Sequence[Record], weeks: defaultdict[str, _W
         week.rejected += last.decision == "rejected"
         week.turnaround_h.append((verdicts[0].made - report.created).total_seconds() / 3600)
     for record in records:
-        if isinstance(record, Correction) and record.dice is not None:
+        if isinstance(record, Correction) and record.dice is not None and not record.is_second_reading:
             weeks[_week(record.made)].dice.append(record.dice)
 
 

@@ -37,8 +37,7 @@ from medseg.core.volume import Volume
 from medseg.exchange.dicom.writing.series import write_series
 
 if TYPE_CHECKING:
-    from medseg.models.ensemble import Model
-
+    from medseg.models.inference.ensemble import Model
     from medseg.models.inference.segmenter import NetworkSegmenter
 
 MODEL = "hippocampus_mr"

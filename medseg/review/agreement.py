@@ -12,7 +12,7 @@ import numpy as np
 from medseg.core.errors import InputError
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import LabelSchema
-from medseg.review.corrections import CorrectionStore, Signature
+from medseg.review.corrections import ConflictError, CorrectionStore, Signature
 from medseg.review.records import Adjudication, Correction, Record, Verdict
 
 
@@ -118,14 +118,22 @@ def contradiction(records: Sequence[Record]) -> str | None:
 
 
 def adjudicate(
-    store: CorrectionStore, scan_sha256: str, task: str, schema: LabelSchema, winner: str, *, by: Signature
+    store: CorrectionStore,
+    scan_sha256: str,
+    task: str,
+    schema: LabelSchema,
+    winner: str,
+    *,
+    by: Signature,
+    seen: str | None = None,
 ) -> Adjudication:
     """The record that the mask of the reader `winner` stands, with how far the readers agreed; the mask is accepted.
 
-    Where `by` names a model, only the readings of that model's result are looked at.
+    Where `by` names a model, only the readings of that model's result are looked at. `seen` is the hash of the winner's
+    mask that the judge looked at.
 
     Raises InputError where fewer than two readers corrected the scan, the winner did not, or a reader judges the own
-    case.
+    case; ConflictError where the winner has drawn another mask than that which was seen.
     """
     records = store.history(scan_sha256, task, by.model_sha256 or None)
     found = {one.reader: one for one in readings(records)}
@@ -135,6 +143,8 @@ def adjudicate(
         raise InputError(f"{winner} did not correct this scan; {', '.join(found)} did")
     if by.reader in found:
         raise InputError(f"{by.reader} corrected this scan and cannot be the judge of it; a third person adjudicates")
+    if seen is not None and found[winner].mask_sha256 != seen:
+        raise ConflictError(f"{winner} saved another mask since you compared them; look at the newest before deciding")
     masks = {reader: store.mask(correction, schema) for reader, correction in found.items()}
     compared = [agreement(masks[winner], mask) for reader, mask in masks.items() if reader != winner]
     lowest = min(compared, key=lambda one: one.mean_dice if one.mean_dice is not None else 1.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -122,6 +122,8 @@ class CorrectionStore:
         )
         with self._writing() as connection:
             about = of_model(_history(connection, scan_sha256, task), by.model_sha256)
+            if is_second_reading and _is_known(correction, about):
+                raise InputError("this reading is saved already, and nothing was changed since")
             newest = None if is_second_reading else shown_correction(about)
             if newest is not None and newest.mask_sha256 != correction.base_mask_sha256:
                 when = newest.made.strftime("%H:%M on %Y-%m-%d")
@@ -181,11 +183,6 @@ class CorrectionStore:
         with self._connected() as connection:
             records = _history(connection, scan_sha256, task)
         return records if model_sha256 is None else of_model(records, model_sha256)
-
-    def newest(self, scan_sha256: str, task: str) -> Correction | None:
-        """The last correction of a scan, None where it was never corrected."""
-        corrections = [record for record in self.history(scan_sha256, task) if isinstance(record, Correction)]
-        return corrections[-1] if corrections else None
 
     def mask(self, correction: Correction, schema: LabelSchema) -> LabelMap:
         """The mask of a correction. Raises StoreError where its file is missing or was altered."""
@@ -314,6 +311,16 @@ def _count_labels(array: NDArray[np.unsignedinteger[Any]], length: int) -> NDArr
     flat = array.ravel(order="K")
     pieces = (flat[start : start + _PIECE] for start in range(0, flat.size, _PIECE))
     return np.asarray(sum((np.bincount(piece, minlength=length) for piece in pieces), np.zeros(length, np.int64)))
+
+
+def _is_known(reading: Correction, records: Sequence[Record]) -> bool:
+    """Whether the same reader has already recorded this mask as a second reading."""
+    return any(
+        isinstance(one, Correction)
+        and one.is_second_reading
+        and (one.reader, one.mask_sha256) == (reading.reader, reading.mask_sha256)
+        for one in records
+    )
 
 
 def _append(connection: sqlite3.Connection, record: AnyRecord) -> None:

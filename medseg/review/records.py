@@ -145,11 +145,16 @@ ReviewStatus = Literal["new", "in review", "accepted", "rejected"]
 
 
 def review_status(records: Sequence[Record]) -> ReviewStatus:
-    """How far the review of a study has come, from its records, oldest first; a correction opens it again."""
+    """How far the review of a study has come, from its records, oldest first.
+
+    A correction opens it again; a second reading is kept beside the first, and leaves the word on that as it is.
+    """
     status: ReviewStatus = "new"
     for record in records:
         if isinstance(record, Verdict) and record.finding is None:
             status = record.decision
-        elif isinstance(record, Correction) or status == "new":
+        elif not isinstance(record, Correction) or record.is_second_reading:
+            status = "in review" if status == "new" else status
+        else:
             status = "in review"
     return status

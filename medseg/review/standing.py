@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from medseg.core.report import Review
-from medseg.review.records import Correction, Record, Verdict, review_status
+from medseg.review.agreement import awaits_adjudication, second_readings
+from medseg.review.records import Correction, Record, Verdict, review_status, shown_correction
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +23,23 @@ def standing(records: Sequence[Record], model_mask_sha256: str, *, prefers_model
     """What stands after the records of a scan, oldest first; `prefers_model` asks for the model's own mask.
 
     A correction stands once a reader has accepted the study with it. One that nobody has accepted does not, and neither
-    does anything that was corrected after the acceptance; the notes say so.
+    does anything that was corrected after the acceptance, nor a second reading before a third person let it stand; the
+    notes say so.
     """
     verdicts = [one for one in records if isinstance(one, Verdict) and one.finding is None]
     corrections = [one for one in records if isinstance(one, Correction)]
     last = verdicts[-1] if verdicts and review_status(records) == verdicts[-1].decision else None
     chosen = None
     if last is not None and last.decision == "accepted" and not prefers_model:
-        chosen = next((one for one in corrections if one.mask_sha256 == last.mask_sha256), None)
+        chosen = next((one for one in reversed(corrections) if one.mask_sha256 == last.mask_sha256), None)
     notes = []
-    if corrections and (chosen is None or chosen != corrections[-1]):
-        newest = corrections[-1]
+    newest = shown_correction(records)
+    if newest is not None and (chosen is None or chosen.mask_sha256 != newest.mask_sha256):
         why = "was left out, as asked" if prefers_model else "is not accepted and was left out"
         notes.append(f"a correction by {newest.reader} of {newest.made:%Y-%m-%d %H:%M} UTC {why}")
+    if awaits_adjudication(records):
+        second = second_readings(records)[-1]
+        notes.append(f"a second reading by {second.reader} waits for a third person to say which of the two stands")
     mask = chosen.mask_sha256 if chosen else model_mask_sha256
     # A word holds for the mask it was said of. A rejection holds for whatever is shown of the study.
     if last is not None and last.decision == "accepted" and last.mask_sha256 != mask:

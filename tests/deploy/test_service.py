@@ -49,7 +49,7 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed: apt-get install systemd")
     text = (DEPLOY / "medseg.service").read_text()
-    commands = re.findall(r"^Exec\w+=(\S+)", text, re.MULTILINE)
+    commands = re.findall(r"^Exec\w+=-?(\S+)", text, re.MULTILINE)
     assert set(commands) == {"/opt/medseg/bin/medseg"}
     unit = tmp_path / "medseg.service"
     unit.write_text(text.replace("/opt/medseg/bin/medseg", shutil.which("true") or "/bin/true"))

@@ -35,6 +35,11 @@ class Block:
         words = re.findall(r'"([^"]+)"', self.excuse)
         return any(word in line for word in words) if words else bool(self.excuse)
 
+    @property
+    def is_run_elsewhere(self) -> bool:
+        """Whether the excuse names the test that runs it."""
+        return any((ROOT / name).is_file() for name in re.findall(r"tests/[\w/]+\.py", self.excuse))
+
     def lines(self) -> list[str]:
         """Its command lines: continued ones joined, comments and empty ones left out."""
         joined = self.text.replace("\\\n", " ").splitlines()

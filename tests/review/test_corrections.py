@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> CorrectionStore:
 def test_a_correction_comes_back_voxel_for_voxel(store: CorrectionStore) -> None:
     saved = store.correct(mask((1, 1, 1), (2, 1, 1)), mask((1, 1, 1)), SCAN, TASK.name, by=JANE)
     assert (saved.changed_voxels, saved.reader, saved.reason, saved.duration_s) == (1, "jane", "missed rim", 12.5)
-    assert store.newest(SCAN, TASK.name) == saved
+    assert store.history(SCAN, TASK.name) == (saved,)
     again = store.mask(saved, TASK.label_schema)
     assert np.argwhere(again.array).tolist() == [[1, 1, 1], [2, 1, 1]]
     assert again.geometry.difference(GRID) is None

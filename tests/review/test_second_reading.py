@@ -13,7 +13,8 @@ from medseg.core.label_map import LabelMap
 from medseg.core.task import load_task
 from medseg.review.agreement import adjudicate, awaits_adjudication, readings, second_reading_problem
 from medseg.review.corrections import ConflictError, CorrectionStore, Signature
-from medseg.review.records import AnyRecord, shown_correction
+from medseg.review.records import Record, mask_sha256, review_status, shown_correction
+from medseg.review.standing import standing
 
 TASK = load_task("hippocampus_mr")
 SCAN = "a" * 64
@@ -40,7 +41,7 @@ def store(tmp_path: Path) -> CorrectionStore:
     return store
 
 
-def records(store: CorrectionStore) -> tuple[AnyRecord, ...]:
+def records(store: CorrectionStore) -> tuple[Record, ...]:
     return store.history(SCAN, TASK.name)
 
 
@@ -65,6 +66,36 @@ def test_what_stands_is_shown_and_may_be_corrected_further(store: CorrectionStor
     assert shown_by(store) == "ann"
 
 
+def test_what_was_accepted_stands_until_a_third_person_has_spoken(tmp_path: Path) -> None:
+    store = CorrectionStore(tmp_path)
+    save(store, JANE, MODEL, "jane")
+    store.decide(mask_sha256(JANE), "accepted", None, SCAN, TASK.name, by=Signature("jane"))
+    save(store, MODEL, MODEL, "john", is_second=True)
+    assert review_status(records(store)) == "accepted"
+    found = standing(records(store), mask_sha256(MODEL))
+    assert found.correction is not None
+    assert found.review is not None
+    assert (found.correction.reader, found.review.decision, found.review.corrected_by) == ("jane", "accepted", "jane")
+    assert found.notes == ("a second reading by john waits for a third person to say which of the two stands",)
+
+
+def test_of_equal_masks_the_winners_is_reported(tmp_path: Path) -> None:
+    store = CorrectionStore(tmp_path)
+    save(store, JANE, MODEL, "jane")
+    save(store, JANE, MODEL, "john", is_second=True)
+    adjudicate(store, SCAN, TASK.name, TASK.label_schema, "john", by=Signature("ann"))
+    found = standing(records(store), mask_sha256(MODEL))
+    assert found.correction is not None
+    assert (found.correction.reader, found.notes) == ("john", ())
+
+
+def test_a_mask_that_the_judge_has_not_seen_is_not_accepted(store: CorrectionStore) -> None:
+    save(store, LATER, JANE, "jane")
+    with pytest.raises(ConflictError, match="jane saved another mask"):
+        adjudicate(store, SCAN, TASK.name, TASK.label_schema, "jane", by=Signature("ann"), seen=mask_sha256(JANE))
+    assert awaits_adjudication(records(store))
+
+
 def test_only_what_was_drawn_blind_is_compared(store: CorrectionStore) -> None:
     save(store, LATER, JANE, "john")
     assert [(one.reader, one.is_second_reading) for one in readings(records(store))] == [
@@ -86,5 +117,7 @@ def test_a_second_reading_may_agree_with_the_model(store: CorrectionStore) -> No
     save(store, MODEL, MODEL, "mary", is_second=True)
     last = readings(records(store))[-1]
     assert (last.reader, last.changed_voxels, last.dice) == ("mary", 0, 1.0)
+    with pytest.raises(InputError, match="saved already"):
+        save(store, MODEL, MODEL, "mary", is_second=True)
     with pytest.raises(InputError, match="nothing was changed"):
         save(store, JANE, JANE, "jane")

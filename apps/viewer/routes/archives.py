@@ -15,7 +15,7 @@ from medseg.core.errors import InputError
 from medseg.core.task import first_problem
 from medseg.workflows.progress import Progress
 from medseg.workflows.results.send_result import send_result, sendable_formats
-from medseg.workflows.scans.fetch_scans import fetch_from_archive, find_in_archive
+from medseg.workflows.scans.fetch_scans import MOST_STUDIES, fetch_from_archive, find_in_archive
 from medseg.workflows.scans.take_in_scans import TakenIn
 
 RequestT = TypeVar("RequestT", bound=BaseModel)
@@ -69,11 +69,12 @@ def names(visit: Visit) -> Response:
 
 
 def find(visit: Visit) -> Response:
-    """The studies of a patient with their series."""
+    """The studies of a patient with their series, and how many are listed at most where there are more."""
     wanted = _asked(FindRequest, visit)
     found = find_in_archive(visit.desk.archive(wanted.archive), wanted.patient_id, wanted.date)
-    told = [{**asdict(one.study), "series": [asdict(series) for series in one.series]} for one in found]
-    visit.log("fetch", f"looked up: {len(found)} studies in {wanted.archive}")
+    studies = [{**asdict(one.study), "series": [asdict(series) for series in one.series]} for one in found.studies]
+    told = {"studies": studies, "cut_at": MOST_STUDIES if found.is_cut else None}
+    visit.log("fetch", f"looked up: {len(studies)} studies in {wanted.archive}")
     return JSONResponse(told, headers=PRIVATE)
 
 

@@ -18,11 +18,12 @@ from medseg.workflows.reviewing.judge_readings import TwoReadings, adjudicate_re
 
 
 class AdjudicationRequest(BaseModel):
-    """Whose mask stands."""
+    """Whose mask stands, and its hash as the visitor saw it compared."""
 
     model_config = ConfigDict(extra="forbid")
 
     reader: str = Field(min_length=1, max_length=200)
+    mask: str = Field(min_length=1, max_length=64)
     reason: str = Field(default="", max_length=2000)
 
 
@@ -41,13 +42,15 @@ def compare(visit: Visit) -> Response:
 
 
 def decide(visit: Visit) -> Response:
-    """Record that the mask of one reader stands; 422 where it is not for this visitor to say."""
+    """Record that the mask of one reader stands; 422 where it is not for this visitor to say, 409 where it is another
+    mask by now.
+    """
     try:
         wanted = AdjudicationRequest.model_validate_json(visit.body)
     except ValidationError as error:
         raise InputError(f"this says not whose mask stands: {first_problem(error)}") from error
     signature = Signature(visit.permit.user, wanted.reason)
-    adjudicate_report(visit.desk.reviews, _report(visit), wanted.reader, by=signature)
+    adjudicate_report(visit.desk.reviews, _report(visit), wanted.reader, by=signature, seen=wanted.mask)
     visit.log("verdict", f"the mask of {wanted.reader} stands")
     return Response(status_code=204, headers=PRIVATE)
 

@@ -56,11 +56,13 @@ def find(
 ) -> None:
     """List the series of a patient, the newest study first, by QIDO or C-FIND; each with the UIDs that fetch takes."""
     wanted = service_settings(config, settings)
+    from medseg.workflows.scans.fetch_scans import MOST_STUDIES
     from medseg.workflows.service.intake.ask_archive import find as workflow
     from medseg.workflows.service.intake.ask_archive import node_of
 
     count = 0
-    for study in workflow(node_of(wanted, name), wanted, patient, date):
+    found = workflow(node_of(wanted, name), wanted, patient, date)
+    for study in found.studies:
         for series in study.series:
             if modality in ("", series.modality):
                 count += 1
@@ -70,6 +72,8 @@ def find(
                 )
                 typer.echo(f"    {series.study_uid} {series.series_uid}")
     typer.echo(f"{count} series")
+    if found.is_cut:
+        typer.echo(f"the archive lists more than {MOST_STUDIES} studies; name a day with --date", err=True)
 
 
 @app.command()

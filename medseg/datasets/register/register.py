@@ -7,15 +7,17 @@ of the frozen test cases, no patient.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from medseg.core.atomic import whole_file
+from medseg.core.atomic import clear_disk_errors, whole_file
 from medseg.core.errors import InputError, StoreError
 from medseg.core.task import first_problem
 
@@ -137,6 +139,20 @@ def write_register(register: Register, path: Path) -> None:
     """Write the register, whole or not at all."""
     with whole_file(path) as unfinished:
         unfinished.write_text(register.model_dump_json(indent=1), encoding="utf-8")
+
+
+@contextmanager
+def held_register(path: Path) -> Iterator[None]:
+    """Hold the register of a file for the block, from reading to writing; waits while another process holds it.
+
+    Raises InputError where nothing can be written beside it.
+    """
+    with clear_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock").open("a", encoding="utf-8")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def share(sha256: str) -> float:

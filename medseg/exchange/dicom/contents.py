@@ -10,7 +10,7 @@ from medseg.core.errors import InputError
 from medseg.exchange.dicom.elements import text
 from medseg.exchange.dicom.files import find_files, is_dicom, read_dataset
 from medseg.exchange.dicom.reading.image_file import ImageFile, image_file
-from medseg.exchange.dicom.reading.kinds import kind_of
+from medseg.exchange.dicom.reading.kinds import a_kind_of, kind_of
 
 NO_DICOM = "it is not DICOM"
 """Why a file of another format is passed over."""
@@ -80,9 +80,8 @@ def contents_of(path: Path, on_file: Callable[[int, int], None] | None = None) -
         except InputError as error:
             contents.damaged.append((file, str(error)))
             continue
-        kind = kind_of(header)
-        if kind != "image":
-            contents.passed_over.append((file, f"it is a {kind}"))
+        if kind_of(header) != "image":
+            contents.passed_over.append((file, f"it is {a_kind_of(header)}"))
             continue
         uid = text(header, "SeriesInstanceUID")
         by_uid.setdefault(uid, SeriesFiles(uid)).images.append(image_file(file, header))

@@ -21,7 +21,7 @@ from medseg.core.atomic import whole_folder
 from medseg.core.errors import InputError
 from medseg.exchange.dicom.elements import lenient, text
 from medseg.exchange.dicom.files import find_files, is_dicom, read_dataset, sop_class, transfer_syntax
-from medseg.exchange.dicom.reading.kinds import kind_of
+from medseg.exchange.dicom.reading.kinds import a_kind_of, kind_of
 from medseg.exchange.dicom.writing.elements import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
 
 _KEPT_KEYWORDS = """
@@ -123,7 +123,7 @@ def _reason_to_leave_out(file: Path) -> str:
     except InputError as error:
         return str(error)
     if kind_of(header) != "image":
-        return f"it is a {kind_of(header)}"
+        return f"it is {a_kind_of(header)}"
     if text(header, "BurnedInAnnotation").upper() == "YES":
         return "text is burned into its pixels"
     if sop_class(header).startswith("1.2.840.10008.5.1.4.1.1.7") or text(header, "SamplesPerPixel") not in ("", "1"):

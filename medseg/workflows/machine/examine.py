@@ -169,6 +169,10 @@ def _archive(file: Path) -> Iterator[Check]:
         return
     try:
         require_extra("asking an archive", "network", ("dicomweb_client", "requests"))
+    except MedsegError as error:
+        yield Check("archive", "DICOMweb", "missing", str(error), "pip install 'medseg[network]'")
+        return
+    try:
         from medseg.exchange.dicom.network.web.archive import WebArchive
 
         with WebArchive(archive.model_copy(update={"tries": 1, "timeout_s": ARCHIVE_TIMEOUT_S})) as asked:

@@ -29,6 +29,7 @@ from medseg.datasets.register.register import (
     Side,
     begin_register,
     first_sides,
+    held_register,
     read_register,
     share,
     write_register,
@@ -138,12 +139,20 @@ def open_register(folder: Path, original: Manifest, champion: ModelBundle, progr
 def select(sources: Sources, champion: ModelBundle, registry: Path, run: Path, progress: Progress) -> Selection:
     """The selection of a run: the one that its folder holds, or a new one, after its patients were registered.
 
-    Raises InputError where there is no accepted correction to learn from, StoreError where the run is of another
-    champion.
+    Two runs of one registry select one after the other, so that each knows whom the other put on a side. Raises
+    InputError where there is no accepted correction to learn from or the data set holds one patient under two names,
+    StoreError where the run is of another champion.
     """
     if (run / SELECTION).is_file():
         return _read(run / SELECTION, champion)
+    with held_register(registry / REGISTER):
+        return _select(sources, champion, registry, run, progress)
+
+
+def _select(sources: Sources, champion: ModelBundle, registry: Path, run: Path, progress: Progress) -> Selection:
+    """A new selection of a run, by a register that nobody else changes meanwhile."""
     register = open_register(registry, sources.original, champion, progress)
+    register = _with_newcomers(register, sources.original, progress)
     known = frozenset(register.side_of)
     corrected: list[SelectedCase] = []
     ignored: int | None = None
@@ -169,7 +178,7 @@ def select(sources: Sources, champion: ModelBundle, registry: Path, run: Path, p
                 f"{len(corrected)} of patients who are kept for validation for good. Correct a study of another patient"
             )
         raise InputError(f"there is no accepted correction to learn from. {'; '.join(reasons)}".strip())
-    replayed = _replayed(sources, register, corrected)
+    register, replayed = _replayed(sources, register, corrected)
     selection = Selection(
         champion_sha256=champion.sha256, cases=(*corrected, *replayed), left_out=left_out, ignored_index=ignored
     )
@@ -178,6 +187,22 @@ def select(sources: Sources, champion: ModelBundle, registry: Path, run: Path, p
     with whole_file(run / SELECTION) as unfinished:
         unfinished.write_text(selection.model_dump_json(indent=1), encoding="utf-8")
     return selection
+
+
+def _with_newcomers(register: Register, original: Manifest, progress: Progress) -> Register:
+    """The register with the patients whom the data set gained since it was begun, before any of them is corrected.
+
+    Raises InputError where one of their scans is registered under another subject.
+    """
+    of_newcomers = [
+        case
+        for case in original.cases
+        if case.label is not None and register.subject_sha256(case.subject) not in register.side_of
+    ]
+    for done, case in enumerate(of_newcomers, start=1):
+        register = register.entered(case.name, case.subject, case_prints(case, original.task))
+        progress("Registering cases", done, len(of_newcomers))
+    return register
 
 
 def case_prints(case: Case, task: Task) -> tuple[str, ...]:
@@ -239,17 +264,17 @@ def _with_one_for_training(
     return register.model_copy(update={"side_of": {**register.side_of, chosen: "training"}}), moved
 
 
-def _replayed(sources: Sources, register: Register, corrected: Sequence[SelectedCase]) -> list[SelectedCase]:
-    """Original cases: all for validation, and for training some for each correction, chosen by hash.
+def _replayed(
+    sources: Sources, register: Register, corrected: Sequence[SelectedCase]
+) -> tuple[Register, list[SelectedCase]]:
+    """Original cases, now registered: all for validation, and for training some for each correction, chosen by hash.
 
-    The original of a scan that was corrected is left out: the correction stands in its place.
+    The original of a scan that was corrected is left out: the correction stands in its place. Raises InputError where
+    one is for the test, or is registered under another subject.
     """
     for_training = sum(case.side == "training" for case in corrected)
     most = max(FEWEST_REPLAYED, round(sources.replays_per_correction * for_training))
     newer = {one for case in corrected for one in case.prints}
-    prints_of: dict[str, list[str]] = {}
-    for one, subject in register.subject_of_print.items():
-        prints_of.setdefault(subject, []).append(one)
     cases = sorted(
         (case for case in sources.original.cases if case.label is not None),
         key=lambda case: hashlib.sha256(f"{len(corrected)}:{case.name}".encode()).hexdigest(),
@@ -263,19 +288,19 @@ def _replayed(sources: Sources, register: Register, corrected: Sequence[Selected
         if case.label is None or newer & set(prints):
             continue
         register.require_no_test({case.name: prints})
-        subject = register.subject_sha256(case.subject)
+        register = register.entered(case.name, case.subject, prints)
         chosen.append(
             SelectedCase(
                 name=case.name,
                 kind="original",
                 side=side,
-                subject_sha256=subject,
+                subject_sha256=register.subject_sha256(case.subject),
                 channels={name: path.absolute() for name, path in case.channels.items()},
                 label=case.label.absolute(),
                 prints=prints,
             )
         )
-    return chosen
+    return register, chosen
 
 
 def _read(path: Path, champion: ModelBundle) -> Selection:

@@ -68,10 +68,13 @@ def adjudicate_study(folder: Path, study: str, winner: str, *, by: Signature) ->
     return adjudicate_report(reviews_of(folder), known[study], winner, by=by)
 
 
-def adjudicate_report(store: CorrectionStore, report: Report, winner: str, *, by: Signature) -> Adjudication:
-    """As `adjudicate_study`, of a study that was opened."""
+def adjudicate_report(
+    store: CorrectionStore, report: Report, winner: str, *, by: Signature, seen: str | None = None
+) -> Adjudication:
+    """As `adjudicate_study`, of a study that was opened; `seen` is the hash of the mask that the judge looked at."""
     judge = replace(by, model_sha256=report.model.sha256)
-    return adjudicate(store, report.source_sha256, report.task.name, report.task.label_schema, winner, by=judge)
+    schema = report.task.label_schema
+    return adjudicate(store, report.source_sha256, report.task.name, schema, winner, by=judge, seen=seen)
 
 
 def reports_in(folder: Path) -> Iterator[tuple[str, Report]]:

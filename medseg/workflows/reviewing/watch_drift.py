@@ -17,7 +17,7 @@ from medseg.core.report import Report
 from medseg.models.quality.control import ResultQuality
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore
 from medseg.review.drift import BASELINE, DriftReport, watch_all
-from medseg.review.records import Correction, Record, review_status
+from medseg.review.records import Record, review_status, shown_correction
 from medseg.workflows.results.open_study import StudyEntry, list_studies
 from medseg.workflows.segmenting.process_batch import MANIFEST
 from medseg.workflows.segmenting.segment_study import QUALITY
@@ -84,6 +84,6 @@ def _failures(manifest: Path) -> list[float]:
 
 
 def _edit_distance(records: Sequence[Record]) -> float:
-    """How far the last correction lies from its base; 0 where nothing was corrected."""
-    drawn = [record.dice for record in records if isinstance(record, Correction) and record.dice is not None]
-    return 1 - drawn[-1] if drawn else 0.0
+    """How far the correction that is shown lies from its base; 0 where nothing was corrected."""
+    shown = shown_correction(records)
+    return 0.0 if shown is None or shown.dice is None else 1 - shown.dice

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from medseg.core.errors import InputError
-from medseg.exchange.dicom.network.web.answers import ArchivedSeries, ArchivedStudy
+from medseg.exchange.dicom.network.web.answers import ArchivedSeries, ArchivedStudy, one_patient
 from medseg.exchange.dicom.network.web.archive import StudyFilter, WebArchive
 from medseg.exchange.dicom.network.web.config import WebArchiveConfig
 from medseg.workflows.progress import Progress, silent
@@ -26,17 +25,28 @@ class FoundStudy:
     series: tuple[ArchivedSeries, ...]
 
 
-def find_in_archive(archive: WebArchiveConfig, patient_id: str, date: str = "") -> tuple[FoundStudy, ...]:
-    """The studies of a patient, of one day where a date (20261126) is given, in the archive's order.
+@dataclass(frozen=True, slots=True)
+class FoundStudies:
+    """The studies of a patient; `is_cut` where the archive lists more than `MOST_STUDIES`, of which these are some."""
 
-    Raises InputError where no patient is named, UnreachableError where the archive does not answer.
+    studies: tuple[FoundStudy, ...]
+    is_cut: bool = False
+
+
+def find_in_archive(archive: WebArchiveConfig, patient_id: str, date: str = "") -> FoundStudies:
+    """The studies of exactly that patient, of one day where a date (20261126) is given, in the archive's order.
+
+    Some archives match more than they are asked for, such as another case or a part of the number; those studies are
+    dropped. Raises InputError where the number is empty or would match others, UnreachableError where the archive does
+    not answer.
     """
-    if not patient_id.strip("* ?"):
-        raise InputError("name the patient by the ID that the archive knows; an archive is not listed as a whole")
-    wanted = StudyFilter(patient_id=patient_id.strip(), first_date=date.strip(), last_date=date.strip())
+    number = one_patient(patient_id)
+    wanted = StudyFilter(patient_id=number, first_date=date.strip(), last_date=date.strip())
     with WebArchive(archive) as web:
-        studies = tuple(web.studies(wanted, MOST_STUDIES))
-        return tuple(FoundStudy(study, web.series(study.study_uid)) for study in studies)
+        listed = tuple(web.studies(wanted, MOST_STUDIES + 1))
+        theirs = [study for study in listed[:MOST_STUDIES] if study.patient_id == number]
+        found = tuple(FoundStudy(study, web.series(study.study_uid)) for study in theirs)
+    return FoundStudies(found, is_cut=len(listed) > MOST_STUDIES)
 
 
 def fetch_from_archive(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 import shutil
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 
-from medseg.core.atomic import whole_folder
+from medseg.core.atomic import clear_disk_errors, whole_folder
 from medseg.core.errors import InputError, MedsegError
 from medseg.exchange import archive
 from medseg.exchange.dicom.contents import NO_DICOM, SeriesFiles, contents_of
@@ -41,8 +43,11 @@ def take_in_scans(arrived: Path, into: Path, name: str, progress: Progress = sil
     Archives are unpacked, as far as a scan goes. Raises InputError where none of the files is a scan that can be shown,
     or an archive is damaged or a bomb; then nothing is kept.
     """
-    target = _unused(into, folder_name(stem_of(Path(name))))
-    with whole_folder(target) as unfinished, ExitStack() as archives:
+    with (
+        _reserved(into, folder_name(stem_of(Path(name)))) as target,
+        whole_folder(target) as unfinished,
+        ExitStack() as archives,
+    ):
         scans: list[str] = []
         refused: list[str] = []
         for source in (arrived, *_unpacked(arrived, archives)):
@@ -63,11 +68,38 @@ def stem_of(path: Path) -> str:
     return re.sub(r"(\.(nii|nrrd|mha|mhd|zip|tar|tgz|dcm|gz))+$", "", path.name, flags=re.IGNORECASE)
 
 
+@contextmanager
+def _reserved(into: Path, name: str) -> Iterator[Path]:
+    """A new empty folder of that name, or of the next that is free, which nobody else gets; gone where the block fails.
+
+    Raises InputError where it cannot be made.
+    """
+    with clear_disk_errors(into / name):
+        into.mkdir(parents=True, exist_ok=True)
+        folder = next(path for path in _numbered(into, name) if _made(path))
+    try:
+        yield folder
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+def _made(folder: Path) -> bool:
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
 def _unused(into: Path, name: str) -> Path:
-    number = 1
-    while (into / (name if number == 1 else f"{name}_{number}")).exists():
-        number += 1
-    return into / (name if number == 1 else f"{name}_{number}")
+    return next(path for path in _numbered(into, name) if not path.exists())
+
+
+def _numbered(into: Path, name: str) -> Iterator[Path]:
+    yield into / name
+    yield from (into / f"{name}_{number}" for number in count(2))
 
 
 def _unpacked(arrived: Path, archives: ExitStack) -> list[Path]:

@@ -66,10 +66,12 @@ def test_a_series_is_found_and_fetched_and_a_result_is_stored(tmp_path: Path, or
     orthanc.push(made_ct(tmp_path / "made", patient="P1", shape=(16, 16, 8)))
     desk = Desk(results_in(tmp_path), settings=settings_file(tmp_path, orthanc.dicomweb_url))
     assert ask(desk, "archives", None).json()["archives"] == ["archive"]
-    (study,) = ask(desk, "archives/find", {"archive": "archive", "patient_id": "P1"}).json()
+    found = ask(desk, "archives/find", {"archive": "archive", "patient_id": "P1"}).json()
+    ((study,), cut_at) = found["studies"], found["cut_at"]
+    assert cut_at is None
     (series,) = study["series"]
     assert (study["patient_id"], series["modality"], series["instance_count"]) == ("P1", "CT", 8)
-    assert ask(desk, "archives/find", {"archive": "archive", "patient_id": "P2"}).json() == []
+    assert ask(desk, "archives/find", {"archive": "archive", "patient_id": "P2"}).json()["studies"] == []
     wanted = {"study_uid": study["study_uid"], "series_uid": series["series_uid"], "name": "P1 chest"}
     taken = brought_in(desk, ask(desk, "archives/fetch", {"archive": "archive", **wanted})).json()
     assert (taken["folder"], len(taken["scans"]), taken["refused"]) == ("P1_chest", 1, [])
@@ -92,6 +94,7 @@ def test_a_series_is_found_and_fetched_and_a_result_is_stored(tmp_path: Path, or
     ("path", "content", "sentence"),
     [
         ("archives/find", {"archive": "archive", "patient_id": "*"}, "name the patient"),
+        ("archives/find", {"archive": "archive", "patient_id": "P?"}, "would match other patients"),
         ("archives/find", {"archive": "archive", "patient_id": "P1", "date": "March"}, "cannot be understood"),
         ("archives/find", {"archive": "other", "patient_id": "P1"}, "there is no archive 'other'"),
         ("archives/find", {"archive": "archive", "patient_id": "P1"}, "archive"),
@@ -100,7 +103,7 @@ def test_a_series_is_found_and_fetched_and_a_result_is_stored(tmp_path: Path, or
         ("send", {"archive": "archive", "formats": ["csv"]}, "an archive takes DICOM objects"),
         ("send", {"archive": "archive", "formats": []}, "cannot be understood"),
     ],
-    ids=["everybody", "no date", "unknown", "away", "no UID", "away while fetching", "no DICOM", "nothing"],
+    ids=["everybody", "several", "no date", "unknown", "away", "no UID", "away while fetching", "no DICOM", "nothing"],
 )
 def test_what_cannot_be_is_a_sentence_and_leaves_nothing(
     tmp_path: Path, path: str, content: dict[str, Any], sentence: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -137,8 +138,9 @@ def test_what_was_done_is_in_the_log_and_counted(page: Any) -> None:
 
 
 def test_how_far_an_upload_is_and_stopped(page: Any, tmp_path: Path) -> None:
-    """The page is told of an arrival that stays half read until it is stopped."""
+    """The page is told of an arrival that is unpacked, then stays half read until it is stopped."""
     stopped: list[str] = []
+    is_unpacked = threading.Event()
 
     def told(route: Any) -> None:
         if route.request.method == "DELETE":
@@ -146,6 +148,8 @@ def test_how_far_an_upload_is_and_stopped(page: Any, tmp_path: Path) -> None:
             route.fulfill(status=204)
         elif stopped:
             route.fulfill(status=422, body="it was stopped, and nothing was kept")
+        elif not is_unpacked.is_set():
+            route.fulfill(json={"stage": "waiting", "done": 0, "total": 0, "taken": None})
         else:
             route.fulfill(json={"stage": "reading", "done": 40, "total": 160, "taken": None})
 
@@ -153,9 +157,30 @@ def test_how_far_an_upload_is_and_stopped(page: Any, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no scan")
     page.keyboard.press("u")
     page.get_by_label("Files or a zip").first.set_input_files(tmp_path / "notes.txt")
+    page.get_by_text("Looking at what arrived …").wait_for()
+    is_unpacked.set()
     page.get_by_text("Read 40 of 160 images …").wait_for()
     assert page.locator("progress.arriving").get_attribute("value") == "0.25"
     page.locator("[data-action=stop]").click()
     page.get_by_text("The upload was stopped; nothing was kept.").wait_for()
     assert page.locator("[data-action=stop]").is_disabled()
     assert len(stopped) == 1
+
+
+def test_stopped_while_the_server_begins_to_take_it_in(page: Any, tmp_path: Path) -> None:
+    """The id of the arrival comes after the stop, and the arrival is ended all the same."""
+    begun: list[Any] = []
+
+    def hold(route: Any) -> None:
+        begun.append(route)
+
+    page.route("**/data/uploads/*/done?*", hold)
+    page.route("**/data/arrivals/*", lambda route: route.fulfill(status=422, body="it was stopped"))
+    (tmp_path / "notes.txt").write_text("no scan")
+    page.keyboard.press("u")
+    with page.expect_request("**/data/uploads/*/done?*"):
+        page.get_by_label("Files or a zip").first.set_input_files(tmp_path / "notes.txt")
+    page.locator("[data-action=stop]").click()
+    with page.expect_request(lambda asked: asked.method == "DELETE" and asked.url.endswith("/arrivals/late")):
+        begun[0].fulfill(json={"arrival": "late"})
+    page.get_by_text("The upload was stopped; nothing was kept.").wait_for()

@@ -141,10 +141,13 @@ def test_a_third_person_says_whose_mask_stands(ask: Ask, desk: Desk, study: str)
     assert pair["readers"] == ["jane", "john"]
     assert 0 < pair["kappa"] < 1
 
-    word = json.dumps({"reader": "john", "reason": "seen on both planes"}).encode()
+    chosen = {"reader": "john", "mask": told["readers"][1]["mask"].rpartition(":")[2], "reason": "seen on both planes"}
+    word = json.dumps(chosen).encode()
     answer = ask("jane", study, "POST", "adjudication", word)
     assert (answer.status_code, "cannot be the judge" in answer.text) == (422, True)
     assert ask("ann", study, "POST", "adjudication", b"{}").status_code == 422
+    unseen = json.dumps({**chosen, "mask": "0" * 64}).encode()
+    assert ask("ann", study, "POST", "adjudication", unseen).status_code == 409
     open_page = desk.open(second_reading_of(study), "john")
     assert ask("ann", study, "POST", "adjudication", word).status_code == 204
     labels = gzip.decompress(open_page.mask_gzip or b"")

@@ -16,6 +16,7 @@ from pydicom.sequence import Sequence
 
 from medseg.core.errors import InputError
 from medseg.exchange import archive
+from medseg.exchange.dicom.contents import contents_of
 from medseg.exchange.dicom.deidentify import deidentify
 from medseg.exchange.dicom.elements import items, whole
 from medseg.exchange.dicom.files import is_dicom, read_dataset
@@ -58,6 +59,23 @@ class TestFiles:
         reasons = {file.name: reason for file, reason in done.left_out}
         assert reasons["0001.dcm"] == "it is a structured report"
         assert "does not say what it is" in reasons["bare.dcm"]
+
+    @pytest.mark.parametrize(
+        ("sop_class", "said"),
+        [
+            ("1.2.840.10008.5.1.4.1.1.104.1", "it is an encapsulated document"),
+            ("1.2.840.10008.5.1.4.1.1.6.2", "it is an Enhanced US Volume Storage"),
+            ("1.2.840.10008.5.1.4.1.1.78.1", "it is a Lensometry Measurements Storage"),
+        ],
+    )
+    def test_what_is_no_image_is_named_with_its_article(self, tmp_path: Path, sop_class: str, said: str) -> None:
+        image, other = made_series(Grid(count=2))
+        other.SOPClassUID = sop_class
+        for keyword in ("Rows", "Columns", "PixelData"):
+            delattr(other, keyword)
+        folder = save_all([image, other], tmp_path / "in")
+        assert [reason for _, reason in contents_of(folder).passed_over] == [said]
+        assert [reason for _, reason in deidentify(folder, tmp_path / "out", b"secret" * 4).left_out] == [said]
 
     def test_a_listing_of_a_series_that_is_not_there(self, tmp_path: Path) -> None:
         folder = save_all(made_series(Grid(count=2)), tmp_path / "in")

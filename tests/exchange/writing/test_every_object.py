@@ -213,25 +213,37 @@ def test_the_same_result_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("character_set", "patient"),
+    ("character_set", "patient", "meaning"),
     [
-        ("ISO_IR 100", "Grün^Ödön"),
-        ("ISO_IR 144", "Люкceмбypг"),
-        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
-        ("ISO_IR 192", "Wang^XiaoDong=王^小东"),
+        ("ISO_IR 100", "Grün^Ödön", "CT Schädel"),
+        ("ISO_IR 144", "Люкceмбypг", "КТ головы"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう", "頭部CT"),
+        ("ISO_IR 192", "Wang^XiaoDong=王^小东", "头部CT"),
     ],
 )
-def test_names_keep_their_characters(tmp_path: Path, character_set: str | list[str], patient: str) -> None:
+def test_names_keep_their_characters(
+    tmp_path: Path, character_set: str | list[str], patient: str, meaning: str
+) -> None:
+    """In the header, in a sequence, and in a sequence of a sequence."""
     slices = images(Grid())
     for one in slices:
         one.SpecificCharacterSet, one.PatientName, one.ReferringPhysicianName = character_set, patient, patient
         one.PatientID, one.PatientAge, one.AccessionNumber = "P-17", "045Y", "A7"
+        other, procedure, issuer = Dataset(), Dataset(), Dataset()
+        procedure.CodeValue, procedure.CodingSchemeDesignator, procedure.CodeMeaning = "C1", "99LOCAL", meaning
+        issuer.LocalNamespaceEntityID = meaning
+        other.PatientID, other.IssuerOfPatientID, other.TypeOfPatientID = "X-1", meaning, "TEXT"
+        other.IssuerOfPatientIDQualifiersSequence = [issuer]
+        one.IssuerOfPatientID, one.ProcedureCodeSequence, one.OtherPatientIDsSequence = meaning, [procedure], [other]
     result = everything(tmp_path, slices=slices)
     for path in write_formats(result, DICOM, tmp_path):
         written = pydicom.dcmread(path)
         assert (written.PatientName, written.ReferringPhysicianName) == (patient, patient), path.name
         assert (written.PatientID, written.PatientAge, written.AccessionNumber) == ("P-17", "045Y", "A7")
         assert written.StudyInstanceUID == slices[0].StudyInstanceUID
+        ((other,), (procedure,)) = written.OtherPatientIDsSequence, written.ProcedureCodeSequence
+        assert written.IssuerOfPatientID == other.IssuerOfPatientID == procedure.CodeMeaning == meaning, path.name
+        assert other.IssuerOfPatientIDQualifiersSequence[0].LocalNamespaceEntityID == meaning, path.name
 
 
 def test_the_model_stands_in_each_object(tmp_path: Path) -> None:

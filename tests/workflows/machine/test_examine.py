@@ -112,6 +112,14 @@ def test_an_archive_that_is_not_there(tmp_path: Path) -> None:
     assert "did not list its studies" in check.found
 
 
+def test_an_archive_that_cannot_be_asked_for_want_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medseg.core.extras.find_spec", lambda _: None)
+    settings(tmp_path, "http://127.0.0.1:9")
+    check = of(examine_machine(tmp_path), "archive")["DICOMweb"]
+    assert (check.state, check.mend) == ("missing", "pip install 'medseg[network]'")
+    assert "dicomweb_client" in check.found
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [("[archive", "TOML"), ('[archive]\nurl = "no address"', "give the address of")],

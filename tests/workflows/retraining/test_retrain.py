@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -17,7 +21,7 @@ from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
 from medseg.core.task import Channel
 from medseg.core.volume import Volume
-from medseg.datasets.manifest import CaseRow, write_manifest
+from medseg.datasets.manifest import CaseRow, DataFile, write_manifest
 from medseg.datasets.register.register import read_register
 from medseg.datasets.register.voxel_print import voxel_print
 from medseg.exchange.nifti import write_nifti
@@ -279,6 +283,95 @@ def test_a_patient_of_the_first_validation_stays_there(site: Site, ball_image: B
     site.correct("known", image, 0 * truth)
     with pytest.raises(InputError, match=r"1 of patients who are kept for validation for good\. Correct a"):
         select(site.sources(), site.trained.bundle, site.registry.folder, tmp_path / "run", silent)
+
+
+def test_a_patient_whom_the_data_set_gained_stays_in_validation(
+    site: Site, ball_image: BallImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_register(site.registry.folder, site.original, site.trained.bundle, silent)
+    monkeypatch.setattr("medseg.datasets.register.register.NEW_FOR_VALIDATION", 1.0)
+    grown = replace(site.original, rows=(*site.original.rows, newcomer(site, *ball_image(site.grid, 95))))
+    site.correct("new", *ball_image(site.grid, 80))
+    sources = replace(site.sources(), original=grown)
+    first = select(sources, site.trained.bundle, site.registry.folder, tmp_path / "first", silent)
+    assert {case.name: case.side for case in first.cases}["newcomer"] == "validation"
+    later = of_patient("newcomer", site, *ball_image(site.grid, 96))
+    monkeypatch.setattr(selecting, "accepted_corrections", lambda folders, task: iter([later]))
+    with pytest.raises(InputError, match="1 of patients who are kept for validation for good"):
+        select(sources, site.trained.bundle, site.registry.folder, tmp_path / "second", silent)
+
+
+def test_a_patient_whom_the_data_set_gained_is_known_by_the_scan_when_corrected_at_once(
+    site: Site, ball_image: BallImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_register(site.registry.folder, site.original, site.trained.bundle, silent)
+    image, truth = ball_image(site.grid, 95)
+    sources = replace(
+        site.sources(), original=replace(site.original, rows=(*site.original.rows, newcomer(site, image, truth)))
+    )
+    monkeypatch.setattr("medseg.datasets.register.register.NEW_FOR_VALIDATION", 0.0)
+    site.correct("the same", image, truth * 0)
+    made = select(sources, site.trained.bundle, site.registry.folder, tmp_path / "run", silent)
+    register = read_register(site.registry.folder / REGISTER)
+    (corrected,) = [case for case in made.cases if case.kind == "correction"]
+    assert corrected.subject_sha256 == register.subject_sha256("newcomer")
+
+
+def test_two_retrainings_at_once_lose_no_patient_of_the_register(
+    site: Site, ball_image: BallImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other begins while the first selects: it waits, or is over before the first writes what it read."""
+    begun = open_register(site.registry.folder, site.original, site.trained.bundle, silent)
+    corrections = {name: of_patient(name, site, *ball_image(site.grid, n)) for name, n in (("one", 97), ("two", 98))}
+    waits_or_is_over = threading.Event()
+
+    def run(name: str) -> None:
+        select(site.sources(), site.trained.bundle, site.registry.folder, tmp_path / name, silent)
+
+    def run_other() -> None:
+        run("two")
+        waits_or_is_over.set()
+
+    def hold(file: IO[str], how: int) -> None:
+        if threading.current_thread() is other:
+            waits_or_is_over.set()
+        flock(file, how)
+
+    def corrected(folders: object, task: object) -> Iterator[AcceptedCorrection]:
+        if threading.current_thread() is other:
+            return iter([corrections["two"]])
+        other.start()
+        assert waits_or_is_over.wait(90)
+        return iter([corrections["one"]])
+
+    flock, other = fcntl.flock, threading.Thread(target=run_other, daemon=True)
+    monkeypatch.setattr(fcntl, "flock", hold)
+    monkeypatch.setattr("medseg.datasets.register.register.NEW_FOR_VALIDATION", 0.0)
+    monkeypatch.setattr(selecting, "accepted_corrections", corrected)
+    run("one")
+    other.join(90)
+    register = read_register(site.registry.folder / REGISTER)
+    assert {register.subject_sha256(name) for name in ("one", "two")} == set(register.side_of) - set(begun.side_of)
+
+
+def newcomer(site: Site, image: np.ndarray, truth: np.ndarray) -> CaseRow:
+    """A case that a data set gains."""
+    files = {kind: site.folder / f"newcomer_{kind}.nii.gz" for kind in ("image", "label")}
+    write_nifti(image, site.grid, files["image"])
+    write_nifti(truth, site.grid, files["label"])
+    (channel,) = site.original.task.channels
+    return CaseRow(
+        "newcomer", "newcomer", 0, {channel.name: DataFile(str(files["image"]))}, DataFile(str(files["label"]))
+    )
+
+
+def of_patient(subject: str, site: Site, image: np.ndarray, truth: np.ndarray) -> AcceptedCorrection:
+    """An accepted correction of a scan that names its patient."""
+    volume = Volume(image, site.grid)
+    (channel,) = site.original.task.channels
+    prints = (voxel_print(volume),)
+    label_map = LabelMap(truth, site.grid, site.original.task.label_schema)
+    return AcceptedCorrection(subject, {channel.name: volume}, label_map, prints[0], subject, prints)
 
 
 def _scan(site: Site, name: str) -> str:

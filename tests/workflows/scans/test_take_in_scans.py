@@ -11,7 +11,7 @@ from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.exchange.nifti import write_nifti
 from medseg.workflows.results.open_study import list_studies
-from medseg.workflows.scans.take_in_scans import take_in_scans
+from medseg.workflows.scans.take_in_scans import TakenIn, take_in_scans
 
 GRID = Geometry.from_spacing((4, 5, 6), (1, 1, 2))
 
@@ -76,6 +76,21 @@ def test_what_cannot_be_shown_is_a_sentence_and_leaves_nothing(tmp_path: Path, a
     with pytest.raises(InputError, match=r".{20}"):
         take_in_scans(arrived, tmp_path / "studies", name)
     assert list((tmp_path / "studies").iterdir()) == []
+
+
+def test_two_uploads_of_one_name_at_once_are_both_kept(tmp_path: Path, arrived: Path) -> None:
+    other, into = tmp_path / "other", tmp_path / "studies"
+    write_nifti(np.zeros(GRID.shape, np.int16), GRID, arrived / "first.nii.gz")
+    write_nifti(np.ones(GRID.shape, np.int16), GRID, other / "second.nii.gz")
+    meanwhile: list[TakenIn] = []
+
+    def read_the_other(stage: str, done: float, total: float, note: str = "") -> None:
+        if not meanwhile:
+            meanwhile.append(take_in_scans(other, into, "head.nii.gz"))
+
+    taken = take_in_scans(arrived, into, "head.nii.gz", read_the_other)
+    kept = {path.relative_to(into).as_posix() for path in into.rglob("*.nii.gz")}
+    assert kept == {f"{taken.folder.name}/first.nii.gz", f"{meanwhile[0].folder.name}/second.nii.gz"}
 
 
 def test_a_second_upload_of_one_name_stands_beside_the_first(tmp_path: Path, arrived: Path) -> None:

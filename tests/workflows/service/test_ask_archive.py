@@ -91,8 +91,15 @@ def test_the_priors_of_a_patient_are_listed_the_newest_first(hospital: Hospital,
     assert rows(hospital.says("find", "PHANTOM", "--from", name, "--date", BEFORE)) == found[1:]
     assert hospital.says("find", "PHANTOM", "--from", name, "--modality", "MR") == "0 series\n"
     assert hospital.says("find", "NOBODY", "--from", name) == "0 series\n"
-    with pytest.raises(InputError, match="patient"):
-        hospital.says("find", "*", "--from", name)
+    for everybody in ("*", "PHANTOM*", "PHANTOM?", "PHANTOM\\PHANTOM2", " ", ""):
+        with pytest.raises(InputError, match="would match other patients"):
+            hospital.says("find", everybody, "--from", name)
+
+
+def test_a_list_of_studies_that_was_cut_says_so(hospital: Hospital, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "lists more than" not in hospital.says("find", "PHANTOM")
+    monkeypatch.setattr("medseg.workflows.scans.fetch_scans.MOST_STUDIES", 1)
+    assert "the archive lists more than 1 studies; name a day with --date" in hospital.says("find", "PHANTOM")
 
 
 def test_a_prior_is_fetched_whole_into_a_new_folder(hospital: Hospital, tmp_path: Path) -> None:

@@ -39,4 +39,4 @@ def kind_of(header: Dataset) -> str:
 def a_kind_of(header: Dataset) -> str:
     """What an object is, with its article: "an image"."""
     kind = kind_of(header)
-    return f"an {kind}" if kind[:1] in "aeiou" else f"a {kind}"
+    return f"an {kind}" if kind[:1].lower() in "aeiou" else f"a {kind}"

@@ -168,8 +168,12 @@ def without_names(header: FileDataset) -> Dataset:
 def _completed(header: FileDataset) -> FileDataset:
     """The header with what every object must name, empty where it does not (type 2, PS3.5 7.4.3).
 
-    pydicom decodes by the character set that was read, whatever the header says from here on.
+    pydicom decodes by the character set that was read, whatever the header says from here on; but not what stands in
+    sequences, so those that are copied are decoded first.
     """
+    for element in (header[keyword] for keyword in COPIED if keyword.endswith("Sequence") and keyword in header):
+        for item in element.value if element.VR == "SQ" else ():
+            item.decode()
     header.SpecificCharacterSet = CHARACTER_SET
     for keyword in _ALWAYS_NAMED:
         if keyword not in header:

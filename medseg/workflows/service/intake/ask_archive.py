@@ -7,6 +7,7 @@ where the service treats it as any series that is sent.
 from __future__ import annotations
 
 import getpass
+from dataclasses import replace
 from pathlib import Path
 
 from medseg.core.atomic import require_writable
@@ -17,7 +18,7 @@ from medseg.exchange.dicom.network.web.archive import WebArchive
 from medseg.exchange.dicom.network.web.config import WebArchiveConfig
 from medseg.review.audit import AuditLog
 from medseg.settings.model import DimseDestination, Settings
-from medseg.workflows.scans.fetch_scans import FoundStudy, find_in_archive
+from medseg.workflows.scans.fetch_scans import FoundStudies, FoundStudy, find_in_archive
 from medseg.workflows.service.ledger import short_name
 from medseg.workflows.service.places import Places
 
@@ -51,7 +52,7 @@ def ask(node: Node, settings: Settings) -> None:
         next(web.studies(most=1), None)
 
 
-def find(node: Node, settings: Settings, patient_id: str, date: str = "") -> tuple[FoundStudy, ...]:
+def find(node: Node, settings: Settings, patient_id: str, date: str = "") -> FoundStudies:
     """The studies of a patient with their series, the newest first, by QIDO or C-FIND; of one day where one is given.
 
     Raises InputError where the patient's number is empty or would match others too, UnreachableError where the archive
@@ -59,10 +60,12 @@ def find(node: Node, settings: Settings, patient_id: str, date: str = "") -> tup
     """
     if isinstance(node, DimseDestination):
         studies = find_studies(node, patient_id, settings.dimse, date=date)
-        found = tuple(FoundStudy(one, series_of_study(node, one.study_uid, settings.dimse)) for one in studies)
+        series = (series_of_study(node, one.study_uid, settings.dimse) for one in studies)
+        found = FoundStudies(tuple(map(FoundStudy, studies, series)))
     else:
         found = find_in_archive(node, patient_id, date)
-    return tuple(sorted(found, key=lambda one: (one.study.date, one.study.time), reverse=True))
+    newest_first = sorted(found.studies, key=lambda one: (one.study.date, one.study.time), reverse=True)
+    return replace(found, studies=tuple(newest_first))
 
 
 def fetch(node: Node, settings: Settings, study_uid: str, series_uid: str, folder: Path) -> int:

@@ -22,7 +22,7 @@ export class ReadingsPanel {
     const { room } = this;
     const about = [one.is_second ? "second reading" : "first reading", one.made, `${one.seconds} s drawn`, one.reason].filter(Boolean).join("  ·  ");
     const over = one.is_shown ? null : button("Lay over", `Lay the mask of ${one.reader} over this one`, () => room.other.choose(one.mask));
-    const stand = mayDecide ? button("Let stand", `The mask of ${one.reader} stands`, () => this.decide(one.reader), { "data-stands": one.reader }) : null;
+    const stand = mayDecide ? button("Let stand", `The mask of ${one.reader} stands`, () => this.decide(one), { "data-stands": one.reader }) : null;
     return element("div", { class: "reading" }, element("div", { class: "label-row" }, element("strong", { class: "name", text: one.reader }), one.is_shown ? element("span", { class: "badge", text: "shown" }) : null, over, stand), element("div", { class: "quiet", text: about }));
   }
 
@@ -43,14 +43,14 @@ export class ReadingsPanel {
     return [element("strong", { text: readers.join(" and ") }), ...[...lines, ["Cohen's kappa", kappa]].map(([name, value]) => element("div", {}, element("span", { text: name }), element("span", { class: "number", text: value === null ? "–" : value.toFixed(3) })))];
   }
 
-  async decide(reader) {
+  async decide({ reader, mask }) {
     const { room } = this;
     if (room.edit.isDirty) {
       room.say("Save or discard your correction first: then choose whose mask stands.");
       return;
     }
     try {
-      await room.server.post(`${room.study.base}/adjudication`, { reader, reason: room.panel.reason.value });
+      await room.server.post(`${room.study.base}/adjudication`, { reader, mask: mask.split(":").pop(), reason: room.panel.reason.value });
       await room.other.choose("");
       room.page.trigger("saved", `adjudicated ${Date.now()}`);
     } catch (error) {

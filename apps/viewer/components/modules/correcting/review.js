@@ -105,6 +105,7 @@ export class Review {
   async save(reason) {
     const { room } = this;
     const isSecond = room.study.is_second_reading;
+    if (isSecond && !room.mayEdit()) return; // its draft may not have been taken up yet
     if (!room.edit.isDirty && !isSecond) {
       room.say("Nothing was changed, so there is nothing to save.");
       return;

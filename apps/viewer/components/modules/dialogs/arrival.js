@@ -19,7 +19,7 @@ export async function arrival(server, id, onStep, signal) {
 }
 
 export function stepWords({ stage, done, total }) {
-  if (total === 0) return "Waiting for its turn …";
+  if (total === 0) return "Looking at what arrived …";
   const words = { fetching: ["Fetched", "images"], sorting: ["Looked at", "files"], reading: ["Read", "images"] }[stage] ?? [stage, ""];
   return `${words[0]} ${done} of ${total} ${words[1]} …`;
 }

@@ -19,8 +19,9 @@ export function fetchDialog(host, server, archives, ondone) {
     words.textContent = "Looking …";
     replaceChildren(found);
     try {
-      const studies = await ask("find", { patient_id: patient.value, date: date.value });
-      words.textContent = studies.length === 0 ? "The archive lists no such study." : "Each series becomes a study of the worklist.";
+      const { studies, cut_at: cutAt } = await ask("find", { patient_id: patient.value, date: date.value });
+      const cut = cutAt === null ? "" : ` The archive lists more than ${cutAt} studies: name a day.`;
+      words.textContent = (studies.length === 0 ? "The archive lists no such study." : "Each series becomes a study of the worklist.") + cut;
       replaceChildren(found, ...studies.map((study) => listed(study, fetchSeries)));
     } catch (error) {
       words.textContent = error.message;
@@ -35,7 +36,7 @@ export function fetchDialog(host, server, archives, ondone) {
     try {
       const { arrival } = await ask("fetch", { study_uid: study.study_uid, series_uid: series.series_uid, name: `${study.date}_${series.description || series.modality}` });
       const taken = await followed(server, arrival, (step) => {
-        words.textContent = stepWords(step);
+        if (step.total > 0) words.textContent = stepWords(step);
         bar.value = step.total === 0 ? 0 : step.done / step.total;
       }, signal);
       words.textContent = [takenWords(taken), ...taken.refused].join(" ");

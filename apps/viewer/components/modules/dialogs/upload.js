@@ -71,7 +71,8 @@ async function upload(server, files, signal, show) {
   try {
     await Promise.all(Array.from({ length: FILES_AT_ONCE }, worker));
     const first = files[0].webkitRelativePath.split("/")[0] || files[0].name;
-    return (await server.json(`/data/uploads/${id}/done?name=${encodeURIComponent(first)}`, { method: "POST", body: "{}", signal })).arrival;
+    // Not aborted: the arrival begins whether its id is heard or not, and only its id stops it.
+    return (await server.json(`/data/uploads/${id}/done?name=${encodeURIComponent(first)}`, { method: "POST", body: "{}" })).arrival;
   } catch (error) {
     server.request(`/data/uploads/${id}`, { method: "DELETE" }).catch(() => {});
     throw error;

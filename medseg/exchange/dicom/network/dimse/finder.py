@@ -13,11 +13,10 @@ from medseg.core.errors import InputError, UnreachableError
 from medseg.exchange.dicom.elements import lenient, text
 from medseg.exchange.dicom.network.dimse.client import SUCCESS, associated, named
 from medseg.exchange.dicom.network.dimse.config import AeTitle, ClientSettings, DimseNode
-from medseg.exchange.dicom.network.web.answers import ArchivedSeries, ArchivedStudy
+from medseg.exchange.dicom.network.web.answers import ArchivedSeries, ArchivedStudy, one_patient
 
 _PENDING = frozenset((0xFF00, 0xFF01))
 _DESTINATION_UNKNOWN = 0xA801
-_WILDCARDS = frozenset("*?\\")
 _STUDY_KEYS = (
     "StudyInstanceUID",
     "PatientName",
@@ -47,11 +46,10 @@ def find_studies(
 
     Raises InputError for a patient number that would match others too, UnreachableError where the archive fails.
     """
-    if not patient_id or set(patient_id) & _WILDCARDS:
-        raise InputError("the patient number is empty or holds a wildcard, and would match other patients")
-    keys = _keys("STUDY", PatientID=patient_id, StudyDate=date, **dict.fromkeys(_STUDY_KEYS, ""))
+    wanted = one_patient(patient_id)
+    keys = _keys("STUDY", PatientID=wanted, StudyDate=date, **dict.fromkeys(_STUDY_KEYS, ""))
     found = (_study(answer) for answer in _query(node, keys, settings))
-    return tuple(study for study in found if study.patient_id == patient_id)
+    return tuple(study for study in found if study.patient_id == wanted)
 
 
 def find_series(

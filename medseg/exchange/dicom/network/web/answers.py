@@ -8,6 +8,10 @@ from typing import Any
 
 from pydicom.datadict import tag_for_keyword
 
+from medseg.core.errors import InputError
+
+_WILDCARDS = frozenset("*?\\")
+
 Answer = Mapping[str, Any]
 """One match as DICOM JSON."""
 
@@ -60,6 +64,17 @@ class ArchivedInstance:
     sop_class: str
     sop_instance: str
     number: str
+
+
+def one_patient(patient_id: str) -> str:
+    """The patient's number as it is asked for. Raises InputError where it is empty or would match others too."""
+    wanted = patient_id.strip()
+    if not wanted or set(wanted) & _WILDCARDS:
+        raise InputError(
+            "name the patient by the whole number that the archive knows; an empty one, or one with * ? or \\, would "
+            "match other patients"
+        )
+    return wanted
 
 
 def study_of(answer: Answer) -> ArchivedStudy:
