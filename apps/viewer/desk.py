@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from apps.viewer.arrivals import Arrivals
 from apps.viewer.second_reading import is_second_reading, read_study
 from apps.viewer.work import Work
+from medseg.core.atomic import discard_all_unfinished
 from medseg.core.errors import InputError
 from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
@@ -186,6 +187,7 @@ class Desk:
         """Take up what an earlier server left: requests go on, uploads that never ended are removed."""
         if self.is_collection:
             shutil.rmtree(self.arrivals, ignore_errors=True)
+            discard_all_unfinished(self.uploads)
         self.work.wake()
 
     def entries(self) -> tuple[StudyEntry, ...]:

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from medseg.core.errors import InputError
 
-_TEMPORARY_PREFIX = ".medseg-unfinished-"
+UNFINISHED_PREFIX = ".medseg-unfinished-"
+"""What a file or folder that is being written is called by; a killed writer leaves it."""
 
 
 @contextmanager
@@ -32,7 +33,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     with clear_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix keeps the last part of the name, since writers choose a format by it; a name may have 255 bytes.
-        handle, name = tempfile.mkstemp(prefix=_TEMPORARY_PREFIX, suffix=f"-{path.name[-60:]}", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=UNFINISHED_PREFIX, suffix=f"-{path.name[-60:]}", dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -54,7 +55,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=path.parent))
         try:
             yield temporary
             for file in sorted(temporary.rglob("*")):
@@ -78,7 +79,7 @@ def require_writable(path: Path) -> None:
         existing = path.parent
         while not existing.exists() and existing != existing.parent:
             existing = existing.parent
-        Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=existing)).rmdir()
+        Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=existing)).rmdir()
 
 
 def require_output_folder(folder: Path, own: str) -> None:
@@ -95,18 +96,18 @@ def require_output_folder(folder: Path, own: str) -> None:
 
 def unfinished_path(path: Path) -> Path:
     """Where the first part of `path` waits for the rest, so that a download can go on after a kill."""
-    return path.with_name(f"{_TEMPORARY_PREFIX}{path.name[-200:]}.part")
+    return path.with_name(f"{UNFINISHED_PREFIX}{path.name[-200:]}.part")
 
 
 def discard_unfinished(path: Path) -> None:
     """Remove what killed writers of this very file left beside it. Only where nobody else may be writing it now."""
-    for left in path.parent.glob(f"{_TEMPORARY_PREFIX}*-{escape(path.name[-60:])}"):
+    for left in path.parent.glob(f"{UNFINISHED_PREFIX}*-{escape(path.name[-60:])}"):
         left.unlink(missing_ok=True)
 
 
 def discard_all_unfinished(folder: Path) -> None:
     """Remove what killed writers left in a folder. Only where nobody may be writing into it now."""
-    for left in folder.glob(f"{_TEMPORARY_PREFIX}*"):
+    for left in folder.glob(f"{UNFINISHED_PREFIX}*"):
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
         else:
@@ -115,7 +116,7 @@ def discard_all_unfinished(folder: Path) -> None:
 
 def is_unfinished(path: Path) -> bool:
     """Whether a file or folder is what a killed writer left behind; readers skip these."""
-    return path.name.startswith(_TEMPORARY_PREFIX)
+    return path.name.startswith(UNFINISHED_PREFIX)
 
 
 @contextmanager
@@ -160,7 +161,7 @@ def _exchanged(unfinished: Path, path: Path) -> bool:
 
 def _replace_in_two_steps(unfinished: Path, path: Path) -> None:
     """Move the old folder aside and the new one in; only a kill between the two leaves it aside."""
-    retired = Path(tempfile.mkdtemp(prefix=_TEMPORARY_PREFIX, dir=path.parent)) / path.name
+    retired = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=path.parent)) / path.name
     path.replace(retired)
     try:
         unfinished.replace(path)

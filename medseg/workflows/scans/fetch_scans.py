@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from medseg.core.atomic import UNFINISHED_PREFIX
 from medseg.exchange.dicom.network.web.answers import ArchivedSeries, ArchivedStudy, one_patient
 from medseg.exchange.dicom.network.web.archive import StudyFilter, WebArchive
 from medseg.exchange.dicom.network.web.config import WebArchiveConfig
@@ -58,7 +59,7 @@ def fetch_from_archive(
     series cannot be shown, UnreachableError where the archive does not answer.
     """
     into.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".arriving-", dir=into) as place:
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED_PREFIX, dir=into) as place:
         arrived = Path(place) / "series"
         with WebArchive(archive) as web:
             web.fetch_series(study_uid, series_uid, arrived, partial(progress, "fetching"))

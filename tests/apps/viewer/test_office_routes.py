@@ -21,6 +21,7 @@ from viewer_arrivals import arrived
 from apps.viewer.access.tokens import FOLDER, Permit, Right, issue, new_key
 from apps.viewer.desk import Desk
 from apps.viewer.routes import data_routes
+from medseg.core.atomic import unfinished_path
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_volume
@@ -81,6 +82,13 @@ class TestUpload:
         assert np.array_equal(visitor.desk.open(entry.id).opened.volume.array, SCAN.array)
         assert list(visitor.desk.arrivals.iterdir()) == []
         assert visitor.desk.log.newest()[0].act == "upload"
+
+    def test_what_an_earlier_server_left_half_is_removed(self, visitor: Visitor, scan_bytes: bytes) -> None:
+        assert visitor.upload("scan.nii.gz", scan_bytes).status_code == 200
+        left = unfinished_path(visitor.desk.uploads / "half")
+        left.mkdir()
+        visitor.desk.begin()
+        assert [path.name for path in visitor.desk.uploads.iterdir()] == ["scan"]
 
     def test_what_is_too_large_is_refused_before_it_is_read(
         self, visitor: Visitor, scan_bytes: bytes, monkeypatch: pytest.MonkeyPatch
