@@ -14,8 +14,9 @@ from scipy.ndimage import binary_dilation, find_objects, gaussian_filter, genera
 from scipy.ndimage import label as connected_pieces
 from scipy.spatial import cKDTree
 
-from medseg.analysis.vessels.lumen.calcium_fit import BODY_STEPS, Sections, patch_beside_lumen
+from medseg.analysis.vessels.lumen.calcium_fit import BEYOND_MM, BODY_STEPS, Sections, patch_beside_lumen
 from medseg.analysis.vessels.lumen.fitting import SAMPLING_VARIANCE
+from medseg.analysis.vessels.lumen.nearby import voxels_near
 from medseg.analysis.vessels.lumen.sections import Points
 from medseg.core.geometry import Geometry
 
@@ -45,9 +46,6 @@ OUTSIDE_SHARE = 0.5
 
 BESIDE_SIGMAS = 2.0
 """How many blurs beside calcium the image still shows the calcium."""
-
-BLOCK = 4
-"""Points of the walls that lie in one cube of so many voxels are looked around together."""
 
 
 @dataclass(frozen=True)
@@ -93,17 +91,14 @@ def without_calcium(
     bright = _bright_near(image, geometry, walls, mask)
     pieces, count = connected_pieces(bright, generate_binary_structure(3, 3))
     sigma = np.array([np.hypot(blur_mm, np.sqrt(1 / 12) * spacing) / spacing for spacing in geometry.spacing_mm])
-    margin = np.ceil(3 * sigma).astype(int) + BODY_STEPS + 1
     within_mm = float(np.hypot(blur_mm, np.sqrt(SAMPLING_VARIANCE) * np.mean(geometry.spacing_mm)))
     for number, box in enumerate(find_objects(pieces, count), start=1):
-        wide = tuple(
-            slice(max(0, part.start - edge), min(size, part.stop + edge))
-            for part, edge, size in zip(box, margin, image.shape, strict=True)
-        )
-        seeds = pieces[wide] == number
-        if seeds.sum() < LEAST_SEEDS or seeds.sum() * geometry.voxel_volume_ml > MOST_ML:
+        size = int((pieces[box] == number).sum())
+        if size < LEAST_SEEDS or size * geometry.voxel_volume_ml > MOST_ML:
             continue
-        beside = _sections_beside(walls, seeds, wide, geometry)
+        beside = _sections_beside(walls, pieces[box] == number, box, geometry)
+        wide = _box_around(box, beside, geometry, sigma)
+        seeds = pieces[wide] == number
         patch = patch_beside_lumen(cleaned[wide], seeds, _part(geometry, wide), beside, sigma, within_mm)
         if patch is None:
             continue
@@ -132,7 +127,7 @@ def calcium_by_map(
     if of_network:
         bright = without_calcium(image, geometry, walls, blur_mm)
         image, surely = bright.image, bright.mask
-    voxels, at = _voxels_near(image.shape, geometry, walls)
+    voxels, at = voxels_near(geometry, walls.points_mm, walls.reach_mm)
     where = tuple(voxels.T)
     values, held = image[where], probability[where]
     low, high = walls.low[at], walls.high[at]
@@ -167,31 +162,28 @@ def _part(geometry: Geometry, box: tuple[slice, ...]) -> Geometry:
     return geometry.cropped((i, j, k), (a, b, c))
 
 
+def _box_around(
+    box: tuple[slice, ...], beside: Sections, geometry: Geometry, sigma: NDArray[np.float64]
+) -> tuple[slice, ...]:
+    """The box around the seeds that holds the sections beside them, and their calcium under the blur.
+
+    A seed lies up to a radius from the middle of the vessel, and a section reaches as far on the other side.
+    """
+    across_mm = 2 * float(np.median(beside.radius_mm)) + BEYOND_MM
+    body = np.ceil(3 * sigma).astype(int) + BODY_STEPS
+    margin = np.maximum(body, np.ceil(across_mm / np.asarray(geometry.spacing_mm)).astype(int)) + 1
+    return tuple(
+        slice(max(0, part.start - edge), min(size, part.stop + edge))
+        for part, edge, size in zip(box, margin.tolist(), geometry.shape, strict=True)
+    )
+
+
 def _sections_beside(walls: Walls, piece: NDArray[np.bool_], box: tuple[slice, ...], geometry: Geometry) -> Sections:
     """The vessel's sections in which a piece, given in a box of the grid, lies in the wall."""
     voxels = np.argwhere(piece) + [part.start for part in box]
     distance = cKDTree(geometry.world(voxels)).query(walls.points_mm)[0]
     at = np.flatnonzero(distance <= np.maximum(walls.radius_mm + min(geometry.spacing_mm), distance.min()))
     return Sections(walls.points_mm[at], walls.tangents[at], walls.radius_mm[at], walls.low[at], walls.high[at])
-
-
-def _voxels_near(
-    shape: tuple[int, ...], geometry: Geometry, walls: Walls
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The voxels (n, 3) that lie within the walls' reach, and which of the walls' points is the nearest to each."""
-    reach = np.ceil(float(walls.reach_mm.max()) / np.asarray(geometry.spacing_mm)).astype(int) + 1
-    blocks = np.unique(np.round(geometry.index(walls.points_mm)).astype(np.int64) // BLOCK, axis=0)
-    touched = np.zeros(shape, dtype=bool)
-    for first in blocks * BLOCK:
-        low, high = np.maximum(first - reach, 0), np.maximum(first + BLOCK + reach, 0)
-        touched[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))] = True
-    voxels = np.argwhere(touched)
-    distance, at = cKDTree(walls.points_mm).query(
-        geometry.world(voxels), distance_upper_bound=float(walls.reach_mm.max())
-    )
-    found = np.isfinite(distance)
-    found[found] &= distance[found] <= walls.reach_mm[at[found]]
-    return voxels[found], at[found]
 
 
 def _bright_near(
