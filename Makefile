@@ -73,7 +73,9 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/inference/batch.py
 	$(BIN)/python benchmarks/inference/batch_chaos.py --light
 	$(BIN)/python benchmarks/inference/batch_chaos.py --runs 10
-	$(BIN)/python benchmarks/vessels/vessels.py --first 10000 --studies 32 --healthy 12
+	$(BIN)/python benchmarks/vessels/vessels.py measure $(BENCH)/vessels.jsonl --first 10000 --studies 32
+	$(BIN)/python benchmarks/vessels/vessels.py measure $(BENCH)/vessels.jsonl --first 10500 --studies 12 --disease none
+	$(BIN)/python benchmarks/vessels/vessels.py tables $(BENCH)/vessels.jsonl
 	$(BIN)/python benchmarks/product/service_faults.py --minutes 30 --picture docs/images/service_memory.png
 	$(BIN)/python benchmarks/product/service_throughput.py
 	$(BIN)/python benchmarks/product/viewer.py
