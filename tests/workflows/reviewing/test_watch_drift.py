@@ -7,14 +7,18 @@ import shutil
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medseg.core.errors import InputError
+from medseg.core.geometry import Geometry
+from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
+from medseg.core.task import load_task
 from medseg.datasets.manifest import Manifest
 from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore, Signature
 from medseg.workflows.reviewing.plan_reading import plan_reading
-from medseg.workflows.reviewing.watch_drift import DRIFT_LOG, watch_drift
+from medseg.workflows.reviewing.watch_drift import DRIFT_LOG, _edit_distance, watch_drift
 from medseg.workflows.segmenting.segment_study import REPORT, segment_study
 from medseg.workflows.training.train_model import TrainedModel
 
@@ -72,3 +76,16 @@ def test_what_is_decided_is_not_read_again_and_what_is_not_known_is_read_first(r
     assert order[0].doubt is None
     assert order[1].doubt is not None
     assert 0 < order[1].doubt < 0.5
+
+
+def test_a_second_reading_does_not_hide_how_much_was_corrected(tmp_path: Path) -> None:
+    task, grid = load_task("hippocampus_mr"), Geometry.from_spacing((4, 1, 1), (1.0, 1.0, 1.0))
+    model, drawn = (
+        LabelMap(np.array(labels, np.uint8).reshape(grid.shape), grid, task.label_schema)
+        for labels in ([1, 1, 0, 0], [0, 1, 1, 0])
+    )
+    store = CorrectionStore(tmp_path)
+    first = store.correct(drawn, model, "a" * 64, task.name, by=Signature("jane"))
+    store.correct(model, model, "a" * 64, task.name, by=Signature("john"), is_second_reading=True)
+    assert first.dice is not None
+    assert _edit_distance(store.history("a" * 64, task.name)) == 1 - first.dice > 0

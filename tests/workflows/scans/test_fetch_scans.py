@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_archive import FakeArchive, Request, running
 
-from medseg.core.errors import InputError
+from medseg.core.atomic import is_unfinished
+from medseg.core.errors import InputError, UnreachableError
+from medseg.exchange.dicom.network.web.archive import WebArchive
 from medseg.exchange.dicom.network.web.config import WebArchiveConfig
-from medseg.workflows.scans.fetch_scans import MOST_STUDIES, find_in_archive
+from medseg.workflows.scans.fetch_scans import MOST_STUDIES, fetch_from_archive, find_in_archive
 
 
 @pytest.fixture
@@ -55,3 +59,18 @@ def test_a_number_that_would_match_others_is_not_asked_for(archive: FakeArchive,
 def test_a_list_that_was_cut_says_so(archive: FakeArchive, count: int, *, is_cut: bool) -> None:
     found = find_in_archive(lists(archive, *["P1"] * count), "P1")
     assert (len(found.studies), found.is_cut) == (MOST_STUDIES, is_cut)
+
+
+def test_what_is_being_fetched_is_known_as_unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def cut_off(_archive: WebArchive, _study: str, _series: str, folder: Path, _told: Any) -> None:
+        seen.append([is_unfinished(path) for path in tmp_path.iterdir()])
+        folder.mkdir()
+        raise UnreachableError("the archive went away")
+
+    monkeypatch.setattr(WebArchive, "fetch_series", cut_off)
+    with pytest.raises(UnreachableError, match="went away"):
+        fetch_from_archive(WebArchiveConfig(url="http://127.0.0.1:9/dicom-web"), "1.2", "1.3", tmp_path, "scan")
+    assert seen == [[True]]
+    assert list(tmp_path.iterdir()) == []
