@@ -82,6 +82,14 @@ def scans_of_job(arguments: Mapping[str, Any], task: Task) -> tuple[dict[str, Pa
     return sources, read_channels(sources, task, mends=mends)
 
 
+def loaded_unchanged(model: Path, sha256: str, device: InferenceDevice) -> tuple[Model, NetworkSegmenter]:
+    """The model with this hash, ready to segment. Raises StoreError where another lies there by now."""
+    bundle = load_model(model)
+    if bundle.sha256 != sha256:
+        raise StoreError(f"the model {model} was changed while the batch ran. Start the batch again.")
+    return bundle, NetworkSegmenter.on(bundle, device)
+
+
 @dataclass(frozen=True, slots=True)
 class SegmentScans:
     """Starts a worker that segments scans with one model, loaded once."""
@@ -93,11 +101,8 @@ class SegmentScans:
 
     def __call__(self, threads: int) -> Run:
         """Load the model. Raises StoreError where it is not the one that the batch began with."""
-        bundle = load_model(self.model)
-        if bundle.sha256 != self.model_sha256:
-            raise StoreError(f"the model {self.model} was changed while the batch ran. Start the batch again.")
         torch.set_num_threads(threads)
-        segmenter = NetworkSegmenter.on(bundle, self.device)
+        bundle, segmenter = loaded_unchanged(self.model, self.model_sha256, self.device)
         return lambda job: self._segment(job, bundle, segmenter)
 
     def _segment(self, job: Job, bundle: Model, segmenter: NetworkSegmenter) -> JsonValue:

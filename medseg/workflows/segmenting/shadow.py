@@ -17,7 +17,7 @@ import torch
 from pydantic import JsonValue
 
 from medseg.analysis.evaluation.overlap import overlap_of
-from medseg.core.errors import InputError, StoreError
+from medseg.core.errors import InputError
 from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.core.task import Task
@@ -33,7 +33,7 @@ from medseg.models.store import find_model, load_model
 from medseg.review.promotion.shadow import ShadowResult
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.results.open_study import MASK_FILE, REPORT_FILE
-from medseg.workflows.segmenting.process_batch import QUEUE, RESULTS, BatchOptions, scans_of_job
+from medseg.workflows.segmenting.process_batch import QUEUE, RESULTS, BatchOptions, loaded_unchanged, scans_of_job
 from medseg.workflows.segmenting.segment_study import segment_scans
 
 SHADOW = "shadow"
@@ -52,11 +52,8 @@ class ShadowScans:
 
     def __call__(self, threads: int) -> Run:
         """Load the challenger. Raises StoreError where it is not the one that the shadow began with."""
-        bundle = load_model(self.model)
-        if bundle.sha256 != self.model_sha256:
-            raise StoreError(f"the model {self.model} was changed while it ran in shadow. Start again.")
         torch.set_num_threads(threads)
-        segmenter = NetworkSegmenter.on(bundle, self.device)
+        bundle, segmenter = loaded_unchanged(self.model, self.model_sha256, self.device)
         return lambda job: self._compare(job, bundle, segmenter)
 
     def _compare(self, job: Job, bundle: Model, segmenter: NetworkSegmenter) -> JsonValue:
