@@ -24,6 +24,7 @@ from typing import Any, Self
 
 from pydantic import JsonValue
 
+from medseg.core.database import use_write_ahead_log
 from medseg.core.errors import InputError
 from medseg.jobs.job import SETTLED, Claim, Job, JobRecord, JobState
 
@@ -306,7 +307,7 @@ class Queue:
 
     def _prepare(self) -> None:
         # FULL makes a finished job survive a power cut too; it costs one flush a change, and jobs take seconds.
-        self._database.execute("PRAGMA journal_mode = WAL")
+        use_write_ahead_log(self._database)
         self._database.execute("PRAGMA synchronous = FULL")
         with self._change() as database:
             (found,) = database.execute("PRAGMA user_version").fetchone()

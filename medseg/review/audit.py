@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from medseg.core.database import append_only, connected
+from medseg.core.database import append_only, connected, has_tables, make_tables
 from medseg.core.errors import InputError
 
 Act = Literal[
@@ -62,7 +62,7 @@ class AuditLog:
         except OSError as error:
             raise InputError(f"the log {self._database} cannot be written: {error.strerror}") from error
         with self._connected() as connection:
-            connection.executescript(_TABLES)
+            make_tables(connection, _TABLES, _FORMAT)
             row = (datetime.now(UTC).isoformat(), user, act, study, detail)
             connection.execute("INSERT INTO acts (made, user, act, study, detail) VALUES (?, ?, ?, ?, ?)", row)
 
@@ -75,7 +75,7 @@ class AuditLog:
             "ORDER BY number DESC LIMIT ?2"
         )
         with self._connected() as connection:
-            rows = connection.execute(query, (study, most)).fetchall()
+            rows = connection.execute(query, (study, most)).fetchall() if has_tables(connection) else []
         return tuple(LoggedAct(datetime.fromisoformat(made), *others) for made, *others in rows)
 
     def _connected(self) -> AbstractContextManager[sqlite3.Connection]:

@@ -19,7 +19,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.core.database import append_only, connected
+from medseg.core.database import append_only, connected, has_tables, make_tables
 from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import LabelSchema
@@ -167,7 +167,7 @@ class CorrectionStore:
 
     def scans(self) -> tuple[tuple[str, str], ...]:
         """The scan and the task of everything that is recorded, each pair once, in the order in which they came."""
-        if not self._database.exists():
+        if not self._is_begun():
             return ()
         query = "SELECT scan_sha256, task FROM records GROUP BY scan_sha256, task ORDER BY MIN(number)"
         with self._connected() as connection:
@@ -178,7 +178,7 @@ class CorrectionStore:
 
         With `model_sha256` only what is about the result of that model.
         """
-        if not self._database.exists():
+        if not self._is_begun():
             return ()
         with self._connected() as connection:
             records = _history(connection, scan_sha256, task)
@@ -216,7 +216,7 @@ class CorrectionStore:
 
     def _links(self) -> list[str]:
         """The links of all records, each found to follow from the one before, their masks found whole."""
-        if not self._database.exists():
+        if not self._is_begun():
             return []
         links = [FIRST_LINK]
         with self._connected() as connection:
@@ -261,7 +261,8 @@ class CorrectionStore:
         except OSError as error:
             raise InputError(f"the review store {self.folder} cannot be written: {error.strerror}") from error
         with self._connected() as connection:
-            connection.executescript(f"PRAGMA synchronous=FULL; PRAGMA user_version={SCHEMA_VERSION}; {_TABLES}")
+            connection.execute("PRAGMA synchronous=FULL")
+            make_tables(connection, _TABLES, SCHEMA_VERSION)
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -280,6 +281,12 @@ class CorrectionStore:
                 write_head(self.folder, Head(count=last[0], link=last[1]))
         finally:
             connection.execute("ROLLBACK")
+
+    def _is_begun(self) -> bool:
+        if not self._database.exists():
+            return False
+        with self._connected() as connection:
+            return has_tables(connection)
 
     def _connected(self) -> AbstractContextManager[sqlite3.Connection]:
         return connected(self._database, f"the review store {self.folder}", SCHEMA_VERSION)

@@ -21,6 +21,11 @@ def test_lines_come_back_newest_first(tmp_path: Path) -> None:
     assert [one.user for one in log.newest(1)] == ["john"]
 
 
+def test_a_log_that_is_being_made_has_no_lines_yet(tmp_path: Path) -> None:
+    (tmp_path / "audit.sqlite").touch()
+    assert AuditLog(tmp_path).newest() == ()
+
+
 @pytest.mark.parametrize("statement", ["DELETE FROM acts", "UPDATE acts SET user = 'nobody'"])
 def test_no_line_can_be_changed(tmp_path: Path, statement: str) -> None:
     log = AuditLog(tmp_path)

@@ -103,6 +103,14 @@ def test_a_store_where_a_file_stands_is_a_sentence(tmp_path: Path) -> None:
         store.decide(mask_sha256(mask()), "accepted", None, SCAN, TASK.name, by=JANE)
 
 
+def test_a_store_that_is_being_made_holds_nothing_yet(store: CorrectionStore) -> None:
+    store.folder.mkdir()
+    (store.folder / "reviews.sqlite").touch()
+    assert store.scans() == ()
+    assert store.history("0" * 64, TASK.name) == ()
+    assert store.verify() is None
+
+
 def test_what_is_recorded_is_listed_once(store: CorrectionStore) -> None:
     assert store.scans() == ()
     first, second = mask((1, 1, 1)), mask((1, 1, 2))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from medseg.core.database import append_only, connected
+from medseg.core.database import append_only, connected, has_tables, make_tables
 from medseg.core.errors import InputError, StoreError
 
 INDEX = "registry.sqlite"
@@ -112,7 +112,8 @@ class Index:
         except OSError as error:
             raise InputError(f"the registry {self._database.parent} cannot be written: {error.strerror}") from error
         with self._connected() as connection:
-            connection.executescript(f"PRAGMA synchronous=FULL; PRAGMA user_version={FORMAT}; {_TABLES}")
+            connection.execute("PRAGMA synchronous=FULL")
+            make_tables(connection, _TABLES, FORMAT)
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -123,12 +124,14 @@ class Index:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
+        none = StoreError(
+            f"{self._database.parent} is no registry of models: it has no {INDEX}. `medseg models import` begins one."
+        )
         if not self._database.is_file():
-            raise StoreError(
-                f"{self._database.parent} is no registry of models: it has no {INDEX}. "
-                "`medseg models import` begins one."
-            )
+            raise none
         with self._connected() as connection:
+            if not has_tables(connection):
+                raise none
             yield connection
 
     def _connected(self) -> AbstractContextManager[sqlite3.Connection]:

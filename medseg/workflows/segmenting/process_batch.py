@@ -3,6 +3,7 @@
 OUTPUT/
   batch.sqlite      the queue: a batch that was killed goes on from here
   batch.json        which model the results are of
+  batch.lock        held while a batch runs here; several may
   manifest.jsonl    a line for each scan and each file that was passed over
   results/NAME/     a result folder for each scan: report.json, segmentation.nii.gz, findings.csv
 """
@@ -21,6 +22,7 @@ from pydantic import JsonValue
 
 from medseg.core.atomic import discard_all_unfinished, whole_file
 from medseg.core.errors import InputError, StoreError
+from medseg.core.presence import Presence, present
 from medseg.core.task import Task
 from medseg.exchange.scan import Mends, Scan
 from medseg.jobs.engine import Run
@@ -38,7 +40,8 @@ from medseg.workflows.progress import Progress, silent
 from medseg.workflows.scans.find_scans import FoundScan, FoundScans, find_scans
 from medseg.workflows.segmenting.segment_study import read_channels, segment_scans
 
-QUEUE, BATCH, MANIFEST, RESULTS = "batch.sqlite", "batch.json", "manifest.jsonl", "results"
+QUEUE, BATCH, LOCK = "batch.sqlite", "batch.json", "batch.lock"
+MANIFEST, RESULTS = "manifest.jsonl", "results"
 WORKFLOW = "segment_scan"
 _SECONDS_BETWEEN_MANIFESTS = 5.0
 
@@ -163,8 +166,10 @@ def process_batch(
         raise InputError(f"there is no batch in {output} of which failed scans could be tried again")
     keeps = options.keeps_probabilities
     jobs = [_job(scan, bundle, keeps_probabilities=keeps) for scan in found.scans[: options.limit]]
-    with Queue(output / QUEUE, options.limits) as queue:
-        _clear(output, queue)
+    # The queue first: a folder that holds something and no queue is taken for somebody else's.
+    with Queue(output / QUEUE, options.limits) as queue, present(output / LOCK) as presence:
+        queue.release(is_gone)
+        _discard_left(output, queue, presence)
         submitted = queue.retry() if options.only_failed else _submit(queue, jobs)
         _remember_model(output, bundle)
         start = SegmentScans(model.absolute(), bundle.sha256, (output / RESULTS).absolute(), options.device)
@@ -174,9 +179,8 @@ def process_batch(
         finally:
             engine.close()
             if queue.path.exists():  # else the folder was removed, and is not begun anew without its queue
-                if queue.counts()["running"] == 0:  # of results only: another batch may be writing its manifest
-                    discard_all_unfinished(output / RESULTS)
                 _write_manifest(output, queue, found)
+                _discard_left(output, queue, presence)
         failures = queue.records("quarantined")
     return BatchSummary(states, submitted, len(found.passed_over), failures, time.perf_counter() - begin)
 
@@ -195,12 +199,12 @@ def _job(scan: FoundScan, bundle: Model, *, keeps_probabilities: bool) -> Job:
     return Job(workflow=WORKFLOW, arguments=arguments)
 
 
-def _clear(output: Path, queue: Queue) -> None:
-    """Free what a killed batch had begun, and remove what its writers left, unless another batch runs here now."""
-    queue.release(is_gone)
-    if queue.counts()["running"] == 0:
-        discard_all_unfinished(output)
-        discard_all_unfinished(output / RESULTS)
+def _discard_left(output: Path, queue: Queue, presence: Presence) -> None:
+    """Remove what killed writers left, unless another batch, or a worker that outlived its own, is at work here."""
+    with presence.alone() as is_alone:
+        if is_alone and queue.counts()["running"] == 0:
+            discard_all_unfinished(output)
+            discard_all_unfinished(output / RESULTS)
 
 
 def _submit(queue: Queue, jobs: list[Job]) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from medseg.core.database import connected
+from medseg.core.database import connected, make_tables, use_write_ahead_log
 from medseg.workflows.service.places import SHORT
 
 FORMAT = 1
@@ -79,9 +79,8 @@ class Ledger:
         self._path = path
         self._clock = clock
         with self._opened() as database:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.executescript(_TABLES)
-            database.execute(f"PRAGMA user_version = {FORMAT}")
+            use_write_ahead_log(database)
+            make_tables(database, _TABLES, FORMAT)
 
     def seen(self, study_uid: str, signature: str) -> tuple[float, bool]:
         """For how many seconds a study has looked like this, and whether it is settled so."""

@@ -70,6 +70,12 @@ def test_promoted_and_rolled_back(registry: Registry) -> None:
     ]
 
 
+def test_a_registry_that_is_being_made_is_none_yet(tmp_path: Path) -> None:
+    (tmp_path / "registry.sqlite").touch()
+    with pytest.raises(StoreError, match="is no registry of models"):
+        Registry(tmp_path).versions()
+
+
 def test_a_model_is_found_by_alias_wherever_a_model_is_taken(registry: Registry, bundles: list[Path]) -> None:
     registry.point(CHALLENGER, "2", person="ann", reason="new")
     assert load_model(f"champion@{registry.folder}").sha256 == load_folder(bundles[0]).sha256

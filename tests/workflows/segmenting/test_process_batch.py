@@ -24,6 +24,7 @@ from medseg.cli import app
 from medseg.core.atomic import is_unfinished
 from medseg.core.errors import InputError, StoreError
 from medseg.core.geometry import Geometry
+from medseg.core.presence import present
 from medseg.core.report import Report
 from medseg.core.study import Series, Study
 from medseg.core.volume import Volume
@@ -34,7 +35,7 @@ from medseg.jobs.queue import Limits, Queue
 from medseg.jobs.worker import outcome_of
 from medseg.models.bundle import Provenance, load_bundle, save_bundle
 from medseg.models.spec import ModelSpec
-from medseg.workflows.segmenting.process_batch import BatchOptions, SegmentScans, _clear, process_batch
+from medseg.workflows.segmenting.process_batch import BatchOptions, SegmentScans, _discard_left, process_batch
 
 GRID = Geometry.from_spacing((16, 14, 12), (1.0, 1.0, 1.0))
 OPTIONS = BatchOptions(limits=Limits(pause_s=0.01))
@@ -205,32 +206,36 @@ def test_two_batches_on_one_output_share_the_work(tmp_path: Path, model: Path) -
         write_scan(source / f"s{number}.nii.gz", number)
     command = [sys.executable, "-m", "apps.batch.process_folder", str(source), str(output), str(model)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])}
-    batches = [subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) for _ in range(2)]
-    assert [batch.wait(timeout=300) for batch in batches] == [0, 0]
+    batches = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [batch.communicate(timeout=300)[1] for batch in batches]
+    assert [batch.returncode for batch in batches] == [0, 0], said
     lines = manifest(output)
     assert [(line["state"], line["starts"]) for line in lines] == [("done", 1)] * 6
 
 
-def test_what_killed_writers_left_is_removed_once_nobody_is_at_work(tmp_path: Path) -> None:
-    output = tmp_path / "out"
+def test_what_killed_writers_left_is_removed_once_nobody_is_at_work(tmp_path: Path, model: Path) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    write_scan(source / "a.nii.gz", 1)
     left = output / "results" / ".medseg-unfinished-abc"
     left.mkdir(parents=True)
-    (output / "results" / "a").mkdir()
     (left / "segmentation.nii.gz").write_bytes(b"half")
-    (output / ".medseg-unfinished-x-manifest.jsonl").write_text("{")
-    with Queue(output / "batch.sqlite") as queue:  # another batch is at work here
+    written = output / ".medseg-unfinished-x-batch.json"
+    written.write_text("{")
+    with Queue(output / "batch.sqlite") as queue:
+        with present(output / "batch.lock"):  # another batch has just begun here: no job of it runs yet
+            process_batch(source, model, output, OPTIONS)
+            assert left.exists()
+            assert written.exists()
         other = Job(workflow="segment_scan", arguments={"name": "other"})
         queue.submit([other])
-        assert queue.claim("elsewhere:1:2") is not None
-        _clear(output, queue)
-        assert left.exists()
-        queue.release(lambda _: True)
-        _clear(output, queue)
-    assert {path.name for path in output.rglob("*")} - {"batch.sqlite-wal", "batch.sqlite-shm"} == {
-        "batch.sqlite",
-        "results",
-        "a",
-    }
+        claim = queue.claim("elsewhere:1:2")  # a worker on another machine outlived its batch
+        assert claim is not None
+        with present(output / "batch.lock") as presence:
+            _discard_left(output, queue, presence)
+            assert left.exists()
+            queue.finish(claim)
+            _discard_left(output, queue, presence)
+    assert not [path for path in output.rglob("*") if is_unfinished(path)]
 
 
 def test_a_cluster_that_does_not_answer_is_told_and_nothing_is_lost(tmp_path: Path, model: Path) -> None:
