@@ -8,6 +8,7 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from medseg.core.atomic import discard_all_unfinished
 from medseg.core.errors import InputError
 from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
+from medseg.core.presence import present
 from medseg.core.report import Report
 from medseg.core.task import Window
 from medseg.imaging.pictures.slices import (
@@ -123,6 +125,7 @@ class Desk:
         self.log = AuditLog(review_folder)
         self.arriving = Arrivals()
         self.work = Work(home / WORK_FOLDER, home / "segmented", models)
+        self._serving = ExitStack()
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._vessels: dict[tuple[str, int], OpenedVessels] = {}
@@ -186,8 +189,12 @@ class Desk:
     def begin(self) -> None:
         """Take up what an earlier server left: requests go on, uploads that never ended are removed."""
         if self.is_collection:
-            shutil.rmtree(self.arrivals, ignore_errors=True)
-            discard_all_unfinished(self.uploads)
+            presence = self._serving.enter_context(present(self.reviews.folder / "viewer.lock"))
+            with presence.alone() as is_alone:  # another server of this folder may be taking something in
+                if is_alone:
+                    shutil.rmtree(self.arrivals, ignore_errors=True)
+                    discard_all_unfinished(self.uploads)
+                    _discard_empty(self.uploads)
         self.work.wake()
 
     def entries(self) -> tuple[StudyEntry, ...]:
@@ -386,3 +393,10 @@ def _files(entry: StudyEntry) -> str:
             status = file.stat()
             stamps.append(f"{status.st_mtime_ns}-{status.st_size}")
     return hashlib.sha256(" ".join(stamps).encode()).hexdigest()[:16]
+
+
+def _discard_empty(uploads: Path) -> None:
+    """Remove the empty folders of scans that never came in whole."""
+    for folder in uploads.glob("*"):
+        with suppress(OSError):  # it holds something, or is a file
+            folder.rmdir()

@@ -43,6 +43,7 @@ def present(path: Path) -> Iterator[Presence]:
     Raises InputError where the file cannot be written.
     """
     with clear_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.open("a", encoding="utf-8")
     with lock:
         _locked(lock, fcntl.LOCK_SH)

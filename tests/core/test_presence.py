@@ -57,6 +57,10 @@ def test_a_killed_process_is_at_work_no_more(tmp_path: Path) -> None:
             assert is_alone
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be written"), present(tmp_path / "gone" / "lock"):
+def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InputError, match="a file stands where its folder should be"),
+        present(tmp_path / "file" / "lock"),
+    ):
         pass

@@ -85,10 +85,20 @@ class TestUpload:
 
     def test_what_an_earlier_server_left_half_is_removed(self, visitor: Visitor, scan_bytes: bytes) -> None:
         assert visitor.upload("scan.nii.gz", scan_bytes).status_code == 200
-        left = unfinished_path(visitor.desk.uploads / "half")
-        left.mkdir()
+        unfinished_path(visitor.desk.uploads / "half").mkdir()
+        (visitor.desk.uploads / "half").mkdir()  # its place was taken for it already
+        arriving = visitor.desk.arrivals / "begun"
+        arriving.mkdir(parents=True)
         visitor.desk.begin()
         assert [path.name for path in visitor.desk.uploads.iterdir()] == ["scan"]
+        assert not arriving.exists()
+
+    def test_what_another_server_of_the_folder_takes_in_is_left(self, visitor: Visitor) -> None:
+        visitor.desk.begin()
+        arriving = visitor.desk.arrivals / "begun"
+        arriving.mkdir(parents=True)
+        Desk(visitor.desk.folder).begin()
+        assert arriving.exists()
 
     def test_what_is_too_large_is_refused_before_it_is_read(
         self, visitor: Visitor, scan_bytes: bytes, monkeypatch: pytest.MonkeyPatch
