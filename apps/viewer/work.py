@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -86,4 +85,7 @@ class Work:
             finally:
                 engine.close()
         except MedsegError as error:
-            sys.stderr.write(f"segmentation requests stopped: {error}\n")
+            self.requests.set_aside(str(error))
+        except Exception as error:
+            self.requests.set_aside(f"an error in medseg, please report it: {type(error).__name__}")
+            raise

@@ -112,6 +112,17 @@ def discard_all_unfinished(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
+def discard_folder(folder: Path) -> None:
+    """Remove a folder; a kill leaves all of it, or only what `discard_all_unfinished` clears from beside it."""
+    retired = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=folder.parent))
+    try:
+        folder.rename(retired / folder.name)
+    except FileNotFoundError:
+        pass  # somebody else has removed it
+    finally:
+        shutil.rmtree(retired, ignore_errors=True)
+
+
 def is_unfinished(path: Path) -> bool:
     """Whether a file or folder is what a killed writer left behind; readers skip these."""
     return path.name.startswith(UNFINISHED_PREFIX)

@@ -53,7 +53,7 @@ class Child(ABC):
 
 
 class BodyChild(Child):
-    """A process of Python that runs a body."""
+    """A process of Python that runs a body, which ends with its parent (`die_with_parent`)."""
 
     def __init__(self, name: str, body: Body, settings: Settings) -> None:
         self.name = name
@@ -74,7 +74,8 @@ class BodyChild(Child):
         self.kill()
         self._beat.value = time.monotonic()
         arguments = (self._body, self._settings, self._beat)
-        self._process = self._context.Process(target=_run_body, args=arguments, name=self.name, daemon=True)
+        # no daemon: those may have no processes of their own, and the viewer segments in one
+        self._process = self._context.Process(target=_run_body, args=arguments, name=self.name, daemon=False)
         self._process.start()
 
     def stop(self) -> None:

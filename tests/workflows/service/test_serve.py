@@ -19,7 +19,7 @@ from made_service import SHAPE, write_settings
 from orthanc import Orthanc, free_port, made_ct, push
 
 from medseg.core.errors import InputError
-from medseg.jobs.worker import is_gone
+from medseg.jobs.worker_name import is_gone
 from medseg.settings.sources import read_settings
 from medseg.workflows.service.places import Places
 from medseg.workflows.service.serve import serve
