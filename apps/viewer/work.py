@@ -76,11 +76,19 @@ class Work:
             for record in self.requests.records()
         ]
 
+    def _has_work(self) -> bool:
+        """Whether a request is open. Where none is, whoever asks next needs a thread of their own: this one ends."""
+        with self._lock:
+            is_open = self.requests.are_open()
+            if not is_open:
+                self._thread = None
+            return is_open
+
     def _run(self) -> None:
         try:
             engine = self.requests.engine()
             try:
-                while self.requests.are_open():
+                while self._has_work():
                     engine.run()
             finally:
                 engine.close()

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
-from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 from medseg.core.errors import MedsegError
@@ -59,7 +58,8 @@ class BodyChild(Child):
         self.name = name
         self._body, self._settings = body, settings
         self._context = get_context("spawn")
-        self._beat: Synchronized[float] = self._context.Value("d", 0.0)
+        # without a lock: one that a killed child held would never be free again
+        self._beat = self._context.Value("d", 0.0, lock=False)
         self._process: SpawnProcess | None = None
 
     @property

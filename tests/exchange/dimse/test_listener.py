@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from dicom_oracle import Grid, made_series, made_slice, save
@@ -16,6 +17,7 @@ from pydicom.dataset import Dataset, FileDataset
 from medseg.core.errors import InputError, UnreachableError
 from medseg.exchange.dicom.network.dimse.client import echo
 from medseg.exchange.dicom.network.dimse.config import AllowedSender, ClientSettings, DimseNode, ListenerConfig
+from medseg.exchange.dicom.network.dimse.receiving.listener import Listener
 
 Listening = Callable[..., RunningListener]
 
@@ -126,6 +128,15 @@ def test_a_disk_that_is_nearly_full_counts_as_a_full_spool(listening: Listening)
     with sending(listener.port) as association:
         assert status_of(association, _with_meta(made_slice(Grid(), 0))) == 0xA700
     assert listener.images() == []
+
+
+def test_who_cannot_be_judged_is_rejected(tmp_path: Path) -> None:
+    config = ListenerConfig(spool=tmp_path, senders=(AllowedSender(ae_title="MODALITY", addresses=("127.0.0.1",)),))
+    event = Mock()
+    event.assoc.requestor.address = "no address"
+    Listener(config, lambda *_: None)._on_requested(event)
+    event.assoc.acse.send_reject.assert_called_once_with(2, 3, 1)
+    event.assoc.kill.assert_called_once()
 
 
 def test_a_port_in_use_is_a_sentence(listening: Listening) -> None:

@@ -275,6 +275,28 @@ def test_an_image_that_comes_while_its_series_is_taken_brings_it_back(
     assert series.images == 6
 
 
+def test_an_image_that_comes_while_a_repeat_is_thrown_away_is_kept(
+    spool: Spool, received: ReceivedFolder, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = made_series()
+    release(spool, arrive(spool, images[:5]))
+    clock.later(QUIET_S + 1)
+    assert received.sweep().complete[0].images == 5
+    key = arrive(spool, images[:5], "b")
+    release(spool, key, "b")
+    clock.later(2 * (QUIET_S + 1))
+    original = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        monkeypatch.undo()
+        arrive(spool, images[5:], "c")
+        return original(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    assert received.sweep().sent_again == 0
+    assert len(list((spool.series / key).glob("*.dcm"))) == 6
+
+
 def test_a_series_whose_taking_was_cut_off_goes_on_arriving(
     spool: Spool, tmp_path: Path, received: ReceivedFolder, clock: Clock
 ) -> None:

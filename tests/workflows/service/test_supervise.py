@@ -9,8 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from free_port import free_port
 from made_service import write_settings
-from orthanc import free_port
 
 from medseg.settings.model import Settings
 from medseg.settings.sources import read_settings

@@ -181,11 +181,8 @@ class ReceivedFolder:
 
     def _take(self, folder: Path, there: frozenset[str], reason: str) -> ReceivedSeries | None:
         """Take a series out of the arrivals; None where more of it came than was `there` when it was looked at."""
-        if _names(folder) != there:
-            return None
-        checked = _moved(folder, self._spool / _CHECKED, folder.name)
-        if _names(checked) != there:  # in that very moment; nobody can add to it now
-            self._put_back(checked)
+        checked = self._out_of_arrivals(folder, there)
+        if checked is None:
             return None
         if reason:
             (checked / REASON).write_text(reason)
@@ -197,23 +194,40 @@ class ReceivedFolder:
             self._remember(moved, folder.name)
         return _described(moved)
 
+    def _out_of_arrivals(self, folder: Path, there: frozenset[str]) -> Path | None:
+        """The folder of a series where the listener adds nothing to it; None where more than was `there` came."""
+        if _names(folder) != there:
+            return None
+        checked = _moved(folder, self._spool / _CHECKED, folder.name)
+        if _names(checked) == there:
+            return checked
+        self._put_back(checked)  # it came in that very moment
+        return None
+
     def _put_back(self, checked: Path) -> None:
         """Let a series that was being taken go on arriving."""
         folder = self._spool / "series" / checked.name.rpartition("-")[0]
         folder.mkdir(exist_ok=True)  # where the listener has not begun it anew
         for file in checked.iterdir():
-            file.replace(folder / file.name)
+            if (folder / file.name).exists():
+                file.unlink()  # it was sent again
+            else:
+                file.rename(folder / file.name)
         checked.rmdir()
 
     def _was_taken(self, folder: Path) -> bool:
         """Whether all these images were taken before, byte for byte, and nothing more comes; then they are removed."""
+        there = _names(folder)
         is_open = any(folder.glob(f"{OPEN}*")) or self._silent_s(folder) < self._patience.quiet_s
         taken = self._taken(folder.name)
         if is_open or not taken:
             return False
         if any(taken.get(path.name) != _sha256(path) for path in _images(folder)):
             return False
-        shutil.rmtree(_moved(folder, self._spool / "incoming", folder.name), ignore_errors=True)
+        checked = self._out_of_arrivals(folder, there)
+        if checked is None:
+            return False
+        shutil.rmtree(checked, ignore_errors=True)
         return True
 
     def _taken(self, key: str) -> dict[str, str]:
