@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -52,16 +53,17 @@ def read_record(output: Path, bundle: Model) -> BatchRecord:
     return record
 
 
-def add_to_record(output: Path, bundle: Model, source: Path, passed_over: tuple[PassedOver, ...]) -> None:
-    """Write down what an input passed over, in place of what was known of it; a record is begun where there is none.
+def add_to_record(output: Path, bundle: Model, passed_over: Mapping[Path, tuple[PassedOver, ...]]) -> None:
+    """Write down what inputs passed over, in place of what was known of them; begin the record where there is none.
 
     Only where nobody else writes it meanwhile. Raises InputError as `read_record` does.
     """
-    record, looked_at = read_record(output, bundle), source.absolute()
+    record = read_record(output, bundle)
     known = {
-        held_by: tuple(passed for passed in held if not passed.path.is_relative_to(looked_at))
-        for held_by, held in record.passed_over.items()
+        source: tuple(one for one in held if not any(one.path.is_relative_to(path.absolute()) for path in passed_over))
+        for source, held in record.passed_over.items()
     }
-    changed = record.model_copy(update={"passed_over": known | {str(looked_at): passed_over}})
+    new = {str(path.absolute()): held for path, held in passed_over.items()}
+    changed = record.model_copy(update={"passed_over": known | new})
     with whole_file(output / BATCH) as unfinished:
         unfinished.write_text(changed.model_dump_json(indent=1), encoding="utf-8")

@@ -177,9 +177,7 @@ def process_batch(
     # The queue first: a folder that holds something and no queue is taken for somebody else's.
     with Queue(output / QUEUE, options.limits) as queue, present(output / LOCK) as presence:
         with queue.held():  # another batch may have begun here since
-            read_record(output, bundle)
-            if not options.only_failed:
-                add_to_record(output, bundle, source, found.passed_over)
+            add_to_record(output, bundle, {} if options.only_failed else {source: found.passed_over})
         queue.release(is_gone)
         _discard_left(output, queue, presence)
         submitted = queue.retry() if options.only_failed else _submit(queue, jobs)
