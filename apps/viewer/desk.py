@@ -22,6 +22,7 @@ from apps.viewer.second_reading import is_second_reading, read_study
 from apps.viewer.work import Work
 from medseg.core.atomic import discard_all_unfinished
 from medseg.core.errors import InputError
+from medseg.core.findings import Mark
 from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
 from medseg.core.presence import present
@@ -185,6 +186,12 @@ class Desk:
         if report is None or not drawn:
             raise InputError("no reader of this study drew such a mask; reload the page")
         return _shown_labels(self.reviews.mask(drawn[0], report.task.label_schema))
+
+    def others_marks(self, study: StudyOnScreen, reader: str) -> tuple[tuple[str, Mark], ...]:
+        """What others measured in a study, after their names; none in a second reading."""
+        if study.is_second_reading:
+            return ()
+        return tuple(one for one in self.marks.of_scan(study.opened.source_sha256) if one[0] != reader)
 
     def begin(self) -> None:
         """Take up what an earlier server left: requests go on, uploads that never ended are removed."""

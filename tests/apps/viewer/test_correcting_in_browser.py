@@ -25,7 +25,7 @@ from viewer_window import (
 
 from medseg.analysis.quantification.by_hand import measure_by_hand
 from medseg.imaging.pictures.slices import PLANES
-from medseg.review.marks import MarkStore
+from medseg.review.marks import MarkList, MarkStore
 from medseg.review.records import Verdict
 
 pytestmark = pytest.mark.browser
@@ -200,8 +200,13 @@ def test_measurements_by_hand(window: Window) -> None:
     page.keyboard.press("Delete")
     wait_in_room(room, "room.marks.list.length === 3")
     room.evaluate("async (host) => { await host.room.review.marksSent; }")
+    # What another reader measured goes into the same report: it is seen here, and stays.
+    (_, length), *_ = kept
+    MarkStore(window.served.folder / ".medseg-review").keep(MarkList(marks=(length,)), opened.source_sha256, "john")
     again = window.open("measured")
-    assert again.locator(".marks .name").all_inner_texts() == texts[:3]
+    assert again.locator(".marks .name").all_inner_texts() == [*texts[:3], texts[0]]
+    assert again.locator("[data-mark-of=john]").inner_text().split("\n")[-1] == "john"
+    assert again.locator("[data-mark-of=john] .icon").count() == 0
 
 
 def test_a_length_is_drawn_by_dragging(window: Window) -> None:

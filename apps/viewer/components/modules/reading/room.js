@@ -95,7 +95,7 @@ export class Room extends Viewing {
     this.brush.label = (study.labels.find((label) => label.is_counted) ?? study.labels[0])?.index ?? 0;
     this.brush.limits = [study.window.centre - study.window.width / 2, study.window.centre + study.window.width / 2];
     this.chosenColours = new Map();
-    this.marks.open(study.marks, this.volume.grid);
+    this.marks.open(study.marks, study.others_marks, this.volume.grid);
     this.toggle3d(false);
     this.moreKeys = study.mask ? REVIEW_KEYS : [];
     this.isOpen = true;
