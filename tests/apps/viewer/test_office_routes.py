@@ -198,6 +198,17 @@ class TestJobs:
         assert visitor.send("POST", f"jobs/{job}/retry").status_code == 422
         assert [line.act for line in visitor.desk.log.newest()] == ["retry", "cancel", "run"]
 
+    def test_two_patients_scans_of_one_name_have_results_of_their_own(self, visitor: Visitor) -> None:
+        for patient in ("a", "b"):
+            write_volume(SCAN, visitor.desk.folder / "uploads" / patient / "scan.nii.gz")
+        for study in [entry.id for entry in visitor.desk.entries() if entry.name.startswith("uploads/")]:
+            for _ in range(2):  # the same scan, asked for again, goes to the same place
+                body = json.dumps({"study": study, "model": "hippocampus_mr"}).encode()
+                assert visitor.send("POST", "jobs", body).status_code == 200
+        told = visitor.send("GET", "jobs").json()
+        assert [one["source"] for one in told] == ["scan.nii.gz"] * 2
+        assert len({one["output"] for one in told}) == 2
+
     @pytest.mark.parametrize(
         "body", [b"{", b'{"study": "none", "model": "hippocampus_mr"}', b'{"study": "STUDY", "model": "x"}']
     )
