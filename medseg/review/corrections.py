@@ -19,6 +19,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.atomic import UNFINISHED_PREFIX
 from medseg.core.database import append_only, connected, has_tables, make_tables
 from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
@@ -254,7 +255,7 @@ class CorrectionStore:
 
     def _keep(self, label_map: LabelMap) -> str:
         """Write a mask under the hash of its bytes; the hash."""
-        arriving = self.folder / "masks" / f"arriving-{uuid4().hex}.nii.gz"
+        arriving = self.folder / "masks" / f"{UNFINISHED_PREFIX}{uuid4().hex}.nii.gz"
         write_label_map(label_map, arriving)
         digest = _file_sha256(arriving)
         arriving.replace(self._file(digest))

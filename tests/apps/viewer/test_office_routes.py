@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from viewer_arrivals import arrived
 from apps.viewer.access.tokens import FOLDER, Permit, Right, issue, new_key
 from apps.viewer.desk import Desk
 from apps.viewer.routes import data_routes
-from medseg.core.atomic import unfinished_path
+from medseg.core.atomic import UNFINISHED_PREFIX, unfinished_path
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_volume
@@ -92,6 +93,18 @@ class TestUpload:
         visitor.desk.begin()
         assert [path.name for path in visitor.desk.uploads.iterdir()] == ["scan"]
         assert not arriving.exists()
+
+    @pytest.mark.parametrize("kind", ["drafts", "marks", "masks"])
+    def test_what_a_kill_left_of_a_review_goes_after_a_day(self, visitor: Visitor, kind: str) -> None:
+        old, new = (
+            visitor.desk.reviews.folder / kind / f"{UNFINISHED_PREFIX}{number}-1.json" for number in ("old", "new")
+        )
+        old.parent.mkdir(parents=True)
+        for path in (old, new):
+            path.touch()
+        os.utime(old, (0, 0))
+        visitor.desk.begin()
+        assert [path.name for path in old.parent.iterdir()] == [new.name]
 
     def test_what_another_server_of_the_folder_takes_in_is_left(self, visitor: Visitor) -> None:
         visitor.desk.begin()
