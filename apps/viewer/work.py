@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -76,13 +75,24 @@ class Work:
             for record in self.requests.records()
         ]
 
+    def _has_work(self) -> bool:
+        """Whether a request is open. Where none is, whoever asks next needs a thread of their own: this one ends."""
+        with self._lock:
+            is_open = self.requests.are_open()
+            if not is_open:
+                self._thread = None
+            return is_open
+
     def _run(self) -> None:
         try:
             engine = self.requests.engine()
             try:
-                while self.requests.are_open():
+                while self._has_work():
                     engine.run()
             finally:
                 engine.close()
         except MedsegError as error:
-            sys.stderr.write(f"segmentation requests stopped: {error}\n")
+            self.requests.set_aside(str(error))
+        except Exception as error:
+            self.requests.set_aside(f"an error in medseg, please report it: {type(error).__name__}")
+            raise

@@ -38,7 +38,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "exchange"))
 
 from dicom_peers import MadeArchive, pdu, raw, sending, status_of
-from orthanc import Orthanc, free_port, storescu
+from free_port import free_port
+from orthanc import Orthanc, storescu
 from process_memory import memory_mb, processes_below
 from pydicom import dcmread
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
+from uuid import uuid4
 
 from medseg.core.errors import InputError
 
@@ -34,13 +35,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     with clear_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix keeps the last part of the name, since writers choose a format by it; a name may have 255 bytes.
-        handle, name = tempfile.mkstemp(prefix=UNFINISHED_PREFIX, suffix=f"-{path.name[-60:]}", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = path.parent / f"{UNFINISHED_PREFIX}{uuid4().hex[:12]}-{path.name[-60:]}"
+        temporary.touch(exist_ok=False)
         try:
             yield temporary
             _flush_to_disk(temporary)
-            temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -56,13 +55,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=path.parent))
+        temporary = path.parent / f"{UNFINISHED_PREFIX}{uuid4().hex[:12]}"
+        temporary.mkdir()
         try:
             yield temporary
             for file in sorted(temporary.rglob("*")):
                 if file.is_file():
                     _flush_to_disk(file)
-            temporary.chmod(0o777 & ~_umask())
             if not path.exists():
                 temporary.replace(path)
             elif not _exchanged(temporary, path):
@@ -128,6 +127,17 @@ def _touched_since(path: Path, then_s: float) -> bool:
         return True
 
 
+def discard_folder(folder: Path) -> None:
+    """Remove a folder; a kill leaves all of it, or only what `discard_all_unfinished` clears from beside it."""
+    retired = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=folder.parent))
+    try:
+        folder.rename(retired / folder.name)
+    except FileNotFoundError:
+        pass  # somebody else has removed it
+    finally:
+        shutil.rmtree(retired, ignore_errors=True)
+
+
 def is_unfinished(path: Path) -> bool:
     """Whether a file or folder is what a killed writer left behind; readers skip these."""
     return path.name.startswith(UNFINISHED_PREFIX)
@@ -189,9 +199,3 @@ def _replace_in_two_steps(unfinished: Path, path: Path) -> None:
 def _flush_to_disk(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -20,7 +20,8 @@ from medseg.jobs.cores import share_cores, usable_cores
 from medseg.jobs.engine import OnStatus, StartWorker
 from medseg.jobs.queue import Limits, Queue
 from medseg.jobs.queue_engine import QueueEngine
-from medseg.jobs.worker import FAILED, READY, WorkerOrders, is_gone, work, worker_name
+from medseg.jobs.worker import FAILED, READY, WorkerOrders, work
+from medseg.jobs.worker_name import is_gone, worker_name
 
 _POLL_S = 0.2
 """How often the engine looks at its workers and tells how far it is."""

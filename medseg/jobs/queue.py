@@ -27,6 +27,7 @@ from pydantic import JsonValue
 from medseg.core.database import use_write_ahead_log
 from medseg.core.errors import InputError
 from medseg.jobs.job import SETTLED, Claim, Job, JobRecord, JobState
+from medseg.jobs.worker_name import is_alive, is_gone
 
 FORMAT = 2
 """Version of the tables, kept in SQLite's user_version."""
@@ -88,6 +89,7 @@ class Queue:
         self.path = path
         self.limits = limits or Limits()
         self._clock = clock
+        self._spared: dict[str, float] = {}
         with self._clear_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
@@ -127,15 +129,16 @@ class Queue:
     def claim(self, worker: str) -> Claim | None:
         """The next job that is due, now this worker's until its lease ends; None when none is due.
 
-        Jobs whose worker fell silent count as failed first.
+        Jobs whose worker fell silent count as failed first. Those of a process of this machine that is gone, and
+        whose engine is gone with it, wait again; one that lives gets a second lease: the machine may have slept.
         """
         with self._change() as database:
             now = self._clock()
             silent = database.execute(
-                "SELECT token, worker FROM jobs WHERE state = 'running' AND lease_ends_s < ?", (now,)
+                "SELECT token, worker, lease_ends_s FROM jobs WHERE state = 'running' AND lease_ends_s < ?", (now,)
             ).fetchall()
-            for lost_token, lost_worker in silent:
-                self._fail(database, lost_token, f"its worker {lost_worker} fell silent for {self.limits.lease_s:g} s")
+            for lost_token, lost_worker, lease_ends_s in silent:
+                self._missed(database, lost_token, lost_worker, lease_ends_s)
             row = database.execute(
                 "SELECT id, job FROM jobs WHERE state = 'waiting' AND (due_s <= ? OR due_s > ?) "
                 "ORDER BY priority DESC, due_s, sequence LIMIT 1",
@@ -324,6 +327,18 @@ class Queue:
                     f"{self.path} is no queue of this medseg: its format is {found}, {FORMAT} is meant. "
                     "Choose another output folder, or remove the file to begin anew."
                 )
+
+    def _missed(self, database: sqlite3.Connection, token: str, worker: str, lease_ends_s: float) -> None:
+        if is_gone(worker):
+            database.execute(
+                "UPDATE jobs SET state = 'waiting', token = NULL, lease_ends_s = NULL WHERE token = ?", (token,)
+            )
+        elif is_alive(worker) and self._spared.get(token) != lease_ends_s:
+            self._spared[token] = self._clock() + self.limits.lease_s
+            database.execute("UPDATE jobs SET lease_ends_s = ? WHERE token = ?", (self._spared[token], token))
+        else:
+            self._spared.pop(token, None)
+            self._fail(database, token, f"its worker {worker} fell silent for {self.limits.lease_s:g} s")
 
     def _fail(self, database: sqlite3.Connection, token: str, reason: str, *, is_final: bool = False) -> bool:
         row = database.execute("SELECT id, failures FROM jobs WHERE token = ?", (token,)).fetchone()

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from medseg.jobs.engine import OnStatus
 from medseg.jobs.job import Job, JobState
 from medseg.jobs.queue import Queue
-from medseg.jobs.worker import is_gone
+from medseg.jobs.worker_name import is_gone
 
 
 class QueueEngine(ABC):

@@ -27,7 +27,8 @@ from medseg.jobs.job import Claim, JobState
 from medseg.jobs.queue import Limits, Queue
 from medseg.jobs.queue_engine import QueueEngine
 from medseg.jobs.ray_worker import Loaded, NotLoaded, RayWorker
-from medseg.jobs.worker import Outcome, is_gone, record, worker_name
+from medseg.jobs.worker import Outcome, record
+from medseg.jobs.worker_name import is_gone, worker_name
 
 _POLL_S = 0.2
 """How often the engine looks at its workers and tells how far it is."""

@@ -6,7 +6,6 @@ import gc
 import os
 import pickle
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from medseg.core.errors import InputError, MedsegError
 from medseg.jobs.engine import HopelessError, PostponedError, Run
 from medseg.jobs.job import Claim, Job
 from medseg.jobs.queue import Limits, Queue
+from medseg.jobs.worker_name import worker_name
 
 READY, FAILED = "ready", "failed"
 """What a worker tells its engine once: that it is loaded, or the reason why it cannot be."""
@@ -42,17 +42,6 @@ class WorkerOrders:
     start: bytes
     stays: bool = False
     """Whether the worker waits for more when all jobs are settled."""
-
-
-def worker_name(pid: int) -> str:
-    """The name of this machine's process of that number; it tells a later process of the same number apart."""
-    return f"{socket.gethostname()}:{pid}:{_started(pid)}"
-
-
-def is_gone(worker: str) -> bool:
-    """Whether a worker of this machine is dead for certain; False for those of other machines."""
-    host, _, pid = worker.rpartition(":")[0].rpartition(":")
-    return host == socket.gethostname() and pid.isdigit() and worker_name(int(pid)) != worker
 
 
 def work(orders: WorkerOrders, to_engine: Connection) -> None:
@@ -177,12 +166,3 @@ def die_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
-
-
-def _started(pid: int) -> str:
-    """When the process began, in ticks since the machine did; empty where the system does not tell or it is gone."""
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if after_name[0] in "ZX" else after_name[19]

@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -89,6 +88,13 @@ class TestWholeFile:
         assert path.stat().st_mode & 0o777 == 0o666 & ~current_umask()
         assert list(path.parent.iterdir()) == [path]
 
+    def test_never_touches_the_umask_which_all_threads_share(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "umask", lambda _: pytest.fail("another thread's file would be open to everybody"))
+        with whole_folder(tmp_path / "a") as folder, whole_file(folder / "b") as file:
+            file.write_text("")
+
     def test_leaves_the_old_content_when_the_block_fails(self, tmp_path: Path) -> None:
         path = tmp_path / "a.txt"
         path.write_text("old")
@@ -129,10 +135,10 @@ class TestWholeFile:
     def test_a_folder_that_may_not_be_written_is_told(
         self, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def refuse(**_: object) -> None:
+        def refuse(*_: object, **__: object) -> None:
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(tempfile, "mkstemp", refuse)
+        monkeypatch.setattr(Path, "touch", refuse)
         with (
             pytest.raises(InputError, match=r"may not be written.*Choose another output folder"),
             whole_file(tmp_path / "a"),

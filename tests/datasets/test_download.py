@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from free_port import free_port
 
 from medseg.core.atomic import unfinished_path
 from medseg.core.errors import InputError
@@ -239,9 +240,7 @@ class TestRefused:
             fetch(file_server, target, client)
 
     def test_a_server_that_is_not_there_is_told(self, target: Path, client: httpx.Client) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         with pytest.raises(InputError, match=r"127\.0\.0\.1 cannot be reached .*Check the address"):
             download(f"http://127.0.0.1:{port}/a.tar", target, client, sleep=lambda _: None)
 

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dockerfile_parse import DockerfileParser
-from orthanc import Orthanc, free_port
+from free_port import free_port
+from orthanc import Orthanc
 
 from medseg.core.geometry import Geometry
 from medseg.core.study import Series, Study

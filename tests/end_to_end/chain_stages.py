@@ -22,7 +22,8 @@ from typing import Any
 import httpx
 import pydicom
 import tomli_w
-from orthanc import Orthanc, free_port
+from free_port import free_port
+from orthanc import Orthanc
 from viewer_window import Window, accept, open_row, save
 
 from medseg.core.study import Modality

@@ -27,19 +27,20 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made when the
 
 from medseg.exchange.dicom.network.dimse.config import DimseNode, ListenerConfig
 from medseg.exchange.dicom.network.dimse.contexts import RECEIVED_CLASSES
-from medseg.exchange.dicom.network.dimse.receiving.process import ListenerProcess
+from medseg.exchange.dicom.network.dimse.receiving.process import Hear, ListenerProcess
 
 ASSOCIATE_RQ, P_DATA = 0x01, 0x04
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 class RunningListener:
-    """A listener in a process of its own, and everything that it said."""
+    """A listener in a process of its own, and everything that it said; `hear` hears it too."""
 
-    def __init__(self, config: ListenerConfig) -> None:
+    def __init__(self, config: ListenerConfig, hear: Hear = lambda _: None) -> None:
         self.config = config
         self.said: list[dict[str, Any]] = []
-        self._process = ListenerProcess(config, self.said.append)
+        self._also = hear
+        self._process = ListenerProcess(config, self._hear)
 
     def __enter__(self) -> Self:
         self._process.start()
@@ -86,6 +87,10 @@ class RunningListener:
     def images(self) -> list[Path]:
         """What of the spool is stored."""
         return sorted((self.config.spool / "series").glob("*/*.dcm"))
+
+    def _hear(self, event: dict[str, Any]) -> None:
+        self.said.append(event)
+        self._also(event)
 
     def _named(self, event: str) -> list[dict[str, Any]]:
         return [one for one in list(self.said) if one["event"] == event]

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import httpx
 import pytest
+from free_port import free_port
 
 from medseg.core.study import Series, Study
 from medseg.datasets.phantoms.study import make_study, phantom_grid
@@ -218,13 +219,6 @@ def made_ct(
     study = Study(patient_id=patient, date="20260101", description="made by a formula")
     write_series(made.volume, folder, Series(study, "CT", description="phantom"))
     return folder
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _program() -> str | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_port import free_port
 
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
@@ -48,9 +49,7 @@ class ServedViewer:
     """
 
     def __init__(self, folder: Path, *options: str, reader: str | None = None) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
+        self._port = free_port()
         self._options = options
         self._surroundings = {**os.environ, "LOGNAME": reader} if reader else None
         self.folder, self.url = folder, f"http://127.0.0.1:{self._port}"

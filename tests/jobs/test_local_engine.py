@@ -17,7 +17,7 @@ from medseg.jobs.cores import usable_cores
 from medseg.jobs.job import Job, JobRecord, JobState
 from medseg.jobs.local_engine import LocalEngine, LocalEngineConfig
 from medseg.jobs.queue import Limits, Queue
-from medseg.jobs.worker import is_gone, worker_name
+from medseg.jobs.worker_name import is_gone, worker_name
 
 LIMITS = Limits(failures=3, pause_s=0.01, lease_s=30.0)
 MakeEngine = Callable[..., LocalEngine]

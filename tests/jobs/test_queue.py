@@ -1,3 +1,4 @@
+import os
 import random
 import resource
 import signal
@@ -14,6 +15,7 @@ import pytest
 from medseg.core.errors import InputError
 from medseg.jobs.job import Claim, Job
 from medseg.jobs.queue import Limits, Queue
+from medseg.jobs.worker_name import worker_name
 
 LIMITS = Limits(failures=3, pause_s=1.0, lease_s=60.0)
 
@@ -171,6 +173,28 @@ class TestHeartbeat:
         clock.now_s += 60.5
         queue.claim("other")
         assert queue.records()[0].reason == "its worker w7 fell silent for 60 s"
+
+    def test_a_live_process_of_this_machine_gets_a_second_lease_and_no_third(self, queue: Queue, clock: Clock) -> None:
+        """A machine that slept wakes with every lease over, and whose process looks first is luck."""
+        queue.submit([job(1)])
+        claim = claimed(queue, worker_name(os.getpid()))
+        clock.now_s += 3600
+        assert queue.claim("other") is None
+        assert queue.heartbeat(claim)
+        clock.now_s += 3600
+        assert queue.claim("other") is None, "it has moved since: spared anew"
+        clock.now_s += 60.5
+        queue.claim("other")
+        assert "fell silent for 60 s" in str(queue.records()[0].reason)
+        assert not queue.heartbeat(claim)
+
+    def test_what_a_killed_engine_left_is_no_failure_of_the_job(self, queue: Queue, clock: Clock) -> None:
+        queue.submit([job(1)])
+        host, pid, started = worker_name(os.getpid()).split(":")
+        claimed(queue, f"{host}:{pid}:{int(started) - 1}")  # a process of that number that is gone
+        clock.now_s += 60.5
+        assert claimed(queue, "other").job == job(1)
+        assert queue.records()[0].failures == 0
 
 
 class TestFail:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from free_port import free_port
 
 from medseg.core.errors import PlanError
 from medseg.training.cases import PreparedCase
@@ -101,9 +101,7 @@ def ended(exact: Plan, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """Two processes that train together: plainly, with memory for one patch in the second, and until that one dies."""
     folder = tmp_path_factory.mktemp("together")
     write_plan(exact, folder / "plan.toml")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    place = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     command = [sys.executable, "-c", TOGETHER.format(here=str(Path(__file__).parent)), str(folder)]
     processes = [
         subprocess.Popen([*command, str(rank)], env=place, stdout=subprocess.PIPE, text=True) for rank in range(2)

@@ -30,7 +30,7 @@ from medseg.jobs.job import SETTLED, Job, JobRecord, JobState
 from medseg.jobs.local_engine import LocalEngineConfig
 from medseg.jobs.queue import Limits, Queue
 from medseg.jobs.ray_engine import RayEngineConfig
-from medseg.jobs.worker import is_gone
+from medseg.jobs.worker_name import is_gone
 from medseg.models.inference.device import InferenceDevice
 from medseg.models.inference.ensemble import Model
 from medseg.models.inference.segmenter import NetworkSegmenter

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from medseg.jobs.engine import Run
 from medseg.jobs.job import Job, JobRecord
 from medseg.jobs.local_engine import LocalEngine, LocalEngineConfig
 from medseg.jobs.queue import Limits, Queue
+from medseg.jobs.worker_name import worker_name
 from medseg.workflows.scans.take_in_scans import stem_of
 
 WORKFLOW = "segment_on_request"
@@ -93,6 +95,12 @@ class Requests:
         """Try a request that failed or was taken back once more; whether it was one."""
         with self._queue() as queue:
             return queue.retry(job_id) == 1
+
+    def set_aside(self, reason: str) -> None:
+        """Record of each waiting request that it failed: nobody can work it off now."""
+        with self._queue() as queue:
+            while (claim := queue.claim(worker_name(os.getpid()))) is not None:
+                queue.fail(claim, reason, is_final=True)
 
     def are_open(self) -> bool:
         """Whether a request waits or runs."""

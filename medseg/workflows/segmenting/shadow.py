@@ -25,7 +25,7 @@ from medseg.exchange.read import read_label_map
 from medseg.jobs.engine import Run
 from medseg.jobs.job import Job, JobRecord, JobState
 from medseg.jobs.queue import Queue
-from medseg.jobs.worker import is_gone
+from medseg.jobs.worker_name import is_gone
 from medseg.models.inference.device import InferenceDevice
 from medseg.models.inference.ensemble import Model
 from medseg.models.inference.segmenter import NetworkSegmenter

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from medseg.core.atomic import discard_folder
 from medseg.jobs.job import SETTLED, JobRecord
 from medseg.jobs.queue import Queue
 from medseg.settings.model import Retention
@@ -23,18 +24,18 @@ def clean_up(places: Places, retention: Retention, queue: Queue) -> int:
     """
     now = time.time()
     removed = 0
-    kept: list[tuple[float, bool, Path]] = []
+    kept: list[tuple[float, bool, str, Path]] = []
     for record, folder in _settled(places, queue):
         age_s = now - (record.settled_s or now)
         days = retention.days if record.state == "done" else retention.failed_days
         if age_s > days * _DAY_S:
-            removed += _remove(folder, record.job.id, "its time is over")
+            removed += _remove(queue, folder, record.job.id, "its time is over")
         else:
-            kept.append((age_s, record.state == "done", folder))
-    for _, _, folder in sorted(kept, key=lambda one: (not one[1], -one[0])):
+            kept.append((age_s, record.state == "done", record.job.id, folder))
+    for _, _, job_id, folder in sorted(kept, key=lambda one: (not one[1], -one[0])):
         if shutil.disk_usage(places.work).free / 1e9 >= retention.least_free_gb:
             break
-        removed += _remove(folder, folder.name, "space is needed")
+        removed += _remove(queue, folder, job_id, "space is needed")
     return removed
 
 
@@ -49,7 +50,11 @@ def _settled(places: Places, queue: Queue) -> Iterator[tuple[JobRecord, Path]]:
             yield record, folder
 
 
-def _remove(folder: Path, job_id: str, reason: str) -> int:
-    shutil.rmtree(folder, ignore_errors=True)
+def _remove(queue: Queue, folder: Path, job_id: str, reason: str) -> int:
+    """Remove a job's folder whole: a part of its images must not be taken for them; 0 where it is tried again."""
+    record = queue.record(job_id)
+    if record is not None and record.state not in SETTLED:
+        return 0
+    discard_folder(folder)
     service_log(Event.REMOVED, job=job_id[:SHORT], reason=reason)
     return 1

@@ -19,6 +19,9 @@ from medseg.workflows.service.places import SHORT
 
 FORMAT = 1
 
+_LOOKED_AT, _SETTLED, _ASKED_FOR = 0, 1, 2
+"""How a study stands, in the column `is_settled`: somebody asked for it after it was settled, or while it was not."""
+
 Standing = Literal["passed over", "held", "released"]
 """Passed over for good, held until it is complete or somebody releases it, or released by somebody."""
 
@@ -89,26 +92,34 @@ class Ledger:
             row = database.execute(
                 "SELECT signature, since_s, is_settled FROM studies WHERE study_uid = ?", (study_uid,)
             ).fetchone()
+            is_settled = row is not None and row[0] == signature and row[2] == _SETTLED
             if row is not None and row[0] == signature and row[1] <= now:
-                return now - row[1], bool(row[2])
+                database.execute(
+                    "UPDATE studies SET is_settled = ? WHERE study_uid = ? AND is_settled = ?",
+                    (_LOOKED_AT, study_uid, _ASKED_FOR),
+                )
+                return now - row[1], is_settled
             # new, changed, or seen in the future: the clock was put back, and the wait begins anew
-            is_settled = row is not None and row[0] == signature and bool(row[2])
             database.execute(
                 "INSERT OR REPLACE INTO studies VALUES (?, ?, ?, ?)", (study_uid, signature, now, is_settled)
             )
             return 0.0, is_settled
 
     def settle(self, study_uid: str, signature: str) -> None:
-        """Note that all that can be done for a study that looks like this is done or queued."""
+        """Note that all that can be done for a study that looks like this is done or queued.
+
+        Not where somebody has asked for it since it was `seen`: what was done was planned without knowing that.
+        """
         with self._opened() as database:
             database.execute(
-                "UPDATE studies SET is_settled = 1 WHERE study_uid = ? AND signature = ?", (study_uid, signature)
+                "UPDATE studies SET is_settled = ? WHERE study_uid = ? AND signature = ? AND is_settled = ?",
+                (_SETTLED, study_uid, signature, _LOOKED_AT),
             )
 
     def unsettle(self, study_uid: str) -> None:
         """Let a study be looked at again."""
         with self._opened() as database:
-            database.execute("UPDATE studies SET is_settled = 0 WHERE study_uid = ?", (study_uid,))
+            database.execute("UPDATE studies SET is_settled = ? WHERE study_uid = ?", (_ASKED_FOR, study_uid))
 
     def note_series(self, study_uid: str, series_uid: str, route: str, standing: Standing, reason: str) -> None:
         """Write down why a series became no job; a series that somebody released stays so."""
@@ -131,11 +142,12 @@ class Ledger:
     def release(self, name: str | None = None) -> int:
         """Let held series be processed, or the one of that short name; how many there were."""
         held = [one for one in self.series("held") if name in (None, one.name)]
-        with self._opened() as database:
+        with self._opened() as database, _transaction(database):
             for one in held:
                 key = (one.series_uid, one.route)
                 database.execute("UPDATE series SET standing = 'released' WHERE series_uid = ? AND route = ?", key)
-                database.execute("UPDATE studies SET is_settled = 0 WHERE study_uid = ?", (one.study_uid,))
+                study = (_ASKED_FOR, one.study_uid)
+                database.execute("UPDATE studies SET is_settled = ? WHERE study_uid = ?", study)
         return len(held)
 
     def series(self, *standings: Standing) -> tuple[NotedSeries, ...]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from medseg import __version__
-from medseg.core.atomic import whole_file
+from medseg.core.atomic import discard_all_unfinished, whole_file
 from medseg.core.errors import InputError, MedsegError
 from medseg.jobs.cores import share_cores, usable_cores
 from medseg.jobs.job import SETTLED, JobState
@@ -63,6 +63,7 @@ def serve(settings: Settings) -> None:
     places.make()
     log_to(settings.log)
     with _only_one(places), places.queue() as queue:
+        discard_all_unfinished(places.work)  # folders whose removal was cut off
         ledger = Ledger(places.ledger_file)
         health = Health()
         measures = Measures(places, ledger, health)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
-from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 from medseg.core.errors import MedsegError
@@ -53,13 +52,14 @@ class Child(ABC):
 
 
 class BodyChild(Child):
-    """A process of Python that runs a body."""
+    """A process of Python that runs a body, which ends with its parent (`die_with_parent`)."""
 
     def __init__(self, name: str, body: Body, settings: Settings) -> None:
         self.name = name
         self._body, self._settings = body, settings
         self._context = get_context("spawn")
-        self._beat: Synchronized[float] = self._context.Value("d", 0.0)
+        # without a lock: one that a killed child held would never be free again
+        self._beat = self._context.Value("d", 0.0, lock=False)
         self._process: SpawnProcess | None = None
 
     @property
@@ -74,7 +74,8 @@ class BodyChild(Child):
         self.kill()
         self._beat.value = time.monotonic()
         arguments = (self._body, self._settings, self._beat)
-        self._process = self._context.Process(target=_run_body, args=arguments, name=self.name, daemon=True)
+        # no daemon: those may have no processes of their own, and the viewer segments in one
+        self._process = self._context.Process(target=_run_body, args=arguments, name=self.name, daemon=False)
         self._process.start()
 
     def stop(self) -> None:

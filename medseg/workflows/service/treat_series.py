@@ -7,7 +7,9 @@ made of and are noted before they are sent. So a job may be cut off anywhere, be
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
+import os
 import shutil
 import time
 from collections import OrderedDict
@@ -19,7 +21,7 @@ from typing import Any, cast
 
 from pydantic import JsonValue, ValidationError
 
-from medseg.core.atomic import discard_all_unfinished
+from medseg.core.atomic import clear_disk_errors, discard_all_unfinished
 from medseg.core.errors import InputError, MedsegError, UnreachableError
 from medseg.core.report import Report
 from medseg.exchange.dicom.identifiers import identifying_words, without_identifiers
@@ -69,7 +71,9 @@ class Worker:
     def __call__(self, job: Job) -> JsonValue:
         folder = self.places.work_of(job.id)
         with self._cleared(job, folder):
-            return _Treatment(self, job, folder).done()
+            self._require_space()
+            with _held(folder):
+                return _Treatment(self, job, folder).done()
 
     def model_of(self, route: Route) -> tuple[Model, NetworkSegmenter]:
         """The route's model, loaded. Raises StoreError where it is missing or altered."""
@@ -81,6 +85,15 @@ class Worker:
         while len(self.models) > _MOST_MODELS:
             self.models.popitem(last=False)
         return self.models[place]
+
+    def _require_space(self) -> None:
+        least_gb = self.settings.retention.least_free_gb
+        free_gb = shutil.disk_usage(self.places.work).free / 1e9
+        if free_gb < least_gb:
+            raise PostponedError(
+                f"the disk of {self.places.work} has {free_gb:.1f} GB free, below retention.least_free_gb "
+                f"({least_gb:g}). Free some space."
+            )
 
     @contextmanager
     def _cleared(self, job: Job, folder: Path) -> Iterator[None]:
@@ -129,8 +142,6 @@ class _Treatment:
             raise InputError(
                 f"the route {arguments['route']} is no longer in medseg.toml. Put it back, or forget the job."
             )
-        self._require_space()
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         discard_all_unfinished(self.folder)
         reset_peak_memory()
         with self._timed("fetch", Event.FETCHED):
@@ -202,15 +213,6 @@ class _Treatment:
         names = {writer.file for writer in WRITERS.values() if writer.is_dicom}
         return tuple(sorted(file for file in objects.glob("*.dcm") if file.name in names))
 
-    def _require_space(self) -> None:
-        least_gb = self.worker.settings.retention.least_free_gb
-        free_gb = shutil.disk_usage(self.worker.places.work).free / 1e9
-        if free_gb < least_gb:
-            raise PostponedError(
-                f"the disk of {self.worker.places.work} has {free_gb:.1f} GB free, below retention.least_free_gb "
-                f"({least_gb:g}). Free some space."
-            )
-
     @contextmanager
     def _timed(self, step: str, event: Event | None = None) -> Iterator[None]:
         begin = time.perf_counter()
@@ -218,6 +220,22 @@ class _Treatment:
         self.seconds[step] = round(time.perf_counter() - begin, 3)
         if event is not None:
             service_log(event, job=self.job.id[:SHORT], seconds=self.seconds[step])
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a job's folder, made where it is missing. Raises PostponedError while a worker that fell silent is at it."""
+    with clear_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PostponedError("the worker that began with it is still at work on it") from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def findings_in(result: Path) -> int:

@@ -11,6 +11,7 @@ from dicom_oracle import Grid, made_series, save_all
 from dicom_peers import RunningListener
 
 from medseg.exchange.dicom.network.dimse.config import AllowedSender, ListenerConfig
+from medseg.exchange.dicom.network.dimse.receiving.process import Hear
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,8 @@ def listening(tmp_path: Path) -> Iterator[Callable[..., RunningListener]]:
     """Starts a listener that hears MODALITY and ORTHANC on loopback, with what is said of its configuration."""
     with ExitStack() as stack:
 
-        def start(**said: Any) -> RunningListener:
-            return stack.enter_context(RunningListener(_config(tmp_path / "spool", **said)))
+        def start(hear: Hear = lambda _: None, **said: Any) -> RunningListener:
+            return stack.enter_context(RunningListener(_config(tmp_path / "spool", **said), hear))
 
         yield start
 
@@ -48,4 +49,4 @@ def series(tmp_path: Path) -> Path:
 def _config(spool: Path, **said: Any) -> ListenerConfig:
     titles = ("MODALITY", "ORTHANC")
     senders = tuple(AllowedSender(ae_title=title, addresses=("127.0.0.1",)) for title in titles)
-    return ListenerConfig(**{"spool": spool, "senders": senders, "port": 0, "first_word_s": 1.0, **said})
+    return ListenerConfig(**{"spool": spool, "senders": senders, "port": 0, "first_word_s": 3.0, **said})

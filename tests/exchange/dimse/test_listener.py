@@ -1,13 +1,15 @@
 """The listener stores what dcmtk sends, says what it does not take and why, and goes on working afterwards."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from dicom_oracle import Grid, made_series, made_slice, save
-from dicom_peers import RunningListener, sending, status_of
+from dicom_peers import LIMIT_S, RunningListener, raw, sending, status_of, wait_until
 from orthanc import push, require_storescu, storescu
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
@@ -15,6 +17,7 @@ from pydicom.dataset import Dataset, FileDataset
 from medseg.core.errors import InputError, UnreachableError
 from medseg.exchange.dicom.network.dimse.client import echo
 from medseg.exchange.dicom.network.dimse.config import AllowedSender, ClientSettings, DimseNode, ListenerConfig
+from medseg.exchange.dicom.network.dimse.receiving.listener import Listener
 
 Listening = Callable[..., RunningListener]
 
@@ -98,11 +101,42 @@ def test_a_full_spool_answers_out_of_resources_and_works_on_when_there_is_room(l
         assert status_of(association, images[2]) == 0
 
 
+def test_the_last_word_of_a_killed_listener_is_not_taken_for_the_next_ones_first(listening: Listening) -> None:
+    """What a listener said is heard in a thread, which may be late."""
+    heard, may_go_on = threading.Event(), threading.Event()
+
+    def hear_slowly(event: dict[str, Any]) -> None:
+        if event["event"] == "connection refused":
+            heard.set()
+            may_go_on.wait(LIMIT_S)
+
+    elsewhere = (AllowedSender(ae_title="MODALITY", addresses=("192.0.2.0/24",)),)
+    listener = listening(senders=elsewhere, hear=hear_slowly)
+    with raw(listener.port):
+        assert heard.wait(LIMIT_S)
+    listener.kill()
+    starting = threading.Thread(target=listener.start_again)
+    starting.start()
+    wait_until(lambda: listener.is_alive)
+    may_go_on.set()
+    starting.join()
+    raw(listener.port).close()
+
+
 def test_a_disk_that_is_nearly_full_counts_as_a_full_spool(listening: Listening) -> None:
     listener = listening(limits={"least_free_mb": 1 << 40})
     with sending(listener.port) as association:
         assert status_of(association, _with_meta(made_slice(Grid(), 0))) == 0xA700
     assert listener.images() == []
+
+
+def test_who_cannot_be_judged_is_rejected(tmp_path: Path) -> None:
+    config = ListenerConfig(spool=tmp_path, senders=(AllowedSender(ae_title="MODALITY", addresses=("127.0.0.1",)),))
+    event = Mock()
+    event.assoc.requestor.address = "no address"
+    Listener(config, lambda *_: None)._on_requested(event)
+    event.assoc.acse.send_reject.assert_called_once_with(2, 3, 1)
+    event.assoc.kill.assert_called_once()
 
 
 def test_a_port_in_use_is_a_sentence(listening: Listening) -> None:

@@ -126,7 +126,7 @@ def test_an_image_larger_than_allowed_is_cut_off_and_leaves_no_file(listening: C
 
 
 def test_messages_of_no_service_leave_no_file_for_long(listening: Callable[..., RunningListener], series: Path) -> None:
-    listener = listening(silence_s=0.3)
+    listener = listening(silence_s=1.5)
     image = dcmread(series / "0000.dcm")
     with sending(listener.port) as association:
         original = association.dimse.send_msg

@@ -233,6 +233,99 @@ def test_a_series_that_is_taken_at_the_moment_of_storing_begins_anew(spool: Spoo
     assert len(list((spool.series / key).glob("*.dcm"))) == 1
 
 
+def test_an_image_that_comes_while_its_series_is_checked_is_checked_with_it(
+    spool: Spool, tmp_path: Path, clock: Clock
+) -> None:
+    images = made_series()
+    late = iter(images[3:])
+
+    def gap(_: Path) -> str:
+        arrive(spool, [next(late)], "b")
+        return ""
+
+    received = ReceivedFolder(tmp_path, gap, Patience(QUIET_S, PATIENCE_S), clock=clock)
+    key = arrive(spool, images[:3])
+    release(spool, key)
+    clock.later(QUIET_S + 1)
+    assert received.sweep().waiting == 1
+    assert received.complete() == ()
+    assert len(list((spool.series / key).glob("*.dcm"))) == 4
+    assert received.sweep().waiting == 1, "its association is open"
+
+
+def test_an_image_that_comes_while_its_series_is_taken_brings_it_back(
+    spool: Spool, received: ReceivedFolder, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = made_series()
+    key = arrive(spool, images[:5])
+    release(spool, key)
+    clock.later(QUIET_S + 1)
+    original = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        monkeypatch.undo()
+        arrive(spool, images[5:], "b")
+        return original(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    assert received.sweep().waiting == 1
+    release(spool, key, "b")
+    clock.later(2 * (QUIET_S + 1))
+    (series,) = received.sweep().complete
+    assert series.images == 6
+
+
+def test_an_image_that_comes_while_a_repeat_is_thrown_away_is_kept(
+    spool: Spool, received: ReceivedFolder, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = made_series()
+    release(spool, arrive(spool, images[:5]))
+    clock.later(QUIET_S + 1)
+    assert received.sweep().complete[0].images == 5
+    key = arrive(spool, images[:5], "b")
+    release(spool, key, "b")
+    clock.later(2 * (QUIET_S + 1))
+    original = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        monkeypatch.undo()
+        arrive(spool, images[5:], "c")
+        return original(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    assert received.sweep().sent_again == 0
+    assert len(list((spool.series / key).glob("*.dcm"))) == 6
+
+
+def test_a_series_whose_taking_was_cut_off_goes_on_arriving(
+    spool: Spool, tmp_path: Path, received: ReceivedFolder, clock: Clock
+) -> None:
+    images = made_series()
+    key = arrive(spool, images[:3])
+    release(spool, key)
+    (tmp_path / "checked").mkdir()
+    (spool.series / key).rename(tmp_path / "checked" / f"{key}-1")
+    arrive(spool, images[3:], "b")
+    release(spool, key, "b")
+    clock.later(QUIET_S + 1)
+    (series,) = received.sweep().complete
+    assert series.images == 6
+
+
+def test_a_series_that_is_released_at_this_moment_is_not_too_old(
+    spool: Spool, tmp_path: Path, received: ReceivedFolder, clock: Clock
+) -> None:
+    key = arrive(spool, made_series()[:3])
+    break_off(spool, key)
+    clock.later(QUIET_S + PATIENCE_S)
+    (series,) = received.sweep().incomplete
+    (series.folder / "reason.txt").unlink()
+    clock.later(86_400)
+    assert received.discard_older(86_400) == ()
+    assert received.release(key) == 1
+    assert len(received.complete()) == 1
+
+
 def test_images_are_for_this_user_alone(tmp_path: Path) -> None:
     Spool(tmp_path / "spool", SpoolLimits()).begin()
     assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from dicom_oracle import Grid, made_slice, save
 from dicom_peers import MadeArchive, RunningListener
-from orthanc import Orthanc, free_port, made_ct
+from free_port import free_port
+from orthanc import Orthanc, made_ct
 from pydicom.dataset import Dataset
 
 from medseg.core.errors import InputError, UnreachableError

@@ -86,6 +86,15 @@ def test_a_running_request_tells_how_far_it_is_and_stops_when_taken_back(
     assert requests.progress(asked) is None
 
 
+def test_requests_that_nobody_can_work_off_fail_with_the_reason(tmp_path: Path) -> None:
+    requests = Requests(tmp_path)
+    for name in ("a", "b"):
+        requests.submit(tmp_path / name, tmp_path / "model", "0" * 64, tmp_path / "out")
+    requests.set_aside("no worker can be started")
+    assert [(one.state, one.reason) for one in requests.records()] == [("quarantined", "no worker can be started")] * 2
+    assert not requests.are_open()
+
+
 def test_result_names_are_folder_names() -> None:
     assert result_name("sub/../CT 1.nii.gz", "liver") == "sub_.._CT_1.nii.gz__liver"
 

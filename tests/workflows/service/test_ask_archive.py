@@ -7,8 +7,9 @@ from pathlib import Path
 import pydicom
 import pytest
 from dicom_peers import RunningListener
+from free_port import free_port
 from made_service import write_settings
-from orthanc import Orthanc, free_port, made_ct
+from orthanc import Orthanc, made_ct
 from typer.testing import CliRunner
 
 from medseg.cli import app

@@ -66,6 +66,21 @@ class TestSeries:
         ledger.forget_series(SERIES, "liver")
         assert [one.standing for one in ledger.series("held", "released")] == ["released"]
 
+    def test_what_is_released_while_its_study_is_planned_is_planned_anew(self, ledger: Ledger) -> None:
+        ledger.seen(STUDY, "1/8")
+        ledger.note_series(STUDY, SERIES, "liver", "held", "it has 8 of 9 images")
+        assert ledger.release() == 1
+        ledger.settle(STUDY, "1/8")  # by the plan that was made before
+        assert ledger.seen(STUDY, "1/8") == (0.0, False)
+        ledger.settle(STUDY, "1/8")
+        assert ledger.seen(STUDY, "1/8") == (0.0, True)
+
+    def test_a_study_that_is_asked_for_while_it_is_planned_is_looked_at_again(self, ledger: Ledger) -> None:
+        ledger.seen(STUDY, "1/8")
+        ledger.unsettle(STUDY)
+        ledger.settle(STUDY, "1/8")
+        assert ledger.seen(STUDY, "1/8") == (0.0, False)
+
 
 class TestObjects:
     def test_are_ours_from_before_they_are_sent(self, ledger: Ledger) -> None:

@@ -15,11 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
+from free_port import free_port
 from made_service import SHAPE, write_settings
-from orthanc import Orthanc, free_port, made_ct, push
+from orthanc import Orthanc, made_ct, push
 
 from medseg.core.errors import InputError
-from medseg.jobs.worker import is_gone
+from medseg.jobs.worker_name import is_gone
 from medseg.settings.sources import read_settings
 from medseg.workflows.service.places import Places
 from medseg.workflows.service.serve import serve
@@ -82,7 +83,7 @@ def results(orthanc: Orthanc) -> int:
 def test_the_archive_may_be_down_and_any_process_killed_and_each_series_is_treated_once(
     orthanc: Orthanc, tmp_path: Path
 ) -> None:
-    file = write_settings(tmp_path, orthanc)
+    file = write_settings(tmp_path, orthanc, archive={"settle_s": 1})  # a push takes a while
     orthanc.kill()
     with running(file) as service:
         until(lambda: answers(file).status_code == 200, file)

@@ -4,12 +4,13 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
 
 import httpx
 import pytest
+from free_port import free_port
 from made_service import write_settings
-from orthanc import free_port
 
 from medseg.settings.model import Settings
 from medseg.settings.sources import read_settings
@@ -68,6 +69,28 @@ def test_pauses_double_while_a_child_does_not_live_long(monkeypatch: pytest.Monk
 
 def silent(settings: Settings, beat: Callable[[], None]) -> None:
     time.sleep(60)
+
+
+def parental(settings: Settings, beat: Callable[[], None]) -> None:
+    child = get_context("spawn").Process(target=time.sleep, args=(0,), daemon=True)
+    child.start()
+    child.join()
+    (settings.folders.state / "had_a_child").touch()
+    time.sleep(60)
+
+
+def test_a_child_may_have_processes_of_its_own(tmp_path: Path) -> None:
+    """The viewer segments in one."""
+    child = BodyChild("parental", parental, Settings.model_validate({"folders": {"state": tmp_path}}))
+    child.start()
+    try:
+        ends = time.monotonic() + 60
+        while not (tmp_path / "had_a_child").exists():
+            assert time.monotonic() < ends
+            assert child.problem == ""
+            time.sleep(0.05)
+    finally:
+        child.kill()
 
 
 def test_a_child_that_does_not_move_has_a_problem_and_one_that_is_killed_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,6 +148,8 @@ def _looked(receiver: Receiver, spool: Path) -> str:
     except MedsegError as error:
         words = identifying_words((spool / "complete").rglob("*.dcm"))
         return without_identifiers(str(error), words)
+    except OSError as error:  # the disk; its words name files
+        return f"the spool cannot be used ({error.strerror})"
     return ""
 
 

@@ -35,6 +35,7 @@ OUT_OF_RESOURCES, DOES_NOT_MATCH, CANNOT_UNDERSTAND = 0xA700, 0xA900, 0xC000
 _UNKNOWN_CALLER = (0x01, 0x01, 0x03)
 _UNKNOWN_CALLED = (0x01, 0x01, 0x07)
 _TOO_MANY = (0x02, 0x03, 0x02)
+_NOT_NOW = (0x02, 0x03, 0x01)
 """Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 9.3.4)."""
 
 _FORGOTTEN = 3.0
@@ -115,8 +116,11 @@ class Listener:
             ) from error
 
     def _on_requested(self, event: Any) -> None:
-        self._close_lost()
-        reason = self._reason_to_reject(event.assoc)
+        try:
+            self._close_lost()
+            reason = self._reason_to_reject(event.assoc)
+        except Exception:  # noqa: BLE001 - pynetdicom would go on, and accept whoever it is
+            reason = _NOT_NOW
         if reason is not None:
             event.assoc.acse.send_reject(*reason)
             event.assoc.is_rejected = True

@@ -15,6 +15,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,15 @@ START_S = 60.0
 Hear = Callable[[dict[str, Any]], None]
 
 
+@dataclass(slots=True)
+class _FirstWord:
+    """Where one child listens, or why it does not; `came` once it has said so, or said its last."""
+
+    came: threading.Event = field(default_factory=threading.Event)
+    port: int | None = None
+    refusal: str = ""
+
+
 class ListenerProcess:
     """The parent's end: starts the child, hears its events in a thread, tells whether it lives, ends it."""
 
@@ -39,8 +49,6 @@ class ListenerProcess:
         self._config = config
         self._hear = hear
         self._child: subprocess.Popen[bytes] | None = None
-        self._listens = threading.Event()
-        self._refusal = ""
         self.port = config.port
 
     @property
@@ -59,8 +67,7 @@ class ListenerProcess:
         Raises InputError where it cannot for a reason to be mended (a port in use), UnreachableError where it died.
         """
         self.stop()
-        self._listens.clear()
-        self._refusal = ""
+        first_word = _FirstWord()
         command = [sys.executable, "-c", _START.format(module=__name__), json.dumps(sys.path)]
         # two memory pools instead of one a thread: what one connection used is there for the next
         environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}
@@ -71,13 +78,14 @@ class ListenerProcess:
         said = self._config.model_dump_json(include=set(ListenerConfig.model_fields))  # it may say more, to others
         child.stdin.write(said.encode() + b"\n")
         child.stdin.flush()
-        threading.Thread(target=self._relay, args=(child,), daemon=True).start()
-        self._listens.wait(START_S)
-        if self._listens.is_set() and self.is_alive and not self._refusal:
+        threading.Thread(target=self._relay, args=(child, first_word), daemon=True).start()
+        first_word.came.wait(START_S)
+        if first_word.port is not None and self.is_alive:
+            self.port = first_word.port
             return
         self.stop()
-        if self._refusal:
-            raise InputError(self._refusal)
+        if first_word.refusal:
+            raise InputError(first_word.refusal)
         raise UnreachableError("the DICOM listener did not start. Look at its messages on stderr.")
 
     def stop(self) -> None:
@@ -93,19 +101,19 @@ class ListenerProcess:
             child.kill()
             child.wait()
 
-    def _relay(self, child: subprocess.Popen[bytes]) -> None:
+    def _relay(self, child: subprocess.Popen[bytes], first_word: _FirstWord) -> None:
         if child.stdout is None:
             return
         with child.stdout:
             for line in child.stdout:
                 event = json.loads(line)
                 if event["event"] == "refused":
-                    self._refusal = event["reason"]
+                    first_word.refusal = event["reason"]
                 elif event["event"] == "listening":
-                    self.port = event["port"]
-                    self._listens.set()
+                    first_word.port = event["port"]
+                    first_word.came.set()
                 self._hear(event)
-        self._listens.set()
+        first_word.came.set()
 
 
 def listen(config: ListenerConfig, tell: Callable[[str, dict[str, str | int]], None], stop: threading.Event) -> None:

@@ -25,6 +25,9 @@ from medseg.exchange.dicom.network.dimse.receiving.spool import BROKEN, OPEN
 
 REASON = "reason.txt"
 
+_CHECKED = "checked"
+"""Where a series lies for the moment between leaving the arrivals and being taken."""
+
 _HOUR_S = 3600.0
 
 Count = Callable[[str, str], int | None]
@@ -87,17 +90,20 @@ class ReceivedFolder:
     def sweep(self) -> Sweep:
         """Take what is whole or will not become it; what was done before and is sent again goes without a trace."""
         found = Sweep()
+        for left in (self._spool / _CHECKED).glob("*"):
+            self._put_back(left)
         for folder in sorted((self._spool / "series").glob("*")):
             if self._was_taken(folder):
                 found.sent_again += 1
                 continue
+            there = _names(folder)
             reason = self._missing(folder)
-            if not reason:
-                found.complete.append(self._take(folder, "complete"))
-            elif self._silent_s(folder) > self._patience.patience_s:
-                found.incomplete.append(self._take(folder, "incomplete", reason))
-            else:
+            is_over = not reason or self._silent_s(folder) > self._patience.patience_s
+            taken = self._take(folder, there, reason) if is_over else None
+            if taken is None:
                 found.waiting += 1
+            else:
+                (found.incomplete if reason else found.complete).append(taken)
         return found
 
     def complete(self) -> tuple[ReceivedSeries, ...]:
@@ -111,9 +117,8 @@ class ReceivedFolder:
     def release(self, key: str) -> int:
         """Take series that were set aside as whole after all; how many there were."""
         chosen = [one for one in self.incomplete() if one.key == key]
-        for one in chosen:
-            (one.folder / REASON).unlink(missing_ok=True)
-            _moved(one.folder, self._spool / "complete", key)
+        for one in chosen:  # moved first: nothing that is set aside is ever without its reason
+            (_moved(one.folder, self._spool / "complete", key) / REASON).unlink(missing_ok=True)
         return len(chosen)
 
     def done(self, series: ReceivedSeries) -> None:
@@ -130,12 +135,19 @@ class ReceivedFolder:
             return ()
         self._discarded_s = now
         for record in (self._spool / "taken").glob("*.json"):
-            if now - record.stat().st_mtime > seconds:
+            if self._has_age(record, seconds):
                 record.unlink(missing_ok=True)
-        old = [one for one in self.incomplete() if now - (one.folder / REASON).stat().st_mtime > seconds]
+        old = [one for one in self.incomplete() if self._has_age(one.folder / REASON, seconds)]
         for one in old:
             shutil.rmtree(one.folder, ignore_errors=True)
         return tuple(one.key for one in old)
+
+    def _has_age(self, file: Path, seconds: float) -> bool:
+        """Whether a file is older than that; False where somebody has just moved or replaced it."""
+        try:
+            return self._clock() - file.stat().st_mtime > seconds
+        except FileNotFoundError:
+            return False
 
     def _missing(self, folder: Path) -> str:
         """Why a series is not whole (yet); empty where it is."""
@@ -167,10 +179,14 @@ class ReceivedFolder:
         """Seconds since something came; a clock that was set back counts as silence."""
         return abs(self._clock() - _last_change_s(folder))
 
-    def _take(self, folder: Path, where: str, reason: str = "") -> ReceivedSeries:
+    def _take(self, folder: Path, there: frozenset[str], reason: str) -> ReceivedSeries | None:
+        """Take a series out of the arrivals; None where more of it came than was `there` when it was looked at."""
+        checked = self._out_of_arrivals(folder, there)
+        if checked is None:
+            return None
         if reason:
-            (folder / REASON).write_text(reason)
-        moved = _moved(folder, self._spool / where, folder.name)
+            (checked / REASON).write_text(reason)
+        moved = _moved(checked, self._spool / ("incomplete" if reason else "complete"), folder.name)
         self._gaps.pop(folder.name, None)
         for mark in (*moved.glob(f"{OPEN}*"), *moved.glob(f"{BROKEN}*")):
             mark.unlink(missing_ok=True)
@@ -178,15 +194,40 @@ class ReceivedFolder:
             self._remember(moved, folder.name)
         return _described(moved)
 
+    def _out_of_arrivals(self, folder: Path, there: frozenset[str]) -> Path | None:
+        """The folder of a series where the listener adds nothing to it; None where more than was `there` came."""
+        if _names(folder) != there:
+            return None
+        checked = _moved(folder, self._spool / _CHECKED, folder.name)
+        if _names(checked) == there:
+            return checked
+        self._put_back(checked)  # it came in that very moment
+        return None
+
+    def _put_back(self, checked: Path) -> None:
+        """Let a series that was being taken go on arriving."""
+        folder = self._spool / "series" / checked.name.rpartition("-")[0]
+        folder.mkdir(exist_ok=True)  # where the listener has not begun it anew
+        for file in checked.iterdir():
+            if (folder / file.name).exists():
+                file.unlink()  # it was sent again
+            else:
+                file.rename(folder / file.name)
+        checked.rmdir()
+
     def _was_taken(self, folder: Path) -> bool:
         """Whether all these images were taken before, byte for byte, and nothing more comes; then they are removed."""
+        there = _names(folder)
         is_open = any(folder.glob(f"{OPEN}*")) or self._silent_s(folder) < self._patience.quiet_s
         taken = self._taken(folder.name)
         if is_open or not taken:
             return False
         if any(taken.get(path.name) != _sha256(path) for path in _images(folder)):
             return False
-        shutil.rmtree(_moved(folder, self._spool / "incoming", folder.name), ignore_errors=True)
+        checked = self._out_of_arrivals(folder, there)
+        if checked is None:
+            return False
+        shutil.rmtree(checked, ignore_errors=True)
         return True
 
     def _taken(self, key: str) -> dict[str, str]:
@@ -225,6 +266,11 @@ def _described(folder: Path) -> ReceivedSeries:
 
 def _images(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.dcm"))
+
+
+def _names(folder: Path) -> frozenset[str]:
+    """The images in a folder, and the marks of associations that are open on it."""
+    return frozenset(path.name for path in folder.iterdir() if path.suffix == ".dcm" or path.name.startswith(OPEN))
 
 
 def _moved(folder: Path, parent: Path, key: str) -> Path:

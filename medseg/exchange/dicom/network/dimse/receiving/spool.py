@@ -79,7 +79,7 @@ class Spool:
     def discard_forgotten(self, silence_s: float) -> None:
         """Remove received files that nothing was written to for so long: messages that pynetdicom took and dropped."""
         for file in self.incoming.iterdir():
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 if time.time() - file.stat().st_mtime > silence_s:
                     file.unlink()
 
