@@ -16,13 +16,11 @@ from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.task import load_task
 from medseg.review.corrections import ConflictError, CorrectionStore, Signature
-from medseg.review.drafts import Draft, DraftStore
 from medseg.review.head import HEAD_FILE, read_head
 from medseg.review.records import Correction, Verdict, mask_sha256
 
 TASK = load_task("phantom_ct")
 SCAN = "a" * 64
-SUBJECT = (SCAN, "task", "c" * 64)
 GRID = Geometry.from_spacing((5, 4, 3), (1.0, 1.0, 2.0))
 JANE = Signature("jane", reason="missed rim", duration_s=12.5, model_sha256="c" * 64)
 
@@ -298,23 +296,3 @@ def test_the_hash_of_a_mask_does_not_depend_on_how_it_is_stored() -> None:
     wide = LabelMap(one.array.astype(np.uint16), GRID, TASK.label_schema)
     assert mask_sha256(one) == mask_sha256(wide) == mask_sha256(one.reoriented("PIR"))
     assert mask_sha256(one) != mask_sha256(mask((1, 2, 1)))
-
-
-def test_a_draft_is_replaced_and_dropped(tmp_path: Path) -> None:
-    drafts = DraftStore(tmp_path)
-    assert drafts.find(SUBJECT, "jane") is None
-    drafts.keep(Draft("a" * 64, 1.0, b"one"), SUBJECT, "jane")
-    drafts.keep(Draft("a" * 64, 2.0, b"t\nw\no"), SUBJECT, "jane")
-    assert drafts.find(SUBJECT, "jane") == Draft("a" * 64, 2.0, b"t\nw\no")
-    assert drafts.find(SUBJECT, "john") is None
-    assert drafts.find((SCAN, "task", "n" * 64), "jane") is None
-    drafts.drop(SUBJECT, "jane")
-    assert drafts.find(SUBJECT, "jane") is None
-
-
-def test_a_damaged_draft_is_a_sentence(tmp_path: Path) -> None:
-    drafts = DraftStore(tmp_path)
-    drafts.keep(Draft("a" * 64, 1.0, b"one"), SUBJECT, "jane")
-    next(drafts.folder.iterdir()).write_bytes(b"{")
-    with pytest.raises(StoreError, match="damaged"):
-        drafts.find(SUBJECT, "jane")

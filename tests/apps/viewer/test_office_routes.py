@@ -8,7 +8,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -65,8 +65,10 @@ class Visitor:
 
 
 @pytest.fixture
-def visitor(result_folder: Path) -> Visitor:
-    return Visitor(result_folder)
+def visitor(result_folder: Path) -> Iterator[Visitor]:
+    made = Visitor(result_folder)
+    yield made
+    made.desk.end()
 
 
 @pytest.fixture
@@ -110,8 +112,13 @@ class TestUpload:
         visitor.desk.begin()
         arriving = visitor.desk.arrivals / "begun"
         arriving.mkdir(parents=True)
-        Desk(visitor.desk.folder).begin()
+        second = Desk(visitor.desk.folder)
+        second.begin()
         assert arriving.exists()
+        second.end()
+        visitor.desk.end()
+        visitor.desk.begin()
+        assert not arriving.exists()
 
     def test_what_is_too_large_is_refused_before_it_is_read(
         self, visitor: Visitor, scan_bytes: bytes, monkeypatch: pytest.MonkeyPatch
