@@ -107,7 +107,7 @@ def test_a_mask_that_the_judge_has_not_seen_is_not_accepted(store: CorrectionSto
 def test_what_was_saved_while_the_judge_compared_is_not_passed_over(
     store: CorrectionStore, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    judged = []
+    judged: list[str] = []
 
     def meanwhile(one: LabelMap, other: LabelMap) -> Agreement:
         if not judged:
