@@ -59,9 +59,11 @@ class DraftStore:
         """
         head = {name: value for name, value in asdict(draft).items() if name != "labels_gzip"}
         base = hashlib.sha256(draft.base_mask_sha256.encode()).hexdigest()
-        with whole_file(self.folder / f"{_name(subject, reader)}-{base[:16]}.draft") as temporary:
+        written = self.folder / f"{_name(subject, reader)}-{base[:16]}.draft"
+        with whole_file(written) as temporary:
             temporary.write_bytes(json.dumps(head).encode() + b"\n" + draft.labels_gzip)
-        for path, _ in self._newest_first(subject, reader)[MOST_DRAFTS:]:
+        others = [path for path, _ in self._newest_first(subject, reader) if path != written]
+        for path in others[MOST_DRAFTS - 1 :]:
             path.unlink(missing_ok=True)
 
     def find(self, subject: Subject, reader: str, base_mask_sha256: str) -> Draft | None:

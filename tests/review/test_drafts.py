@@ -56,6 +56,10 @@ def test_the_oldest_of_too_many_goes(drafts: DraftStore) -> None:
     for number, base in enumerate(bases):
         keep(drafts, base, f"content {number}.".encode(), kept_s=number)
     assert [one.draft.base_mask_sha256 for one in drafts.all_of(SUBJECT, "jane")] == bases[:0:-1]
+    for path in drafts.folder.iterdir():  # the clock was set back: what is written now seems the oldest
+        os.utime(path, (4e9, 4e9))
+    keep(drafts, "late", b"one more")
+    assert "late" in [one.draft.base_mask_sha256 for one in drafts.all_of(SUBJECT, "jane")]
 
 
 def test_a_draft_of_an_earlier_version_is_found(drafts: DraftStore) -> None:

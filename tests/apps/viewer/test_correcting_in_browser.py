@@ -139,6 +139,9 @@ def test_a_stroke_that_met_a_conflict_is_put_on_the_newest_mask(window: Window) 
 
 def test_the_draft_of_a_conflict_waits_while_the_newest_mask_is_drawn_on(window: Window) -> None:
     room, both = conflicting_stroke(window, "overtaken")
+    room.get_by_role("button", name="Discard").click()
+    wait_in_room(room, "!room.edit.isDirty")
+    assert room.locator("[data-draft]").count() == 1
     room.page.close()
     again = window.open("overtaken")
     again.locator(".message", has_text="drawn over an older mask").wait_for()
