@@ -86,7 +86,7 @@ def test_a_job_is_taken_back_from_the_page(page: Any, served: Any) -> None:
     page.locator(".job-line", has_text="large").get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Jobs", exact=True).click()
     page.locator("tr", has_text="large").locator(".badge.cancelled").wait_for()
-    assert not (served.folder / "segmented" / "large__hippocampus_mr").exists()
+    assert list((served.folder / "segmented").glob("large__hippocampus_mr*")) == []
 
 
 def test_a_job_that_fails_says_why(page: Any, served: Any) -> None:

@@ -81,25 +81,32 @@ export class Review {
     if (this.room.isOpen) this.timer = setTimeout(() => this.keepDraft(), AGAIN_AFTER_MS);
   }
 
-  // Lay the reader's draft over the mask, as one change that can be undone.
+  // Lay the reader's draft over the mask it was drawn on; say where others wait that were drawn over older masks.
   async takeUpDraft() {
     const { room } = this;
-    const response = await this.send("draft", "GET");
-    if (response.status === 204) return;
-    const labels = new room.mask.constructor(await response.arrayBuffer());
-    if (labels.length !== room.mask.length) return;
-    if (response.headers.get("X-Mask-Sha256") !== room.maskSha256) {
-      room.say("A draft of yours was drawn over an older mask and is not shown; it is replaced when you draw again.");
-      return;
+    await room.drafts.load();
+    const { kept } = room.drafts;
+    if (kept.some((one) => one.over === room.maskSha256)) {
+      const response = await this.send(`draft?over=${room.maskSha256}`, "GET");
+      if (response.status !== 204 && (await this.layOver(response)) > 0) {
+        clearTimeout(this.timer);
+        this.isKept = true;
+        this.say("draft taken up");
+      }
     }
+    if (kept.some((one) => one.over !== room.maskSha256)) room.say("A draft of yours was drawn over an older mask: under Review it can be laid over this one, or put on it.");
+  }
+
+  // Lay labels that arrived over the mask, as one change that can be undone; how many voxels it changed.
+  async layOver(response) {
+    const { room } = this;
+    const labels = new room.mask.constructor(await response.arrayBuffer());
+    if (labels.length !== room.mask.length) throw new Error("the draft arrived incomplete; reload the page");
     room.edit.begin();
     for (let offset = 0; offset < labels.length; offset += 1) if (labels[offset] !== room.mask[offset]) room.edit.set(offset, labels[offset]);
-    if (room.edit.end() > 0) {
-      clearTimeout(this.timer);
-      this.isKept = true;
-      this.seconds = Number(response.headers.get("X-Seconds") ?? 0);
-      this.say("draft taken up");
-    }
+    const changed = room.edit.end();
+    if (changed > 0) this.seconds = Number(response.headers.get("X-Seconds") ?? 0);
+    return changed;
   }
 
   async save(reason) {
@@ -128,7 +135,8 @@ export class Review {
     } catch (error) {
       this.say("not saved");
       room.say(error.message);
-      if (error.isConflict || !error.isAnswer) await this.keepDraft();
+      await this.keepDraft();
+      if (error.isConflict) await room.drafts.fellBehind();
     }
   }
 
@@ -136,7 +144,8 @@ export class Review {
     const { room } = this;
     clearTimeout(this.timer);
     await this.saving;
-    await this.send("draft", "DELETE");
+    // A draft that another reader's save left behind is on the list of drafts, and stays there.
+    if (!room.drafts.isBehind) await this.send(`draft?over=${room.maskSha256}`, "DELETE");
     await loadStoredMask(room);
     this.isKept = true;
     this.seconds = 0;
