@@ -32,7 +32,7 @@ from medseg.review.records import Verdict
 
 pytestmark = pytest.mark.browser
 
-STUDIES = ("drawn", "draft", "behind", "overtaken", "review", "measured", "untouched")
+STUDIES = ("drawn", "draft", "behind", "overtaken", "meanwhile", "twice", "review", "measured", "untouched")
 """A study of its own for each test that leaves something behind."""
 
 
@@ -48,6 +48,25 @@ def window(
         writer_in(root)(name, "PIR", turned_deg=20.0 + number)
     with serve(root / "results") as viewer, window_on(chromium, viewer) as opened:
         yield opened
+
+
+def is_save(asked: Any) -> bool:
+    """Whether a request sends a corrected mask."""
+    return bool(asked.method == "PUT" and asked.url.endswith("/mask"))
+
+
+def hold_first_save(room: Any) -> list[Any]:
+    """The first correction that the page sends from now on; it waits on its way to the server."""
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if is_save(route.request) and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    room.page.route("**/mask", hold)
+    return held
 
 
 def test_drawn_in_three_planes_undone_saved_and_shown_again(window: Window) -> None:
@@ -176,6 +195,53 @@ def test_what_could_not_be_saved_is_kept_as_a_draft(window: Window) -> None:
     wait_for_state(room, "draft kept")
     room.get_by_role("button", name="Discard").click()
     wait_in_room(room, "!room.edit.isDirty")
+
+
+def test_what_is_drawn_while_a_save_is_on_its_way_is_not_saved_yet(window: Window) -> None:
+    room = window.open("meanwhile")
+    held = hold_first_save(room)
+    base = in_room(room, "room.maskSha256")
+    room.page.keyboard.press("b")
+    brush_stroke(room, "axial")
+    first = labels_in(room)
+    with room.page.expect_request(is_save):
+        room.page.keyboard.press("Control+s")
+    brush_stroke(room, "coronal")
+    both = labels_in(room)
+    assert not np.array_equal(first, both)
+    held[0].continue_()
+    wait_in_room(room, f"room.maskSha256 !== '{base}'")
+    assert in_room(room, "room.edit.isDirty")
+    require_stored(window, "meanwhile", first)
+    # It is kept as a draft over the mask that was just saved, so closing the tab does not lose it.
+    wait_for_state(room, "draft kept")
+    again = window.open("meanwhile")
+    assert np.array_equal(labels_in(again), both)
+    # Undone, it is as saved; drawn again, it is saved without a conflict against oneself.
+    room.page.bring_to_front()
+    room.page.keyboard.press("Control+z")
+    assert not in_room(room, "room.edit.isDirty")
+    room.page.keyboard.press("Control+y")
+    save(room)
+    require_stored(window, "meanwhile", both)
+
+
+def test_saved_twice_at_once_is_no_conflict(window: Window) -> None:
+    room = window.open("twice")
+    held = hold_first_save(room)
+    room.page.keyboard.press("b")
+    brush_stroke(room, "axial")
+    with room.page.expect_request(is_save):
+        room.page.keyboard.press("Control+s")
+    brush_stroke(room, "coronal")
+    drawn = labels_in(room)
+    room.page.keyboard.press("Control+s")
+    with room.page.expect_request(is_save):
+        held[0].continue_()
+    wait_for_state(room, "saved")
+    assert not in_room(room, "room.edit.isDirty")
+    assert not room.locator(".message").is_visible()
+    require_stored(window, "twice", drawn)
 
 
 def test_a_whole_review_by_keyboard(window: Window) -> None:

@@ -27,6 +27,10 @@ export class Review {
     const now = performance.now();
     if (this.lastEdit !== null && now - this.lastEdit < 60_000) this.seconds += (now - this.lastEdit) / 1000;
     this.lastEdit = now;
+    this.keepSoon();
+  }
+
+  keepSoon() {
     this.isKept = false;
     this.say("not saved");
     clearTimeout(this.timer);
@@ -53,8 +57,10 @@ export class Review {
 
   keepDraft() {
     clearTimeout(this.timer);
+    const { mask } = this.room;
     if (!this.room.edit.isDirty) return this.saving;
     this.saving = this.saving.then(async () => {
+      if (this.room.mask === mask && !this.room.edit.isDirty) return; // the save before it took it along
       const drawn = this.lastEdit;
       try {
         await this.send("draft", "PUT", await this.packed(), this.headers());
@@ -109,35 +115,57 @@ export class Review {
     return changed;
   }
 
+  // One after another, and drafts between: each begins from what the one before it left on the server.
   async save(reason) {
+    clearTimeout(this.timer);
+    const saving = this.saving.then(() => this.saveNow(reason));
+    this.saving = saving;
+    const error = await saving;
+    if (error === null) return;
+    await this.keepDraft();
+    if (error.isConflict) await this.room.drafts.fellBehind();
+  }
+
+  // Save what is drawn by now; the error that kept it from being saved, null where there was none.
+  async saveNow(reason) {
     const { room } = this;
     const isSecond = room.study.is_second_reading;
-    if (isSecond && !room.mayEdit()) return; // its draft may not have been taken up yet
+    if (isSecond && !room.mayEdit()) return null; // its draft may not have been taken up yet
     if (!room.edit.isDirty && !isSecond) {
       room.say("Nothing was changed, so there is nothing to save.");
-      return;
+      return null;
     }
-    clearTimeout(this.timer);
     this.say("saving");
-    await this.saving;
+    const sent = { mask: room.mask, change: room.edit.latest, seconds: this.seconds };
     try {
       const headers = { ...this.headers(), "X-Reason": encodeURIComponent(reason) };
       const response = await this.send("mask", "PUT", await this.packed(), headers);
       const saved = await response.json();
-      room.maskSha256 = saved.mask_sha256;
-      room.edit.saved();
-      this.isKept = true;
-      this.seconds = 0;
-      this.lastEdit = null;
-      this.say("saved");
+      if (room.mask === sent.mask) this.saved(saved.mask_sha256, sent);
       if (isSecond) room.say("Your reading is kept beside the first. Whoever opens the study sees how far the two agree.");
       room.page.trigger("saved", saved.mask_sha256);
     } catch (error) {
       this.say("not saved");
       room.say(error.message);
-      await this.keepDraft();
-      if (error.isConflict) await room.drafts.fellBehind();
+      return error;
     }
+    return null;
+  }
+
+  // The mask as it was sent is the one that corrections begin from; what was drawn since is not saved yet.
+  saved(maskSha256, sent) {
+    const { room } = this;
+    room.maskSha256 = maskSha256;
+    room.edit.saved(sent.change);
+    this.seconds -= sent.seconds;
+    if (room.edit.isDirty) {
+      this.keepSoon();
+      return;
+    }
+    clearTimeout(this.timer);
+    this.isKept = true;
+    this.lastEdit = null;
+    this.say("saved");
   }
 
   async discard() {
