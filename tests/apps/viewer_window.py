@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ _AS_OPENED = """(host) => {
     room.setSlab({ mode: "none" });
     room.hidden.clear();
     Object.assign(room, { hover: null, opacity: 0.25, isMaskShown: true, hasOutline: true });
-    Object.assign(room, { isInverted: false, isSmooth: true });
+    Object.assign(room, { isInverted: false, isSmooth: true, isCrosshairShown: true, areCornersShown: true });
     room.resetViews();
     room.setActive(room.panes[0]);
     room.applyPreset("0");
@@ -111,6 +112,32 @@ def labels_in(room: Any) -> NDArray[np.uint16]:
     """The labels (k, j, i) as the browser has them."""
     ni, nj, nk = in_room(room, "room.volume.grid.shape")
     return np.array(in_room(room, "Array.from(room.mask)"), np.uint16).reshape(nk, nj, ni)
+
+
+def _pixels(room: Any, plane: str, holder: str) -> NDArray[np.uint8]:
+    made = in_room(
+        room,
+        f"""(() => {{
+            const pane = room.panes.find((one) => one.planeName === "{plane}");
+            const {{ width, height, data }} = {holder};
+            let bytes = "";
+            for (const byte of data) bytes += String.fromCharCode(byte);
+            return {{ width, height, bytes: btoa(bytes) }};
+        }})()""",
+    )
+    pixels = np.frombuffer(base64.b64decode(made["bytes"]), np.uint8)
+    return pixels.reshape(made["height"], made["width"], 4)[..., :3]
+
+
+def picture_of(room: Any, plane: str) -> NDArray[np.uint8]:
+    """The slice that a pane shows now, a pixel for each voxel: (rows, columns, RGB)."""
+    return _pixels(room, plane, "pane.image")
+
+
+def on_screen(room: Any, plane: str, canvas: str = "base") -> NDArray[np.uint8]:
+    """A pane as it is shown: "base" is its picture with the outlines, "canvas" that and all that is drawn over it."""
+    whole = f"pane.{canvas}.getContext('2d').getImageData(0, 0, pane.canvas.width, pane.canvas.height)"
+    return _pixels(room, plane, whole)
 
 
 def brush_stroke(room: Any, plane: str) -> None:

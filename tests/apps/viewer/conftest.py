@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -28,6 +31,7 @@ from medseg.workflows.segmenting.find_blockages import find_blockages
 TASK = load_task("phantom_ct")
 SHAPE = (24, 20, 16)
 SPACING_MM = (1.0, 1.5, 3.0)
+AXE = "axe-core@4.10.3"
 CODE = Code(value="118565006", scheme="SCT", meaning="Volume")
 
 WriteResult = Callable[..., Path]
@@ -150,3 +154,37 @@ def chromium() -> Iterator[Any]:
 def serve() -> Callable[..., AbstractContextManager[ServedViewer]]:
     """`viewer_over`, for tests."""
     return viewer_over
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """axe-core's script; skips where npm or its registry is out of reach."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm on this machine, which fetches axe-core: install Node.js")
+    folder = tmp_path_factory.mktemp("axe")
+    try:
+        fetched = subprocess.run(["npm", "pack", AXE], cwd=folder, capture_output=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"npm did not fetch {AXE} within two minutes: its registry is out of reach")
+    if fetched.returncode != 0:
+        pytest.skip(f"npm could not fetch {AXE}: {fetched.stderr.decode()[-200:]}")
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        member = archive.extractfile("package/axe.min.js")
+        assert member is not None
+        return member.read().decode()
+
+
+@pytest.fixture(scope="session")
+def serious(axe: str) -> Callable[[Any], list[str]]:
+    """A function that says what axe-core calls serious or critical on a page, with the elements it means."""
+
+    def findings(page: Any) -> list[str]:
+        page.evaluate(axe)
+        found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+        return [
+            f"{one['id']}: {[node['target'] for node in one['nodes']][:4]}"
+            for one in found["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+
+    return findings

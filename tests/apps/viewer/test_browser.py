@@ -11,15 +11,15 @@ import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from viewer_window import Window, in_room, wait_in_room, window_on
+from viewer_window import Window, in_room, picture_of, wait_in_room, window_on
 
-from medseg.core.geometry import Geometry
+from medseg.core.geometry import Geometry, PlaneName
 from medseg.core.task import Window as GreyWindow
 from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_volume
 from medseg.imaging.pictures.overlay import OverlayStyle, overlay
-from medseg.imaging.pictures.slices import PLANES, for_screen, grey, mask_for_screen, picture
+from medseg.imaging.pictures.slices import DEPTH, PLANES, for_screen, grey, mask_for_screen, picture
 from medseg.workflows.results.open_study import list_studies, open_study
 
 pytestmark = pytest.mark.browser
@@ -106,29 +106,21 @@ def test_pictures_equal_numpys(window: Window, name: str) -> None:
     room = window.read(name)
     in_room(room, "(room.opacity = 0.4, room.setWindow({ centre: 260, width: 700 }))")
     for plane in PLANES:
-        depth = picture(labels, plane, 0).size and {"axial": 2, "coronal": 1, "sagittal": 0}[plane]
-        for index in (0, screen.geometry.shape[depth] // 2, screen.geometry.shape[depth] - 1):
+        last = screen.geometry.shape[DEPTH[plane]] - 1
+        for index in (0, last // 2, last):
             expected = overlay(
                 grey(screen.values(plane, index), grey_window),
                 picture(labels, plane, index),
                 load_task("phantom_ct").label_schema,
                 style,
             )
-            assert np.array_equal(shown(room, plane, depth, index), expected), (plane, index)
+            assert np.array_equal(shown(room, plane, index), expected), (plane, index)
 
 
-def shown(room: Any, plane: str, depth: int, index: int) -> NDArray[np.uint8]:
-    """The pixels (rows, columns, RGB) the browser made of a slice."""
-    made = in_room(
-        room,
-        f"""(() => {{
-            room.cursor[{depth}] = {index};
-            const pane = room.panes.find((one) => one.planeName === "{plane}");
-            pane.draw();
-            return {{ rows: pane.image.height, columns: pane.image.width, data: Array.from(pane.image.data) }};
-        }})()""",
-    )
-    return np.array(made["data"], np.uint8).reshape(made["rows"], made["columns"], 4)[..., :3]
+def shown(room: Any, plane: PlaneName, index: int) -> NDArray[np.uint8]:
+    """The pixels (rows, columns, RGB) the browser makes of a slice."""
+    in_room(room, f"room.cursor[{DEPTH[plane]}] = {index}")
+    return picture_of(room, plane)
 
 
 def test_left_stays_left_on_the_screen(window: Window) -> None:
@@ -164,9 +156,8 @@ def test_clicks_hit_the_voxels_they_point_at(window: Window) -> None:
             )
             room.page.mouse.click(box["x"] + point["x"], box["y"] + point["y"])
             hit = in_room(room, "[...room.cursor]")
-            depth = {"axial": 2, "coronal": 1, "sagittal": 0}[plane]
-            assert [value for n, value in enumerate(hit) if n != depth] == [
-                value for n, value in enumerate(target) if n != depth
+            assert [value for n, value in enumerate(hit) if n != DEPTH[plane]] == [
+                value for n, value in enumerate(target) if n != DEPTH[plane]
             ]
 
 
@@ -200,12 +191,6 @@ def test_a_rerun_of_the_page_sends_no_voxels(window: Window) -> None:
     in_room(room, "room.page.trigger('renew', Date.now())")
     wait_in_room(room, f"room.server.permits.study !== '{before}'")
     assert [url for url in asked if "/data/studies/" in url] == []
-
-
-def picture_of(room: Any, plane: str) -> NDArray[np.uint8]:
-    """The pixels of the slice that a pane shows now, as RGBA in one row."""
-    pane = f"room.panes.find((one) => one.planeName === '{plane}')"
-    return np.array(in_room(room, f"Array.from({pane}.image.data)"), np.uint8)
 
 
 @pytest.mark.parametrize(("plane", "depth", "slices"), [("axial", 2, 16), ("coronal", 1, 20), ("sagittal", 0, 24)])

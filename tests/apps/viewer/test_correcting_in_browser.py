@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -257,30 +258,92 @@ def test_saved_twice_at_once_is_no_conflict(window: Window) -> None:
     require_stored(window, "twice", drawn)
 
 
-def test_a_whole_review_by_keyboard(window: Window) -> None:
-    room = window.open("review")
-    page = room.page
+def open_by_arrows(page: Any, name: str) -> Any:
+    """The reading room on a study of the worklist, reached with arrows and Enter."""
+    chosen = page.locator("tr.chosen .col-name")
+    while chosen.inner_text() < name:
+        before = chosen.inner_text()
+        page.keyboard.press("ArrowDown")
+        assert chosen.inner_text() > before
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".room[data-loaded]")
+    return page.locator(".room")
+
+
+def tab_to(wanted: Any) -> None:
+    """Press Tab until an element has the focus."""
+    for _ in range(100):
+        if wanted.evaluate("(one) => one.getRootNode().activeElement === one"):
+            return
+        wanted.page.keyboard.press("Tab")
+    pytest.fail("100 times Tab do not lead there")
+
+
+def test_a_whole_review_by_keyboard(window: Window, tmp_path: Path) -> None:
+    """From the worklist through verdicts, a correction with its reason and an export to the next study."""
+    page = window.worklist()
+    room = open_by_arrows(page, "review")
+    study = in_room(room, "room.study.id")
+    assert study == window.study("review")
     page.keyboard.press("n")
     page.keyboard.press("y")
     page.wait_for_selector(".verdict.accepted")
     page.keyboard.press("n")
     page.keyboard.press("u")
     page.wait_for_selector(".verdict.rejected")
-    before = labels_in(room)
+
+    before, cursor = labels_in(room), in_room(room, "[...room.cursor]")
+    page.keyboard.press("a")
+    page.keyboard.press("ArrowUp")
+    assert in_room(room, "[...room.cursor]") == [cursor[0], cursor[1] + 1, cursor[2]]
     page.keyboard.press("b")
     page.keyboard.press("]")
     for _ in range(4):
         page.keyboard.press("Shift+ArrowRight")
-    page.keyboard.press(" ")
-    assert not np.array_equal(labels_in(room), before)
+    page.keyboard.press("Space")
+    drawn = labels_in(room)
+    assert {int(at) for at in np.argwhere(drawn != before)[:, 1]} == {cursor[1] + 1}
+    page.keyboard.press("Control+z")
+    assert np.array_equal(labels_in(room), before)
+    page.keyboard.press("Control+y")
+    tab_to(room.get_by_label("Reason"))
+    page.keyboard.type("the rim")
     save(room)
     page.wait_for_selector(".badge.in-review")
+    require_stored(window, "review", drawn)
+    assert room.get_by_label("Reason").input_value() == ""
+
+    page.keyboard.press("Escape")
+    page.keyboard.press("Shift+E")
+    tab_to(page.get_by_label("Findings (CSV)"))
+    page.keyboard.press("Space")
+    tab_to(page.locator("[data-action=take]"))
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    download.value.save_as(tmp_path / "export.zip")
+    with zipfile.ZipFile(tmp_path / "export.zip") as archive:
+        assert archive.namelist() == ["findings.csv"]
+    page.keyboard.press("Escape")
     accept(room)
+    page.keyboard.press("g")
+    page.wait_for_selector(f".room[data-loaded]:not([data-loaded='{study}'])")
+    page.keyboard.press("q")
+    page.locator(f"tr[data-study='{study}'] .badge.accepted").wait_for()
+
     records = stored(window, "review").records
     kinds = [(type(record).__name__, record.decision if isinstance(record, Verdict) else None) for record in records]
     assert kinds == [("Verdict", "accepted"), ("Verdict", "rejected"), ("Correction", None), ("Verdict", "accepted")]
-    page.keyboard.press("q")
-    page.wait_for_selector(".worklist .badge.accepted")
+    assert records[2].reason == "the rim"
+
+
+def test_a_reason_that_is_being_typed_outlasts_a_run_of_the_page(window: Window) -> None:
+    room = window.open("untouched")
+    room.get_by_label("Reason").fill("the ri")
+    before = in_room(room, "room.server.permits.study")
+    in_room(room, "room.page.trigger('renew', Date.now())")
+    wait_in_room(room, f"room.server.permits.study !== '{before}'")
+    room.page.keyboard.type("m")
+    assert room.get_by_label("Reason").input_value() == "the rim"
 
 
 def test_brush_paints_a_disc_of_its_radius_and_stays_within_values(window: Window) -> None:

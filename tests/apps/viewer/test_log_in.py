@@ -155,3 +155,15 @@ def test_a_stranger_is_told_and_sees_nothing(page: Any, url: str, provider: Prov
     page.get_by_role("button", name="Sign in").click()
     page.get_by_text("Your account may not open this viewer").wait_for()
     assert "Doe" not in page.content()
+
+
+def test_the_door_has_no_serious_finding(
+    page: Any, url: str, provider: Provider, serious: Callable[[Any], list[str]]
+) -> None:
+    provider.email = "john@elsewhere.example"
+    page.goto(url)
+    page.get_by_role("button", name="Sign in").wait_for()
+    assert serious(page) == []
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign out").wait_for()
+    assert serious(page) == []

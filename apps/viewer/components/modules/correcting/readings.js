@@ -49,8 +49,10 @@ export class ReadingsPanel {
       room.say("Save or discard your correction first: then choose whose mask stands.");
       return;
     }
+    const reason = room.panel.reason.value;
     try {
-      await room.server.post(`${room.study.base}/adjudication`, { reader, mask: mask.split(":").pop(), reason: room.panel.reason.value });
+      await room.server.post(`${room.study.base}/adjudication`, { reader, mask: mask.split(":").pop(), reason });
+      room.panel.reasonKept(reason);
       await room.other.choose("");
       room.page.trigger("saved", `adjudicated ${Date.now()}`);
     } catch (error) {

@@ -141,6 +141,7 @@ export class Review {
       const headers = { ...this.headers(), "X-Reason": encodeURIComponent(reason) };
       const response = await this.send("mask", "PUT", await this.packed(), headers);
       const saved = await response.json();
+      room.panel.reasonKept(reason);
       if (room.mask === sent.mask) this.saved(saved.mask_sha256, sent);
       if (isSecond) room.say("Your reading is kept beside the first. Whoever opens the study sees how far the two agree.");
       room.page.trigger("saved", saved.mask_sha256);
@@ -198,6 +199,7 @@ export class Review {
     try {
       const body = JSON.stringify({ decision, finding, reason, mask_sha256: room.maskSha256 });
       await this.send("verdict", "POST", body, { "Content-Type": "application/json" });
+      room.panel.reasonKept(reason);
       room.page.trigger("saved", `${decision} ${Date.now()}`);
     } catch (error) {
       room.say(error.message);

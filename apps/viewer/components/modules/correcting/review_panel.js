@@ -41,7 +41,9 @@ export class ReviewPanel {
     this.oneLabel = this.box("Erase this label only", "isOneLabel", "Leave other labels as they are");
     this.limited = this.box("Only values", "isLimited", "Paint and erase only where the scan's value lies between these");
     this.limits = [0, 1].map((n) => element("input", { type: "number", step: "any", class: "limit", "aria-label": n === 0 ? "Lowest value" : "Highest value", onchange: (event) => this.setLimit(n, event.target.value) }));
-    this.reason = element("input", { type: "text", maxlength: "2000", placeholder: "Reason, kept with what you save", "aria-label": "Reason" });
+    // What is typed there outlasts a run of the page.
+    if (this.reasonOf !== room.study.id) this.reason = element("input", { type: "text", maxlength: "2000", placeholder: "Reason, kept with what you save", "aria-label": "Reason" });
+    this.reasonOf = room.study.id;
     this.undo = button("Undo", "Undo (Ctrl + z)", () => room.edit.undo());
     this.redo = button("Redo", "Redo (Ctrl + y)", () => room.edit.redo());
     const isSecond = room.study.is_second_reading;
@@ -153,6 +155,11 @@ export class ReviewPanel {
       return null;
     }
     return this.room.review.decide(decision, [finding.label, finding.instance], this.reason.value);
+  }
+
+  // A reason that was kept with what was saved is not kept with the next as well.
+  reasonKept(reason) {
+    if (this.reason.value === reason) this.reason.value = "";
   }
 
   update() {

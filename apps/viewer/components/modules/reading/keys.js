@@ -45,16 +45,20 @@ const TYPED_IN = ["INPUT", "SELECT", "TEXTAREA"];
 // Run what the pressed key stands for; true when it stood for something.
 export function press(room, event, more = []) {
   const target = event.composedPath()[0];
+  const isCommand = event.ctrlKey || event.metaKey;
   const isTyping = TYPED_IN.includes(target?.tagName) && !["range", "checkbox"].includes(target.type);
-  if (isTyping && event.key !== "Escape") return false;
+  if (isTyping && event.key === "Escape") {
+    target.blur();
+    return true;
+  }
+  if (isTyping && !(isCommand && event.key === "s")) return false;
   if (target?.tagName === "BUTTON" && (event.key === "Enter" || event.key === " ")) return false;
   if (target?.type === "checkbox" && event.key === " ") return false;
   if (target?.type === "range" && !target.matches(".slice-slider") && event.key.startsWith("Arrow")) return false;
   if (event.shiftKey && event.key.startsWith("Arrow")) {
-    room.nudge(event.key, event.ctrlKey || event.metaKey ? PAGE : 1);
+    room.nudge(event.key, isCommand ? PAGE : 1);
     return true;
   }
-  const isCommand = event.ctrlKey || event.metaKey;
   const tool = Object.values(room.tools).find((one) => one.key === event.key && (room.study.mask || !one.needsMask));
   if (tool !== undefined && !isCommand && !event.altKey) {
     room.setTool(tool.name);

@@ -11,10 +11,12 @@ export class SidePanel {
     this.host = element("aside", { class: "side", "aria-label": "Findings and display" });
   }
 
-  // Build everything anew for a study.
+  // Build everything anew for a study. Where what has the focus stays, it keeps it.
   open(study) {
+    const focused = this.host.querySelector(":focus");
     this.rows = [];
     replaceChildren(this.host, this.warnings(study), this.findings(study), this.room.marks.host, this.labels(study), this.room.readings.open(study), study.mask ? this.room.panel.open() : null, this.windows(study));
+    if (this.host.contains(focused)) focused.focus({ preventScroll: true });
     this.update();
     this.choose(this.room.chosenFinding);
   }
