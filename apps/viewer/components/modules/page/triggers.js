@@ -15,4 +15,9 @@ export class Triggers {
     if (LEAVING.includes(name)) this.leftAt = performance.now();
     this.set(name, value);
   }
+
+  // The reader is where they chose to go: what they ask from now on is meant for there.
+  arrived() {
+    this.leftAt = -Infinity;
+  }
 }

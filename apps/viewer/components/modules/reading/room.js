@@ -72,6 +72,7 @@ export class Room extends Viewing {
     this.server.take(data.permits);
     this.mayCorrect = data.may_correct;
     if (this.study?.id !== data.study.id || this.study?.files !== data.study.files) {
+      this.page.arrived();
       this.open(data.study);
       return;
     }
@@ -248,11 +249,10 @@ export class Room extends Viewing {
   }
 
   nextPane() {
-    const shown = this.panes.filter((pane) => pane.host.offsetParent !== null);
-    const next = shown[(shown.indexOf(this.active) + 1) % shown.length];
+    const next = this.panes[(this.panes.indexOf(this.active) + 1) % this.panes.length];
     this.setActive(next);
-    next.host.focus({ preventScroll: true });
     if (this.maximised !== null) this.maximise(next.planeName);
+    next.host.focus({ preventScroll: true });
   }
 
   maximise(planeName) {
