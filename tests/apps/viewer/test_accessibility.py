@@ -116,7 +116,7 @@ def test_no_page_around_reading_has_a_serious_finding(page: Any, serious: Callab
             page.keyboard.press("Enter")
             page.locator("[data-series]").wait_for()
         found[f"dialog {key}"] = serious(page)
-        page.keyboard.press("Escape")
+        page.locator("dialog").get_by_role("button", name="Close").click()
         page.locator("dialog").wait_for(state="detached")
     for name, ready in (
         ("Jobs", ".badge.failed"),
