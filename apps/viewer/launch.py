@@ -101,7 +101,7 @@ def server_config(port: int, address: str) -> dict[str, Any]:
         "client.showErrorLinks": False,
         "client.toolbarMode": "minimal",
         "theme.base": "dark",
-        "theme.primaryColor": "#6fa8dc",
+        "theme.primaryColor": "#3a78b4",
         "theme.backgroundColor": "#0b0d10",
         "theme.secondaryBackgroundColor": "#13171c",
         "theme.textColor": "#dbe1e8",

@@ -322,7 +322,6 @@ def test_a_whole_review_by_keyboard(window: Window) -> None:
     require_stored(window, "review", drawn)
     assert room.get_by_label("Reason").input_value() == ""
 
-    page.keyboard.press("Escape")
     page.keyboard.press("Shift+E")
     tab_to(page.get_by_label("Findings (CSV)"))
     page.keyboard.press("Space")
@@ -351,6 +350,9 @@ def test_a_reason_that_is_being_typed_outlasts_a_run_of_the_page(window: Window)
     in_room(room, "room.page.trigger('renew', Date.now())")
     wait_in_room(room, f"room.server.permits.study !== '{before}'")
     room.page.keyboard.type("m")
+    room.page.keyboard.press("Escape")
+    room.page.keyboard.press("i")
+    assert in_room(room, "room.isInverted")
     assert room.get_by_label("Reason").input_value() == "the rim"
 
 

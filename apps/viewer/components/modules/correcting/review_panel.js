@@ -157,9 +157,11 @@ export class ReviewPanel {
     return this.room.review.decide(decision, [finding.label, finding.instance], this.reason.value);
   }
 
-  // A reason that was kept with what was saved is not kept with the next as well.
+  // A reason that was kept with what was saved is not kept with the next as well, and the keys are the pictures' again.
   reasonKept(reason) {
-    if (this.reason.value === reason) this.reason.value = "";
+    if (this.reason.value !== reason) return;
+    this.reason.value = "";
+    this.reason.blur();
   }
 
   update() {
