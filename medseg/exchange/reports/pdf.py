@@ -79,12 +79,7 @@ def write_report_pdf(report: Report, volume: Volume, label_map: LabelMap, path: 
     cannot be written.
     """
     label_map.geometry.require_same(volume.geometry, "the mask and the scan of the report")
-    figure = Figure(figsize=A4_INCHES)
-    _header(figure, report)
-    _pictures(figure, report, volume, label_map)
-    has_second_row = len(_views(report, volume)) > len(slices.PLANES)
-    bottom = _of_whole_scan(figure, report, _table(figure, report, 0.43 if has_second_row else 0.655))
-    _notes(figure, report, _hand_measurements(figure, report.by_hand, bottom))
+    figure = page_of(report, volume, label_map)
     metadata = {
         "Title": f"medseg: {report.task.title}",
         "Creator": f"medseg {report.model.medseg_version}",
@@ -92,6 +87,17 @@ def write_report_pdf(report: Report, volume: Volume, label_map: LabelMap, path: 
     }
     with whole_file(path) as unfinished:
         figure.savefig(unfinished, format="pdf", metadata=metadata)
+
+
+def page_of(report: Report, volume: Volume, label_map: LabelMap) -> Figure:
+    """The page, drawn and not yet written."""
+    figure = Figure(figsize=A4_INCHES)
+    _header(figure, report)
+    _pictures(figure, report, volume, label_map)
+    has_second_row = len(_views(report, volume)) > len(slices.PLANES)
+    bottom = _of_whole_scan(figure, report, _table(figure, report, 0.43 if has_second_row else 0.655))
+    _notes(figure, report, _hand_measurements(figure, report.by_hand, bottom))
+    return figure
 
 
 def _header(figure: Figure, report: Report) -> None:

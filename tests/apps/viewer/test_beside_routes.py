@@ -18,10 +18,12 @@ from apps.viewer.access.tokens import Permit, issue, new_key
 from apps.viewer.dashboard import dashboard_numbers
 from apps.viewer.desk import Desk
 from apps.viewer.routes import data_routes
+from apps.viewer.vessel_data import vessel_data
 from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.review.corrections import Signature
 from medseg.review.records import mask_sha256
+from medseg.workflows.segmenting.find_blockages import find_blockages
 
 KEY = new_key()
 
@@ -87,6 +89,19 @@ class TestVessels:
         assert values[rows // 2, columns // 2] == pytest.approx(1.0, abs=0.05)
         step_mm = float(answer.headers["x-step-mm"])
         assert np.sqrt((values > 0.5).sum() * step_mm**2 / np.pi) == pytest.approx(2.0, abs=0.25)
+
+    def test_the_page_is_told_grades_and_counts_of_arteries_and_none_of_veins(
+        self, tmp_path: Path, vessels_in: Callable[[Path, Path], None]
+    ) -> None:
+        vessels_in(tmp_path, tmp_path / "results/arteries")
+        find_blockages(tmp_path / "map.nii.gz", tmp_path / "results/veins", kind="vein")
+        desk = Desk(tmp_path / "results")
+        told = {entry.name: vessel_data(entry, desk.vessels(entry.id)) for entry in desk.entries()}
+        (artery,), (vein,) = (told[name]["blockages"] for name in ("arteries", "veins"))
+        assert (told["arteries"]["is_artery"], artery["cad_rads"]) == (True, told["arteries"]["cad_rads"])
+        assert (told["veins"]["is_artery"], told["veins"]["cad_rads"]) == (False, None)
+        assert [vein[name] for name in ("cad_rads", "nascet", "nascet_percent")] == [None] * 3
+        assert [branch["blockages"] for branch in told["arteries"]["branches"]] == [1]
 
     @pytest.mark.parametrize("path", ["section?branch=99", "straightened?branch=x", "section?branch=0&along=nan"])
     def test_what_is_not_there_is_a_sentence(self, vessel_desk: Desk, path: str) -> None:

@@ -75,6 +75,7 @@ def require_same_numbers(report: Report, regions: Regions, marked: FileDataset |
     """Refuse a written structured report that does not say the report's findings, number by number."""
     all_groups = read_groups(path)
     _require_hand_measurements(report, all_groups)
+    _require_grades(report, all_groups)
     groups = [group for group in all_groups if group.segment is not None]
     if len(groups) != len(report.findings):
         raise undelivered(f"it has {len(groups)} findings where the report has {len(report.findings)}")
@@ -116,6 +117,14 @@ def _require_hand_measurements(report: Report, groups: Sequence[WrittenGroup]) -
         ]
         if [(number.code, number.unit, number.value, number.places) for number in numbers] != meant:
             raise undelivered(f"its numbers of a {drawn.kind} by {drawn.reader} are {list(numbers)}, not {meant}")
+
+
+def _require_grades(report: Report, groups: Sequence[WrittenGroup]) -> None:
+    """Refuse groups that leave out a grade of the whole scan."""
+    said = {pair for group in groups if group.segment is None for pair in group.evaluations}
+    for grade in report.grades:
+        if (grade.scale.value, grade.code.value) not in said:
+            raise undelivered(f"it does not say that the scan is {grade.name} {grade.category}")
 
 
 def _group(container: Dataset, name: str) -> WrittenGroup:

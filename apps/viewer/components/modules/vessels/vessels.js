@@ -35,7 +35,7 @@ export class Vessels extends Page {
     if (this.vessels?.id === vessels.id) return;
     this.vessels = vessels;
     this.window = vessels.window;
-    replaceChildren(this.choice, ...vessels.branches.map((one) => element("option", { value: String(one.index), text: `Branch ${one.index}: ${one.length_mm.toFixed(0)} mm, mean diameter ${one.mean_diameter_mm.toFixed(1)} mm${one.not_assessable ? " (not assessable)" : ""}` })));
+    replaceChildren(this.choice, ...vessels.branches.map((one) => element("option", { value: String(one.index), text: branchName(one) })));
     this.drawList();
     if (vessels.blockages.length > 0) this.openBlockage(vessels.blockages[0]);
     else if (vessels.branches.length > 0) this.openBranch(vessels.branches[0].index);
@@ -44,7 +44,8 @@ export class Vessels extends Page {
 
   drawList() {
     const { vessels } = this;
-    const head = element("tr", {}, ...["No.", "Lumen lost", "95 %", "CAD-RADS", "Diameter (mm)"].map((text, n) => element("th", { scope: "col", class: n === 0 ? null : "number", text })));
+    const titles = ["No.", "Lumen lost", "95 %", ...(vessels.is_artery ? ["CAD-RADS"] : []), "Diameter (mm)"];
+    const head = element("tr", {}, ...titles.map((text, n) => element("th", { scope: "col", class: n === 0 ? null : "number", text })));
     const rows = vessels.blockages.map((one) =>
       element(
         "tr",
@@ -52,15 +53,17 @@ export class Vessels extends Page {
         element("td", {}, element("button", { type: "button", class: "jump", text: `${one.number}${one.confidence === "review" ? " ?" : ""}`, title: one.confidence === "review" ? `For review: ${one.reasons.join(", ")}` : "Go there", onclick: () => this.openBlockage(one) })),
         element("td", { class: "number", text: `${one.diameter_percent.toFixed(0)} %` }),
         element("td", { class: "number", text: `${one.interval[0].toFixed(0)}–${one.interval[1].toFixed(0)}` }),
-        element("td", { class: "number", text: one.cad_rads }),
+        vessels.is_artery ? element("td", { class: "number", text: one.cad_rads ?? "–" }) : null,
         element("td", { class: "number", text: `${one.minimal_diameter_mm.toFixed(1)} of ${one.reference_diameter_mm.toFixed(1)}` }),
       ),
     );
     replaceChildren(
       this.list,
-      element("h2", { text: `Blockages, CAD-RADS ${vessels.cad_rads}` }),
-      rows.length > 0 ? element("table", { class: "worklist" }, element("thead", {}, head), element("tbody", {}, ...rows)) : element("p", { class: "quiet", text: "No blockage was found." }),
-      this.chosen ? element("dl", { class: "facts" }, ...facts(this.chosen).flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })])) : null,
+      element("h2", { text: vessels.is_artery ? `Blockages, CAD-RADS ${vessels.cad_rads}` : "Blockages of veins" }),
+      vessels.not_assessable ? element("p", { class: "problem", text: `Not assessable: ${vessels.not_assessable}` }) : null,
+      rows.length > 0 ? element("table", { class: "worklist" }, element("thead", {}, head), element("tbody", {}, ...rows)) : null,
+      rows.length === 0 && !vessels.not_assessable ? element("p", { class: "quiet", text: "No blockage was found." }) : null,
+      this.chosen ? element("dl", { class: "facts" }, ...facts(this.chosen, vessels.is_artery).flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })])) : null,
       ...vessels.warnings.map((text) => element("p", { class: "problem", text })),
     );
   }
@@ -207,13 +210,18 @@ export class Vessels extends Page {
   }
 }
 
-function facts(one) {
+function branchName(one) {
+  const found = one.blockages > 0 ? `, ${one.blockages} ${one.blockages === 1 ? "blockage" : "blockages"}` : "";
+  return `Branch ${one.segment ?? one.index}: ${one.length_mm.toFixed(0)} mm, mean diameter ${one.mean_diameter_mm.toFixed(1)} mm${one.not_assessable ? " (not assessable)" : found}`;
+}
+
+function facts(one, isArtery) {
   return [
     ["Kind", `${one.kind}${one.is_calcified ? ", calcified" : ""}`],
-    ["Lost", `${one.diameter_percent.toFixed(0)} % of the diameter, ${one.area_percent.toFixed(0)} % of the area`],
+    ["Lost", `${one.diameter_percent.toFixed(0)} % of the diameter, ${one.area_percent.toFixed(0)} % (${one.area_interval.map((end) => end.toFixed(0)).join("–")}) of the area`],
     ["Length", `${one.length_mm.toFixed(1)} mm${one.gap_mm > 0 ? `, gap ${one.gap_mm.toFixed(1)} mm` : ""}`],
-    ["Branch", `${one.branch}, ${one.position_mm.toFixed(1)} mm from its start`],
-    ["NASCET", one.nascet ?? "–"],
+    ["Branch", `${one.branch_name}, ${one.position_mm.toFixed(1)} mm from its start`],
+    ...(isArtery ? [["NASCET", one.nascet ?? "–"]] : []),
     ["Confidence", one.confidence === "review" ? `look twice: ${one.reasons.join(", ")}` : "confident"],
   ];
 }
