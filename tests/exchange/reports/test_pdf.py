@@ -140,4 +140,5 @@ def test_grades_of_a_finding_and_of_the_scan_are_on_the_page() -> None:
     graded = finding(1).model_copy(update={"grades": (grade,)})
     figure = page_of(report(graded).model_copy(update={"grades": (grade,)}), *scan())
     assert "CAD-RADS 3" in {text.get_text() for text in figure.texts}
-    assert {"CAD-RADS", "3"} <= {text.get_text() for text in figure.findobj(Text)}
+    cells = [cell for axes in figure.axes for table in axes.tables for cell in table.get_celld().values()]
+    assert {"CAD-RADS", "3"} <= {cell.get_text().get_text() for cell in cells}
