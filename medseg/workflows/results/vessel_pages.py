@@ -54,7 +54,8 @@ def first_page(analysis: VesselAnalysis, title: str, created: datetime) -> Figur
     counts = f"blockages: {len(report.confident)} confident, {review} for review; {grade}"
     if report.not_assessable:
         counts = f"blockages: not assessable; {grade}"
-    length = f"{len(report.branches)} branches, {report.length_mm / 1000:.2f} m assessed"
+    branches = "1 branch" if len(report.branches) == 1 else f"{len(report.branches)} branches"
+    length = f"{branches}, {report.length_mm / 1000:.2f} m assessed"
     _head(figure, title, counts, length, created)
     for left, axes_of, letters in ((0.095, (0, 2), ("R", "L", "H", "F")), (0.565, (1, 2), ("A", "P", "H", "F"))):
         _tree(figure.add_axes((left, 0.50, 0.375, 0.38)), analysis, axes_of, letters)
