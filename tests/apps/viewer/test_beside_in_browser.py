@@ -173,6 +173,11 @@ def test_a_vessel_is_unrolled_over_its_diameters(window: Window) -> None:
     assert place == pytest.approx(0.5)
     page.keyboard.press("]")
     assert host.evaluate("(host) => host.page.angle") == 15
+    page.keyboard.press("c")
+    page.wait_for_selector(".list-page[data-along=curved]")
+    assert page.get_by_role("button", name="Curved").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("c")
+    page.wait_for_selector(".list-page[data-along=straightened]")
 
 
 def opened_list(window: Window, name: str) -> Any:

@@ -15,15 +15,17 @@ export class Vessels extends Page {
   constructor(parent) {
     super(parent, "vessels");
     this.angle = 0;
+    this.isCurved = false;
     this.alongMm = 0;
     this.chosen = null;
     this.sections = new Map();
     this.along = new Along(this);
     this.choice = element("select", { "aria-label": "Branch", onchange: () => this.openBranch(Number(this.choice.value)) });
     this.turn = element("input", { type: "range", min: "0", max: "345", value: "0", step: String(TURN_DEG), "aria-label": "Angle about the vessel", oninput: () => this.setAngle(Number(this.turn.value)) });
+    this.bend = button("Curved", "Show the vessel with its bends, or straightened", () => this.setCurved(!this.isCurved), { "aria-pressed": "false" });
     this.read = element("span", { class: "quiet", role: "status", "data-read": "along" });
-    this.keys = button("Keys", "← → along, n next blockage, [ ] turn, a next branch, q worklist", () => this.say("← →: along the vessel; Shift: ten times as far. n, Shift + n: next and previous blockage. [ ]: turn. a: next branch. Right drag on a picture: window. q: worklist."));
-    replaceChildren(this.tools, this.choice, element("label", { class: "inline" }, "Turn ", this.turn), this.read, this.keys);
+    this.keys = button("Keys", "← → along, n next blockage, [ ] turn, c curved, a next branch, q worklist", () => this.say("← →: along the vessel; Shift: ten times as far. n, Shift + n: next and previous blockage. [ ]: turn. c: curved or straightened. a: next branch. Right drag on a picture: window. q: worklist."));
+    replaceChildren(this.tools, this.choice, element("label", { class: "inline" }, "Turn ", this.turn), this.bend, this.read, this.keys);
     this.list = element("aside", { class: "changes", "aria-label": "Blockages" });
     this.cuts = element("div", { class: "sections" });
     this.main.classList.add("vessels");
@@ -95,9 +97,10 @@ export class Vessels extends Page {
     this.alongAsked = new AbortController();
     const { signal } = this.alongAsked;
     try {
-      this.along.show(await fetchPicture(this.server, `${this.vessels.base}/straightened?branch=${this.branch.index}&angle=${this.angle}`, signal));
+      this.along.show(await fetchPicture(this.server, `${this.vessels.base}/${this.isCurved ? "curved" : "straightened"}?branch=${this.branch.index}&angle=${this.angle}`, signal));
       this.host.dataset.loaded = this.vessels.id;
       this.host.dataset.branch = String(this.branch.index);
+      this.host.dataset.along = this.isCurved ? "curved" : "straightened";
     } catch (error) {
       if (!signal.aborted) this.say(error.message);
     }
@@ -154,6 +157,12 @@ export class Vessels extends Page {
     this.loadAlong();
   }
 
+  setCurved(isCurved) {
+    this.isCurved = isCurved;
+    this.bend.setAttribute("aria-pressed", String(isCurved));
+    this.loadAlong();
+  }
+
   dragWindow(host) {
     let start = null;
     host.addEventListener("contextmenu", (event) => event.preventDefault());
@@ -196,6 +205,7 @@ export class Vessels extends Page {
       N: () => this.nextBlockage(-1),
       "[": () => this.setAngle(this.angle - TURN_DEG),
       "]": () => this.setAngle(this.angle + TURN_DEG),
+      c: () => this.setCurved(!this.isCurved),
       a: () => this.nextBranch(),
       q: () => this.trigger("go", "worklist"),
     }[event.key];
