@@ -231,6 +231,10 @@ def _status(entry: StudyEntry, records: Sequence[Record]) -> str:
 
 
 def _counted(report: Report) -> str:
-    """How many of each counted label, "lesion × 2, blockage × 1"; organs are not counted. The numbers do not wrap."""
+    """How many of each counted label, "lesion × 2, blockage × 1", and what was not assessable; organs are not counted.
+
+    The numbers do not wrap.
+    """
     counts = Counter(finding.label.name for finding in report.findings if finding.label.is_counted)
-    return ", ".join(f"{name} ×\u00a0{count}" for name, count in counts.items())
+    unknown = [f"{name} not assessable" for name in report.not_assessable]
+    return ", ".join([*(f"{name} ×\u00a0{count}" for name, count in counts.items()), *unknown])

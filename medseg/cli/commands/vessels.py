@@ -89,7 +89,8 @@ def vessels(
             )
     print_blockages(report)
     review = len(report.blockages) - len(report.confident)
-    typer.echo(f"{output}: blockages: {len(report.confident)} confident, {review} for review")
+    counts = f"{len(report.confident)} confident, {review} for review"
+    typer.echo(f"{output}: blockages: {'not assessable' if report.not_assessable else counts}")
 
 
 def print_blockages(report: VesselReport) -> None:

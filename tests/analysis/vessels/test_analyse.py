@@ -100,7 +100,7 @@ def test_the_tight_ostium_of_a_tree_is_found_and_its_far_ends_are_not() -> None:
     ways = [np.array([[0, 0, 0], [side * 9, 0, 19]], dtype=float) for side in (-1, 1)]
     parts = []
     for points, radius_mm in ((trunk, 2.2), (ways[0], 1.7), (ways[1], 1.7)):
-        tube = Tube(np.linspace(*points, 60), np.full(60, radius_mm))
+        tube = Tube(np.linspace(points[0], points[1], 60), np.full(60, radius_mm))
         narrow_at = 1.0 if points is trunk else tube.length_mm - 1.0
         radii = tube.radii_mm * (1 - 0.6 * narrowing_profile((tube.arc_mm - narrow_at) / 5.0, 0.3))
         parts.append(DiseasedBranch(None, tube, radii, np.zeros((60, 3)), np.zeros(60)))

@@ -191,7 +191,7 @@ def opened_list(window: Window, name: str) -> Any:
 
 def test_veins_have_no_grades_of_arteries(window: Window) -> None:
     shown = opened_list(window, "veins")
-    assert shown.locator("h2").inner_text() == "Blockages of veins"
+    assert shown.locator("h2").text_content() == "Blockages of veins"
     assert shown.locator("tr[data-blockage] td").count() == shown.locator("th").count() == 4
     assert "NASCET" not in shown.inner_text()
     assert "CAD-RADS" not in shown.inner_text()

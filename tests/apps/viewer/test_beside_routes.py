@@ -17,6 +17,7 @@ from starlette.applications import Starlette
 from apps.viewer.access.tokens import Permit, issue, new_key
 from apps.viewer.dashboard import dashboard_numbers
 from apps.viewer.desk import Desk
+from apps.viewer.page_data import worklist_row
 from apps.viewer.routes import data_routes
 from apps.viewer.vessel_data import vessel_data
 from medseg.core.geometry import Geometry
@@ -132,6 +133,14 @@ class TestVessels:
         vessels_in(tmp_path, tmp_path / "results" / "vessels")
         (tmp_path / "map.nii.gz").unlink()
         assert "no longer at" in get(Desk(tmp_path / "results"), "vessels", "section?branch=0").text
+
+
+def test_the_worklist_says_what_could_not_be_assessed(write_result: Callable[..., Path], tmp_path: Path) -> None:
+    write_result("a")
+    (entry,) = Desk(tmp_path / "results").entries()
+    assert entry.report is not None
+    report = entry.report.model_copy(update={"findings": (), "not_assessable": {"blockage": "no contrast"}})
+    assert worklist_row(replace(entry, report=report), (), "jane")["findings"] == "blockage not assessable"
 
 
 def test_the_dashboard_counts_what_was_decided_and_changed(write_result: Callable[..., Path], tmp_path: Path) -> None:

@@ -155,6 +155,8 @@ def test_a_mask_without_a_vessel_is_not_assessable(files: Path, tmp_path: Path) 
     assert report.blockages == ()
     assert report.cad_rads == "N"
     assert (tmp_path / "out" / "vessels.pdf").exists()
+    said = CliRunner().invoke(app, ["vessels", str(tmp_path / "empty.nii.gz"), "--output", str(tmp_path / "again")])
+    assert said.output.rstrip().endswith("blockages: not assessable")
 
 
 def test_an_image_without_contrast_is_not_assessable(files: Path, tmp_path: Path) -> None:
