@@ -36,7 +36,7 @@ ONE_LESION_DIAMETERS = 3.0
 """Dips less than this many reference diameters apart are one lesion (the rule of the SYNTAX score)."""
 
 OSTIAL_DEPTH = 0.3
-"""A root that is narrower than this share where it begins is a finding; one side alone tells less than two."""
+"""A root that has lost this share of its diameter where it begins is a finding; one side tells less than two do."""
 
 OSTIAL_MM = 12.0
 """By so far from its start a root has widened to its healthy level, or it is no ostial narrowing but a widening."""
