@@ -69,6 +69,7 @@ export class ReviewPanel {
       this.reason,
       element("div", { class: "row" }, this.saveButton, this.discard),
       element("div", { class: "row" }, this.state),
+      room.drafts.host,
       isSecond ? null : element(
         "div",
         { class: "preset-grid" },
