@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +22,7 @@ from medseg.analysis.vessels.findings.report import (
     VesselKind,
     VesselReport,
 )
-from medseg.analysis.vessels.findings.segments import Ostia, Segment, coronary_segments
+from medseg.analysis.vessels.findings.segments import Ostia, coronary_segments, unseen_ostia
 from medseg.analysis.vessels.findings.uncertainty import diameter_interval, percent_interval
 from medseg.analysis.vessels.lumen.levels import SoftMap, contrast_to_noise
 from medseg.analysis.vessels.lumen.profiles import Lumens, measure_lumens
@@ -134,7 +133,7 @@ def analyse_vessels(
     told = soft if is_soft else None
     lumens = measure_lumens(tree, measured, point_spread_mm, told, mask, of_network=of_network)
     analysis = _reported(source, kind, vessel, tree, lumens, lumens)
-    return analysis if ostia is None else _with_segments(analysis, coronary_segments(tree, ostia))
+    return analysis if ostia is None else _with_segments(analysis, ostia)
 
 
 def _source(soft: NDArray[np.float32], image: Volume | None, prefer_image: bool) -> Source:
@@ -207,9 +206,10 @@ def _reported(
     return VesselAnalysis(report, tree, lumens, painted)
 
 
-def _with_segments(analysis: VesselAnalysis, segments: Mapping[int, Segment]) -> VesselAnalysis:
+def _with_segments(analysis: VesselAnalysis, ostia: Ostia) -> VesselAnalysis:
     """The analysis with named branches, and with what CAD-RADS says of the left main and of three vessels."""
     report = analysis.report
+    segments = coronary_segments(analysis.tree, ostia)
     branches = tuple(
         branch.model_copy(update={"segment": segments[branch.index].name}) if branch.index in segments else branch
         for branch in report.branches
@@ -226,7 +226,8 @@ def _with_segments(analysis: VesselAnalysis, segments: Mapping[int, Segment]) ->
             left_main_percent=worst.get("left main"),
             severe_vessels=sum(round(worst.get(vessel, 0.0)) >= SEVERE_PERCENT for vessel in ("LAD", "LCx", "RCA")),
         )
-    named = report.model_copy(update={"branches": branches, "cad_rads": category})
+    warnings = (*report.warnings, *unseen_ostia(analysis.tree, ostia))
+    named = report.model_copy(update={"branches": branches, "cad_rads": category, "warnings": warnings})
     return replace(analysis, report=named)
 
 

@@ -127,6 +127,7 @@ def test_a_narrowed_left_main_is_four_b() -> None:
     report = analyse_vessels(vessel, ostia=ostia).report
     assert report.branch_name(report.blockages[0].branch) == "5 left main"
     assert (analyse_vessels(vessel).report.cad_rads, report.cad_rads) == ("3", "4B")
+    assert report.warnings == ("no vessel begins within 10 mm of the right ostium: is it occluded?",)
 
 
 def test_near_narrowings_are_one_lesion_and_far_ones_two() -> None:
