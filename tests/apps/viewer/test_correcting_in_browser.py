@@ -32,7 +32,7 @@ from medseg.review.records import Verdict
 
 pytestmark = pytest.mark.browser
 
-STUDIES = ("drawn", "draft", "behind", "overtaken", "meanwhile", "twice", "review", "measured", "untouched")
+STUDIES = ("drawn", "draft", "behind", "overtaken", "meanwhile", "twice", "left", "review", "measured", "untouched")
 """A study of its own for each test that leaves something behind."""
 
 
@@ -112,6 +112,19 @@ def test_a_draft_survives_the_tab(window: Window) -> None:
     again.get_by_role("button", name="Discard").click()
     wait_in_room(again, "!room.edit.isDirty")
     assert not np.array_equal(labels_in(again), drawn)
+
+
+def test_a_stroke_is_kept_though_the_next_study_is_opened_at_once(window: Window) -> None:
+    room = window.open("left")
+    room.page.keyboard.press("b")
+    brush_stroke(room, "axial")
+    drawn = labels_in(room)
+    before = in_room(room, "room.study.id")
+    room.page.keyboard.press("g")
+    wait_in_room(room, f"room.study.id !== '{before}' && room.isOpen")
+    again = window.open("left")
+    wait_in_room(again, "room.edit.isDirty")
+    assert np.array_equal(labels_in(again), drawn)
 
 
 def correct_elsewhere(window: Window, name: str) -> None:

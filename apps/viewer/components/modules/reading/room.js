@@ -374,8 +374,10 @@ export class Room extends Viewing {
     }
   }
 
-  leave() {
-    this.page.trigger("leave", Date.now());
+  // Go back to the worklist, or on to the next study, once what is drawn is kept: its permit ends with the study.
+  async leave(to = "leave") {
+    await this.review.keepDraft();
+    if (!this.edit.isDirty || this.review.isKept) this.page.trigger(to, Date.now());
   }
 
   close() {
