@@ -37,7 +37,7 @@ class GateRules(BaseModel):
     """The share of the cases on which a model is worst, each model's own."""
 
     worst_margin: float = Field(default=0.02, ge=0)
-    """Of Dice, on the worst cases; of the difference itself, since the worst of each draw are others."""
+    """Of Dice, on the worst cases; in each draw those that are worst of the drawn."""
 
     found_margin: float = Field(default=0.02, ge=0)
     """Of the share of structures that are touched at all: the difference itself."""
