@@ -29,13 +29,12 @@ from medseg.exchange.read_channel import read_channel
 from medseg.exchange.reports.findings_csv import write_findings_csv
 from medseg.exchange.scan import Mends, Scan
 from medseg.exchange.write import write_label_map
-from medseg.models.bundle import ModelBundle
 from medseg.models.inference.cascade import MARGIN_MM, Cascade
 from medseg.models.inference.device import InferenceDevice
-from medseg.models.inference.ensemble import Model
+from medseg.models.inference.ensemble import Model, control_of
 from medseg.models.inference.kept_maps import Keep
 from medseg.models.inference.segmenter import NetworkSegmenter, Segmentation
-from medseg.models.quality.control import QualityControl, ResultQuality, control
+from medseg.models.quality.control import ResultQuality, control
 from medseg.models.quality.temperature import calibrated
 from medseg.models.store import load_model
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
@@ -98,7 +97,7 @@ def segment_scans(
         segmentation = segmenter.segment(
             {name: scan.volume for name, scan in scans.items()},
             lambda done, total: progress("Segmenting", done, total),
-            _kept(task, output, keeps_all=keeps_probabilities or _quality_of(bundle) is not None),
+            _kept(task, output, keeps_all=keeps_probabilities or control_of(bundle) is not None),
         )
     sources = named_channels(sources, tuple(channel.name for channel in task.channels))
     first, source = scans[task.channels[0].name], sources[task.channels[0].name]
@@ -172,15 +171,11 @@ def _look(segmentation: Segmentation, task: Task, scan: Scan, progress: Progress
     return _Seen(reported, painted(segmentation.label_map, vessels, reported), findings, warnings, vessels)
 
 
-def _quality_of(model: Model) -> QualityControl | None:
-    return model.quality if isinstance(model, ModelBundle) else None
-
-
 def _checked(
     segmentation: Segmentation, scan: Scan, model: Model, output: Path
 ) -> tuple[Segmentation, ResultQuality | None]:
     """The segmentation with calibrated probabilities, and how far it can be trusted, where the model knows."""
-    known, probabilities = _quality_of(model), segmentation.probabilities
+    known, probabilities = control_of(model), segmentation.probabilities
     if known is None or probabilities is None:
         return segmentation, None
     quality = control(known, scan.volume, segmentation.label_map, probabilities)
