@@ -91,7 +91,8 @@ def _predictor(looked: Sequence[Looked], coverage: float) -> DicePredictor | Non
     """None where there are too few cases for any interval. Raises InputError where they are too few for this one."""
     if len(looked) < FEWEST_CASES:
         return None
-    return DicePredictor.fit([one.shown for one in looked], [one.dice for one in looked], coverage)
+    shown, dice = [one.shown for one in looked], [one.dice for one in looked]
+    return DicePredictor.fit(shown, dice, coverage).measured(shown, dice)
 
 
 def _fold_models(run: Path, bundle: ModelBundle) -> dict[int, ModelBundle]:

@@ -34,6 +34,7 @@ from medseg.models.inference.device import InferenceDevice
 from medseg.models.inference.ensemble import Model, control_of
 from medseg.models.inference.kept_maps import Keep
 from medseg.models.inference.segmenter import NetworkSegmenter, Segmentation
+from medseg.models.quality.body_part import body_part_warnings
 from medseg.models.quality.control import ResultQuality, control
 from medseg.models.quality.temperature import calibrated
 from medseg.models.store import load_model
@@ -200,11 +201,15 @@ def open_bundle(name_or_path: str | Path) -> Model:
 def read_channels(
     sources: Mapping[str, Path], task: Task, progress: Progress = silent, mends: Mapping[str, Mends] | None = None
 ) -> dict[str, Scan]:
-    """The scan of each channel of the task, modality and unit checked; `mends` are the user's choices by channel."""
+    """The scan of each channel of the task, modality and unit checked; `mends` are the user's choices by channel.
+
+    A scan that says to show another part of the body has a warning.
+    """
     sources = named_channels(sources, tuple(channel.name for channel in task.channels))
     scans = {}
     for done, channel in enumerate(task.channels, start=1):
-        scans[channel.name] = read_channel(sources[channel.name], channel, (mends or {}).get(channel.name))
+        scan = read_channel(sources[channel.name], channel, (mends or {}).get(channel.name))
+        scans[channel.name] = replace(scan, warnings=(*scan.warnings, *body_part_warnings(scan.series, task)))
         _require_depth(scans[channel.name], sources[channel.name])
         _require_contrast(scans[channel.name], sources[channel.name])
         progress("Reading", done, len(task.channels))
