@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 from apps.viewer.access.accounts import read_access
+from apps.viewer.access.headers import GuardedAnswers
 from apps.viewer.access.tokens import new_key
 from apps.viewer.desk import desk_of
 from apps.viewer.routes import data_routes
@@ -79,7 +81,8 @@ def viewer_app(
     secrets: dict[str, Any] = {"medseg": told, **({"auth": allowed.auth} if allowed else {})}
     desk = desk_of(folder, models, settings)
     desk.begin()
-    return st.App(_SCRIPT, secrets=secrets, routes=data_routes(desk, signing_key))
+    middleware = [Middleware(GuardedAnswers)]
+    return st.App(_SCRIPT, secrets=secrets, routes=data_routes(desk, signing_key), middleware=middleware)
 
 
 def server_config(port: int, address: str) -> dict[str, Any]:

@@ -61,9 +61,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             for file in sorted(temporary.rglob("*")):
                 if file.is_file():
                     _flush_to_disk(file)
-            if not path.exists():
-                temporary.replace(path)
-            elif not _exchanged(temporary, path):
+            if not _took_free_place(temporary, path) and not _exchanged(temporary, path):
                 _replace_in_two_steps(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -156,6 +154,19 @@ def clear_disk_errors(path: Path) -> Iterator[None]:
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(f"{path} cannot be written: its name is longer than the file system allows.") from error
         raise
+
+
+def _took_free_place(unfinished: Path, path: Path) -> bool:
+    """Whether the folder was moved to `path`; False where one stands there, perhaps of another writer this moment."""
+    if path.exists():
+        return False
+    try:
+        unfinished.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 def _exchanged(unfinished: Path, path: Path) -> bool:

@@ -6,8 +6,8 @@ import asyncio
 import csv
 import io
 import json
+import re
 import zipfile
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -42,8 +42,10 @@ class Visitor:
         self.app = Starlette(routes=data_routes(self.desk, KEY))
         self.right = right
 
-    def send(self, method: str, path: str, body: bytes = b"", study: str = FOLDER) -> httpx.Response:
-        token = issue(KEY, Permit(study, "jane", self.right))
+    def send(
+        self, method: str, path: str, body: bytes = b"", study: str = FOLDER, token: str | None = None
+    ) -> httpx.Response:
+        token = issue(KEY, Permit(study, "jane", self.right)) if token is None else token
 
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(app=self.app)
@@ -248,13 +250,56 @@ def test_a_permit_for_a_study_is_none_for_the_folder(visitor: Visitor) -> None:
     assert visitor.send("GET", f"studies/{study}/export?format=csv").status_code == 403
 
 
-def test_every_route_is_named_above(visitor: Visitor, write_result: Callable[..., Path]) -> None:
-    """A route that is added must be added to the table of rights, or it is not tested."""
+STUDY_ROUTES = {
+    "read": [
+        ("GET", "scan"),
+        ("GET", "mask"),
+        ("GET", "uncertainty"),
+        ("GET", "formats"),
+        ("GET", "export"),
+        ("GET", "changes"),
+        ("GET", "straightened"),
+        ("GET", "section"),
+        ("GET", "readings"),
+        ("PUT", "marks"),
+    ],
+    "correct": [
+        ("PUT", "mask"),
+        ("PUT", "draft"),
+        ("GET", "draft"),
+        ("DELETE", "draft"),
+        ("POST", "verdict"),
+        ("POST", "send"),
+        ("POST", "adjudication"),
+    ],
+}
+
+
+@pytest.mark.parametrize("right", STUDY_ROUTES)
+def test_nothing_about_a_study_opens_without_a_permit_for_it_and_the_right(visitor: Visitor, right: Right) -> None:
+    study = visitor.desk.entries()[0].id
+    for method, path in STUDY_ROUTES[right]:
+        address = f"studies/{study}/{path}"
+        assert visitor.send(method, address, study=study).status_code != 403, address
+        for other in (FOLDER, "another"):
+            assert visitor.send(method, address, study=other).status_code == 403, (address, other)
+        assert visitor.send(method, address, token="").status_code == 403, address
+
+
+def test_who_may_read_a_study_writes_nothing_about_it(result_folder: Path) -> None:
+    visitor = Visitor(result_folder, "read")
+    study = visitor.desk.entries()[0].id
+    for method, path in STUDY_ROUTES["correct"]:
+        assert visitor.send(method, f"studies/{study}/{path}", study=study).status_code == 403, path
+
+
+def test_every_route_is_named_above(visitor: Visitor) -> None:
+    """A route that is added must be added to the tables of rights, or it is not tested."""
     named = {(method, path.replace("/1", "/{}")) for routes in FOLDER_ROUTES.values() for method, path in routes}
+    named |= {(method, f"studies/{{}}/{path}") for routes in STUDY_ROUTES.values() for method, path in routes}
     there = set()
     for route in visitor.app.routes:
-        path = route.path.removeprefix("/data/")  # type: ignore[attr-defined]
-        if not path.startswith(("studies/", "assets/")):
-            plain = path.replace("{job}", "{}").replace("{upload}", "{}").replace("{arrival}", "{}")
-            there |= {(method, plain) for method in route.methods - {"HEAD"}}  # type: ignore[attr-defined]
+        path = re.sub(r"{\w+}", "{}", route.path.removeprefix("/data/"))  # type: ignore[attr-defined]
+        if not path.startswith("assets/"):
+            there |= {(method, path) for method in route.methods - {"HEAD"}}  # type: ignore[attr-defined]
     assert there == named
