@@ -138,12 +138,12 @@ def look_at(
             scores = score_turned(made.label_map, reference, task, case.name).labels
             samples, truth = class_samples(made.probabilities, reference, generator)
             shown = result_features(scans[task.channels[0].name].volume, made.label_map, made.probabilities)
-            looked.append(Looked(case.name, _mean_dice(scores), shown, samples, truth))
+            looked.append(Looked(case.name, mean_dice(scores), shown, samples, truth))
             progress("Checking results", done, len(cases))
     return looked
 
 
-def _mean_dice(scores: Sequence[LabelScores]) -> float:
+def mean_dice(scores: Sequence[LabelScores]) -> float:
     """Over the labels that are there or were found; 1 where nothing is and nothing was found, which is right."""
     dice = [score.dice for score in scores if not math.isnan(score.dice)]
     return float(np.mean(dice)) if dice else 1.0
