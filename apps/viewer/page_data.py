@@ -25,8 +25,13 @@ _SEVERITY = ("diameter_stenosis", "volume")
 """What tells how bad a finding is: the first of these that was measured."""
 
 
-def study_data(on_screen: StudyOnScreen, marks: Sequence[Mark] = ()) -> dict[str, Any]:
-    """The study as JSON-ready values, in the terms of the component: indices in display order, lengths in mm."""
+def study_data(
+    on_screen: StudyOnScreen, marks: Sequence[Mark] = (), others_marks: Sequence[tuple[str, Mark]] = ()
+) -> dict[str, Any]:
+    """The study as JSON-ready values, in the terms of the component: indices in display order, lengths in mm.
+
+    `marks` are the reader's own, which may be changed; those of others come after their names.
+    """
     opened, screen = on_screen.opened, on_screen.screen
     report, series = opened.report, opened.series
     step = thinning(opened.volume.geometry.shape)
@@ -61,6 +66,7 @@ def study_data(on_screen: StudyOnScreen, marks: Sequence[Mark] = ()) -> dict[str
             "flips": list(screen.turn.flips),
         },
         "marks": [mark.model_dump(mode="json") for mark in marks],
+        "others_marks": [{"reader": by, **mark.model_dump(mode="json")} for by, mark in others_marks],
         "edges": {plane: asdict(edges(screen.geometry, plane)) for plane in PLANES},
         "mask": None
         if on_screen.mask_gzip is None
