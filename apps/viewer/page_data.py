@@ -97,7 +97,7 @@ def study_data(
 def predicted_dice(on_screen: StudyOnScreen) -> dict[str, Any] | None:
     """What the model's quality control expects of the mask that is shown; None where nothing is known of it."""
     quality = None if on_screen.opened.correction else quality_of(on_screen.opened.entry.path)
-    return None if quality is None else quality.predicted.model_dump(mode="json")
+    return None if quality is None or quality.predicted is None else quality.predicted.model_dump(mode="json")
 
 
 def person_name(dicom_name: str) -> str:
@@ -243,6 +243,10 @@ def _status(entry: StudyEntry, records: Sequence[Record]) -> str:
 
 
 def _counted(report: Report) -> str:
-    """How many of each counted label, "lesion × 2, blockage × 1"; organs are not counted. The numbers do not wrap."""
+    """How many of each counted label, "lesion × 2, blockage × 1", and what was not assessable; organs are not counted.
+
+    The numbers do not wrap.
+    """
     counts = Counter(finding.label.name for finding in report.findings if finding.label.is_counted)
-    return ", ".join(f"{name} ×\u00a0{count}" for name, count in counts.items())
+    unknown = [f"{name} not assessable" for name in report.not_assessable]
+    return ", ".join([*(f"{name} ×\u00a0{count}" for name, count in counts.items()), *unknown])

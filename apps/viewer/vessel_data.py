@@ -22,11 +22,14 @@ def vessel_data(entry: StudyEntry, vessels: OpenedVessels) -> dict[str, Any]:
         "base": f"{ROUTE_ROOT}/studies/{entry.id}",
         "window": {"centre": window.centre, "width": window.width},
         "unit": vessels.volume.unit,
+        "is_artery": report.vessels == "artery",
         "cad_rads": report.cad_rads,
-        "warnings": [*([report.not_assessable] if report.not_assessable else []), *report.warnings],
+        "not_assessable": report.not_assessable,
+        "warnings": list(report.warnings),
         "branches": [
             {
                 **branch.model_dump(mode="json"),
+                "blockages": report.count_by_branch.get(branch.index),
                 "along_mm": _rounded(vessels.lumens[branch.index].arc_mm),
                 "diameters_mm": _rounded(2 * vessels.lumens[branch.index].radius_mm),
             }
@@ -34,13 +37,7 @@ def vessel_data(entry: StudyEntry, vessels: OpenedVessels) -> dict[str, Any]:
             if branch.index in vessels.lumens
         ],
         "blockages": [
-            {
-                **blockage.model_dump(mode="json"),
-                "length_mm": blockage.length_mm,
-                "area_percent": blockage.area_percent,
-                "cad_rads": blockage.cad_rads,
-                "nascet": blockage.nascet,
-            }
+            {**blockage.model_dump(mode="json"), "branch_name": report.branch_name(blockage.branch)}
             for blockage in report.blockages
         ],
     }

@@ -40,6 +40,17 @@ class Measurement(BaseModel):
     interval: tuple[float, float] | None = None
 
 
+class Grade(BaseModel):
+    """A category by a published scale, such as "4A" of "cad_rads", with the codes of the scale and of the category."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    category: str = Field(min_length=1)
+    scale: Code
+    code: Code
+
+
 class Finding(BaseModel):
     """One instance of a label in one scan.
 
@@ -55,6 +66,7 @@ class Finding(BaseModel):
     centroid_mm: tuple[float, float, float]
     index: tuple[int, int, int]
     measurements: tuple[Measurement, ...] = ()
+    grades: tuple[Grade, ...] = ()
     flags: tuple[FindingFlag, ...] = ()
     organ: Label | None = None
     side: Side | None = None

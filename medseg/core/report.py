@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medseg.core.findings import Finding, HandMeasurement
+from medseg.core.findings import Finding, Grade, HandMeasurement
 from medseg.core.study import Series
 from medseg.core.task import Task
 
@@ -64,8 +64,10 @@ class Report(BaseModel):
     `source` is where the scan was read from and `source_sha256` the hash of its voxels and grid; of several channels
     those of the first, and `more_channels` has the others by name (none in reports of before they were kept).
     `duration_s` is what segmenting took; `peak_memory_mb` the most memory that was resident from reading the scan to
-    writing the mask, None where the system does not tell. `review` is what a reader decided on the mask; None where
-    nobody has. `by_hand` is what readers measured on the scan themselves.
+    writing the mask, None where the system does not tell. `grades` are those of the whole scan, and `not_assessable`
+    says by label name why what was looked for could not be judged: its absence among the findings means nothing.
+    `review` is what a reader decided on the mask; None where nobody has. `by_hand` is what readers measured on the scan
+    themselves.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +79,8 @@ class Report(BaseModel):
     task: Task
     model: ModelIdentity
     findings: tuple[Finding, ...]
+    grades: tuple[Grade, ...] = ()
+    not_assessable: dict[str, str] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     limitations: tuple[str, ...] = (NOT_FOR_DIAGNOSIS,)
     created: datetime

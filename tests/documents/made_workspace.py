@@ -1,6 +1,6 @@
 """A folder that holds everything the commands of README and docs name, made and small.
 
-scan.nii.gz, pet.nii.gz, cta.nii.gz, vessel_map.nii.gz, dicom_folder/, study.zip, scans/, scans.txt
+scan.nii.gz, pet.nii.gz, cta.nii.gz, vessel_map.nii.gz, vein_map.nii.gz, dicom_folder/, study.zip, scans/, scans.txt
 my_folder/ (images/ and labels/), manifests/mine, DATA, MODEL, runs/mine, models (a registry with a champion)
 results/march and results/june, one of them corrected by a reader
 """
@@ -86,7 +86,8 @@ def _make_vessel(folder: Path) -> None:
     radius_mm = np.where(np.abs(k - 40) < 10, 2.0, 4.0)
     vessel = np.hypot(i - 16, j - 16) * 0.5 <= radius_mm
     grid = Geometry.from_spacing((32, 32, 80), (0.5, 0.5, 0.5))
-    write_nifti(vessel.astype(np.uint8), grid, folder / "vessel_map.nii.gz")
+    for name in ("vessel_map.nii.gz", "vein_map.nii.gz"):
+        write_nifti(vessel.astype(np.uint8), grid, folder / name)
 
 
 def _make_results(folder: Path) -> None:

@@ -10,7 +10,12 @@ from starlette.routing import Route
 from apps.viewer.routes.answers import PRIVATE, VOXELS
 from apps.viewer.routes.door import Door, Visit
 from medseg.core.errors import InputError
-from medseg.workflows.results.open_vessels import VesselPicture, section_picture, straightened_picture
+from medseg.workflows.results.open_vessels import (
+    VesselPicture,
+    curved_picture,
+    section_picture,
+    straightened_picture,
+)
 
 SCALE = 32000
 """Values are sent as whole numbers; those that span less than this, such as probabilities, times a scale."""
@@ -20,6 +25,7 @@ def vessel_routes(door: Door) -> list[Route]:
     """The routes of the vessel page."""
     return [
         door.study("straightened", "GET", "read", along),
+        door.study("curved", "GET", "read", bent),
         door.study("section", "GET", "read", across),
     ]
 
@@ -28,6 +34,12 @@ def along(visit: Visit) -> Response:
     """The straightened picture of `branch`, turned by `angle` degrees."""
     branch, angle = int(_number(visit.request, "branch")), _number(visit.request, "angle")
     return _picture(straightened_picture(visit.desk.vessels(visit.permit.study), branch, angle))
+
+
+def bent(visit: Visit) -> Response:
+    """The curved picture of `branch`, turned by `angle` degrees."""
+    branch, angle = int(_number(visit.request, "branch")), _number(visit.request, "angle")
+    return _picture(curved_picture(visit.desk.vessels(visit.permit.study), branch, angle))
 
 
 def across(visit: Visit) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +22,7 @@ from medseg.analysis.vessels.findings.report import (
     VesselKind,
     VesselReport,
 )
-from medseg.analysis.vessels.findings.segments import Ostia, Segment, coronary_segments
+from medseg.analysis.vessels.findings.segments import Ostia, coronary_segments, unseen_ostia
 from medseg.analysis.vessels.findings.uncertainty import diameter_interval, percent_interval
 from medseg.analysis.vessels.lumen.levels import SoftMap, contrast_to_noise
 from medseg.analysis.vessels.lumen.profiles import Lumens, measure_lumens
@@ -34,6 +33,11 @@ from medseg.analysis.vessels.tree.faint import follow_ends
 from medseg.analysis.vessels.tree.skeleton import skeleton_graph
 from medseg.core.errors import InputError
 from medseg.core.volume import Volume
+
+UNGRADED = (
+    "calibres were taken from a hard mask: a narrow lumen looks narrower than it is, so no category is given. "
+    "Give the image."
+)
 
 DEFECT: Kind = "filling defect"
 DEFECT_WIDTH = 0.8
@@ -87,12 +91,12 @@ def analyse_vessels(
 ) -> VesselAnalysis:
     """The vessels of a scan: tree, lumen and blockages.
 
-    `vessel` is a map of probabilities 0 to 1, or a hard mask of 0 and 1. Calibres come from the probabilities; from
-    the `image` where the map is hard or `prefer_image` is set; from a hard mask alone only roughly, and every blockage
-    is then for review. A map `of_network` is believed less where it tells lumen from calcium: what is brighter than any
-    lumen is none, and what is no brighter is one in its gaps. Without `point_spread_mm` the blur is estimated from the
-    wide vessels. In a "vein" clots are looked for too: holes in the lumen count as vein that is not open. With
-    the `ostia` of both coronary arteries their segments are named.
+    `vessel` is a map of probabilities 0 to 1, or a hard mask of 0 and 1. Calibres come from the probabilities; from the
+    `image` where the map is hard or `prefer_image` is set; from a hard mask alone only roughly: every blockage is then
+    for review, and nothing is graded. A map `of_network` is believed less where it tells lumen from calcium: what is
+    brighter than any lumen is none, and what is no brighter is one in its gaps. Without `point_spread_mm` the blur is
+    estimated from the wide vessels. In a "vein" clots are looked for too: holes in the lumen count as vein that is not
+    open. With the `ostia` of both coronary arteries their segments are named.
 
     An empty or unusable map gives a report that says why; it invents no percentage. Raises InputError when the map is
     not between 0 and 1, GeometryError when map and image are on different grids.
@@ -129,7 +133,7 @@ def analyse_vessels(
     told = soft if is_soft else None
     lumens = measure_lumens(tree, measured, point_spread_mm, told, mask, of_network=of_network)
     analysis = _reported(source, kind, vessel, tree, lumens, lumens)
-    return analysis if ostia is None else _with_segments(analysis, coronary_segments(tree, ostia))
+    return analysis if ostia is None else _with_segments(analysis, ostia)
 
 
 def _source(soft: NDArray[np.float32], image: Volume | None, prefer_image: bool) -> Source:
@@ -176,12 +180,12 @@ def _reported(
     ]
     dips.sort(key=lambda dip: -dip.depth)
     spacing_mm = float(np.mean(vessel.geometry.spacing_mm))
-    blockages = tuple(_blockage(number, dip, source, lumens, spacing_mm) for number, dip in enumerate(dips, start=1))
-    warnings = []
-    if source == "mask":
-        warnings.append(
-            "calibres were taken from a hard mask: a narrow lumen looks narrower than it is. Give the image."
-        )
+    is_graded = kind == "artery" and source != "mask"
+    blockages = tuple(
+        _blockage(number, dip, source, lumens, spacing_mm).model_copy(update={"is_graded": is_graded})
+        for number, dip in enumerate(dips, start=1)
+    )
+    warnings = [UNGRADED] if source == "mask" else []
     skipped = len(branches) - len(assessable)
     if skipped:
         warnings.append(f"{skipped} of {len(branches)} branches could not be assessed")
@@ -190,7 +194,7 @@ def _reported(
         branches=branches,
         blockages=blockages,
         vessels=kind,
-        cad_rads=_cad_rads(kind, blockages, is_assessable=bool(assessable)),
+        cad_rads=_cad_rads(kind, blockages, may_grade=bool(assessable) and source != "mask"),
         point_spread_mm=lumens.point_spread_mm,
         calcium_ml=None if lumens.calcium is None else float(lumens.calcium.sum()) * vessel.geometry.voxel_volume_ml,
         not_assessable=None if assessable else "no branch could be assessed: " + str(branches[0].not_assessable),
@@ -202,9 +206,10 @@ def _reported(
     return VesselAnalysis(report, tree, lumens, painted)
 
 
-def _with_segments(analysis: VesselAnalysis, segments: Mapping[int, Segment]) -> VesselAnalysis:
+def _with_segments(analysis: VesselAnalysis, ostia: Ostia) -> VesselAnalysis:
     """The analysis with named branches, and with what CAD-RADS says of the left main and of three vessels."""
     report = analysis.report
+    segments = coronary_segments(analysis.tree, ostia)
     branches = tuple(
         branch.model_copy(update={"segment": segments[branch.index].name}) if branch.index in segments else branch
         for branch in report.branches
@@ -215,20 +220,21 @@ def _with_segments(analysis: VesselAnalysis, segments: Mapping[int, Segment]) ->
             vessel = segments[blockage.branch].vessel
             worst[vessel] = max(worst.get(vessel, 0.0), blockage.diameter_percent)
     category = report.cad_rads
-    if report.not_assessable is None and category is not None:
+    if category not in (None, "N"):
         category = study_cad_rads(
-            [blockage.cad_rads for blockage in report.blockages],
+            [blockage.cad_rads for blockage in report.blockages if blockage.cad_rads],
             left_main_percent=worst.get("left main"),
             severe_vessels=sum(round(worst.get(vessel, 0.0)) >= SEVERE_PERCENT for vessel in ("LAD", "LCx", "RCA")),
         )
-    named = report.model_copy(update={"branches": branches, "cad_rads": category})
+    warnings = (*report.warnings, *unseen_ostia(analysis.tree, ostia))
+    named = report.model_copy(update={"branches": branches, "cad_rads": category, "warnings": warnings})
     return replace(analysis, report=named)
 
 
-def _cad_rads(kind: VesselKind, blockages: tuple[Blockage, ...], *, is_assessable: bool) -> CadRads | None:
+def _cad_rads(kind: VesselKind, blockages: tuple[Blockage, ...], *, may_grade: bool) -> CadRads | None:
     if kind == "vein":
         return None
-    return study_cad_rads([blockage.cad_rads for blockage in blockages]) if is_assessable else "N"
+    return study_cad_rads([one.cad_rads for one in blockages if one.cad_rads]) if may_grade else "N"
 
 
 def _branch_report(tree: VesselTree, lumens: Lumens, index: int, vessel: Volume) -> BranchReport:

@@ -15,6 +15,7 @@ from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects,
 from scipy.ndimage import label as connected_pieces
 
 from medseg.analysis.vessels.analyse import LIKELY, VesselAnalysis, analyse_vessels
+from medseg.analysis.vessels.findings.segments import Ostia
 from medseg.core.geometry import Spacing
 from medseg.core.volume import Volume
 
@@ -52,10 +53,13 @@ class _Piece:
     """The share of its contrast that a vessel of its width shows in the middle, under a blur of about a voxel."""
 
 
-def analyse_network_map(soft: Volume, image: Volume) -> VesselAnalysis:
-    """The analysis of a network's map (0 to 1), calibres from the image; it says what that means for percentages."""
+def analyse_network_map(soft: Volume, image: Volume, ostia: Ostia | None = None) -> VesselAnalysis:
+    """The analysis of a network's map (0 to 1), calibres from the image; it says what that means for percentages.
+
+    With the `ostia` of both coronary arteries their segments are named.
+    """
     arteries, left_out = without_veins(soft, image)
-    analysis = analyse_vessels(arteries, image, prefer_image=True, of_network=True)
+    analysis = analyse_vessels(arteries, image, prefer_image=True, of_network=True, ostia=ostia)
     report, warnings = analysis.report, []
     if report.blockages:
         warnings.append(NETWORK_DOUBT)

@@ -67,13 +67,13 @@ def vessels(
     if (left_ostium is None) != (right_ostium is None):
         raise InputError("segments are named from both ostia: give --left-ostium and --right-ostium, or neither")
     ostia = Ostia(left_ostium, right_ostium) if left_ostium and right_ostium else None
-    if model is not None and (ostia or image or label or prefer_image or classical or kind == "vein"):
+    if model is not None and (image or label or prefer_image or classical or kind == "vein"):
         raise InputError("--model finds the vessels of arteries in the scan itself: give no other choices of a map")
     with shown_progress() as progress:
         if model is not None:
             mends = Mends(series, phase, allow_gaps)
             report = find_blockages_of_scan(
-                source, open_bundle(model), output, mends=mends, device=device, progress=progress
+                source, open_bundle(model), output, mends=mends, device=device, ostia=ostia, progress=progress
             )
         else:
             report = find_blockages(
@@ -89,7 +89,8 @@ def vessels(
             )
     print_blockages(report)
     review = len(report.blockages) - len(report.confident)
-    typer.echo(f"{output}: blockages: {len(report.confident)} confident, {review} for review")
+    counts = f"{len(report.confident)} confident, {review} for review"
+    typer.echo(f"{output}: blockages: {'not assessable' if report.not_assessable else counts}")
 
 
 def print_blockages(report: VesselReport) -> None:
@@ -101,7 +102,7 @@ def print_blockages(report: VesselReport) -> None:
             *(f"{b.number}", report.branch_name(b.branch), b.kind, f"{b.diameter_percent:.0f}"),
             *(
                 f"{b.interval[0]:.0f} to {b.interval[1]:.0f}",
-                b.cad_rads if report.cad_rads else "",
+                b.cad_rads or "",
                 f"{b.reference_diameter_mm:.1f}",
             ),
             *(", ".join(f"{x:.0f}" for x in b.centre_mm), b.confidence),

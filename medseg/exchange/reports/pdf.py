@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from medseg.core.atomic import whole_file
-from medseg.core.findings import FLAG_WORDS, Finding, HandMeasurement, Measurement
+from medseg.core.findings import FLAG_WORDS, Finding, Grade, HandMeasurement, Measurement
 from medseg.core.geometry import PlaneName
 from medseg.core.label_map import LabelMap
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
@@ -50,6 +50,10 @@ SHORT_NAMES = {
 """What the table shows of a finding, in order of importance; all else stands in the CSV file."""
 
 
+SCALES = {"cad_rads": "CAD-RADS"}
+"""The scales whose grades the table shows."""
+
+
 @dataclass(frozen=True, slots=True)
 class _View:
     """One picture: a plane through a voxel of the scan in display order, and what it shows."""
@@ -68,12 +72,7 @@ def write_report_pdf(report: Report, volume: Volume, label_map: LabelMap, path: 
     cannot be written.
     """
     label_map.geometry.require_same(volume.geometry, "the mask and the scan of the report")
-    figure = Figure(figsize=A4_INCHES)
-    _header(figure, report)
-    _pictures(figure, report, volume, label_map)
-    has_second_row = len(_views(report, volume)) > len(slices.PLANES)
-    bottom = _table(figure, report.findings, 0.43 if has_second_row else 0.655)
-    _notes(figure, report, _hand_measurements(figure, report.by_hand, bottom))
+    figure = page_of(report, volume, label_map)
     metadata = {
         "Title": f"medseg: {report.task.title}",
         "Creator": f"medseg {report.model.medseg_version}",
@@ -81,6 +80,17 @@ def write_report_pdf(report: Report, volume: Volume, label_map: LabelMap, path: 
     }
     with whole_file(path) as unfinished:
         figure.savefig(unfinished, format="pdf", metadata=metadata)
+
+
+def page_of(report: Report, volume: Volume, label_map: LabelMap) -> Figure:
+    """The page, drawn and not yet written."""
+    figure = Figure(figsize=A4_INCHES)
+    _header(figure, report)
+    _pictures(figure, report, volume, label_map)
+    has_second_row = len(_views(report, volume)) > len(slices.PLANES)
+    bottom = _of_whole_scan(figure, report, _table(figure, report, 0.43 if has_second_row else 0.655))
+    _notes(figure, report, _hand_measurements(figure, report.by_hand, bottom))
+    return figure
 
 
 def _header(figure: Figure, report: Report) -> None:
@@ -170,21 +180,28 @@ def _frame(axes: Axes, view: _View, edges: slices.Edges) -> None:
         axes.text(x, y, letters, transform=axes.transAxes, color="#ffd54f", fontsize=7, ha=align, va=rise)
 
 
-def _table(figure: Figure, findings: Sequence[Finding], top: float) -> float:
+def _table(figure: Figure, report: Report, top: float) -> float:
     """The findings, one a row, from `top` on; returns how far down the page they reach (0 to 1)."""
+    findings = report.findings
     if not findings:
+        if report.not_assessable:
+            return top
         write(figure, 0.06, top - 0.01, "Nothing was found.", size=10, weight="bold")
         return top - 0.03
     present = {measured.name for finding in findings for measured in finding.measurements}
     names = [name for name in SHORT_NAMES if name in present][:MOST_MEASUREMENTS]
     units = {m.name: m.unit for finding in findings for m in finding.measurements}
     places = ["in"] if any(finding.place for finding in findings) else []
-    headings = ["finding", *places, *(_heading(name, units[name]) for name in names), "centre R A S mm"]
+    graded = {grade.name for finding in findings for grade in finding.grades}
+    scales = [name for name in SCALES if name in graded]
+    measures = [_heading(name, units[name]) for name in names]
+    headings = ["finding", *places, *measures, *(SCALES[name] for name in scales), "centre R A S mm"]
     rows = [
         [
             finding_name(finding),
             *([finding.place] if places else []),
             *(_cell(finding, name) for name in names),
+            *(_category(finding.grades, name) for name in scales),
             " ".join(f"{round(x)}" for x in finding.centroid_mm),
         ]
         for finding in findings[:MOST_ROWS]
@@ -200,6 +217,19 @@ def _table(figure: Figure, findings: Sequence[Finding], top: float) -> float:
         )
         bottom -= 0.015
     return bottom
+
+
+def _of_whole_scan(figure: Figure, report: Report, top: float) -> float:
+    """Grades of the whole scan, and what could not be judged; returns where it ends."""
+    said = [f"{SCALES.get(grade.name, grade.name)} {grade.category}" for grade in report.grades]
+    said += [f"{name.replace('_', ' ')}: not assessable, {why}" for name, why in report.not_assessable.items()]
+    for line in said:
+        top = paragraph(figure, 0.06, top - 0.004, line)
+    return top - 0.008 if said else top
+
+
+def _category(grades: Sequence[Grade], name: str) -> str:
+    return next((grade.category for grade in grades if grade.name == name), "")
 
 
 def _table_note(findings: Sequence[Finding]) -> str:

@@ -170,7 +170,7 @@ def measured(opened: OpenedStudy) -> OpenedStudy:
         return opened
     laterality = opened.report.series.laterality
     findings = measure_findings(opened.label_map, opened.report.task, opened.volume, laterality=laterality)
-    return replace(opened, report=opened.report.model_copy(update={"findings": findings}))
+    return replace(opened, report=opened.report.model_copy(update={"findings": findings, "grades": ()}))
 
 
 def _entries(folder: Path, root: Path, depth: int) -> Iterator[StudyEntry]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from medseg.analysis.vessels.findings.report import VesselReport
 from medseg.analysis.vessels.lumen.profiles import LumenProfile
-from medseg.analysis.vessels.planar_reformation import cross_sections, straightened
+from medseg.analysis.vessels.planar_reformation import cross_sections, curved, straightened
 from medseg.core.errors import InputError
 from medseg.core.task import first_problem
 from medseg.core.volume import Volume
@@ -47,7 +47,7 @@ class OpenedVessels:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VesselPicture:
-    """A picture (rows, columns) of values, `step_mm` apart both ways; the rows of a straightened one go along it."""
+    """A picture (rows, columns) of values, `step_mm` apart both ways; rows go along a straightened or curved vessel."""
 
     values: NDArray[np.float32]
     step_mm: float
@@ -77,6 +77,20 @@ def straightened_picture(vessels: OpenedVessels, branch: int, angle_deg: float =
     """The plane through a branch's centreline unrolled, turned about the vessel by an angle."""
     points = vessels.lumen(branch).points_mm
     made = straightened(vessels.volume, points, half_width_mm=HALF_WIDTH_MM, step_mm=STEP_MM, angle_deg=angle_deg)
+    return VesselPicture(made.picture, made.step_mm)
+
+
+def curved_picture(vessels: OpenedVessels, branch: int, angle_deg: float = 0.0) -> VesselPicture:
+    """The curved sheet through a branch's centreline: lengths along it are true, and it keeps its bends.
+
+    Unturned, the sheet shows the direction in which the branch bends most; `angle_deg` turns it about the branch.
+    """
+    points = vessels.lumen(branch).points_mm
+    _, _, axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
+    angle = np.deg2rad(angle_deg)
+    x, y, z = np.cos(angle) * axes[1] + np.sin(angle) * axes[2]
+    direction = (float(x), float(y), float(z))
+    made = curved(vessels.volume, points, direction=direction, margin_mm=HALF_WIDTH_MM, step_mm=STEP_MM)
     return VesselPicture(made.picture, made.step_mm)
 
 

@@ -2,6 +2,7 @@
 
 vessels.json       branches, and blockages with percentage, interval, grade and confidence
 blockages.csv      one row a blockage
+branches.csv       one row a branch, with how many blockages it has
 blockages.nii.gz   each blockage's number over its length, on the scan's own grid
 scan.json          where the map and the image lie, for looking at them again
 tree.vtk           centrelines with radii for VMTK and 3D Slicer;  tree.swc and tree.csv hold the same
@@ -25,6 +26,7 @@ from medseg.workflows.results.open_vessels import SCAN
 from medseg.workflows.results.vessel_pages import write_vessel_pages
 
 REPORT, TABLE, MASK, PAGES = VESSEL_REPORT, "blockages.csv", "blockages.nii.gz", "vessels.pdf"
+BRANCHES = "branches.csv"
 
 
 def write_vessels(
@@ -42,8 +44,9 @@ def write_vessels(
     texts |= {"tree.csv": tree_as_csv(tree, lumens), REPORT: analysis.report.model_dump_json(indent=1)}
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
-    with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(_rows(analysis.report))
+    for name, rows in ((TABLE, _rows(analysis.report)), (BRANCHES, _branch_rows(analysis.report))):
+        with (folder / name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
     write_volume(Volume(analysis.blockages, shown.geometry), folder / MASK)
     write_vessel_pages(analysis, shown, title, folder / PAGES, created=datetime.now(UTC))
 
@@ -60,6 +63,8 @@ def _rows(report: VesselReport) -> list[list[object]]:
             "low_percent",
             "high_percent",
             "area_percent",
+            "low_area_percent",
+            "high_area_percent",
         ),
         *(
             "cad_rads",
@@ -81,7 +86,8 @@ def _rows(report: VesselReport) -> list[list[object]]:
             [
                 *(b.number, b.branch, segments[b.branch] or "", b.kind, b.confidence, f"{b.diameter_percent:.1f}"),
                 *(f"{b.interval[0]:.1f}", f"{b.interval[1]:.1f}", f"{b.area_percent:.1f}"),
-                *(_grades(b) if report.vessels == "artery" else ("", "", "")),
+                *(f"{end:.1f}" for end in b.area_interval),
+                *_grades(b),
                 *(f"{b.minimal_diameter_mm:.2f}", *(f"{d:.2f}" for d in b.diameter_interval_mm)),
                 *(f"{b.reference_diameter_mm:.2f}", f"{b.length_mm:.1f}"),
                 *(f"{b.gap_mm:.1f}", int(b.is_calcified), f"{b.position_mm:.1f}"),
@@ -93,6 +99,19 @@ def _rows(report: VesselReport) -> list[list[object]]:
 
 
 def _grades(blockage: Blockage) -> tuple[str, str, str]:
-    """CAD-RADS, and percentage and class by NASCET: grades of arteries."""
+    """CAD-RADS, and percentage and class by NASCET; empty where a blockage is not graded."""
     ratio = blockage.nascet_percent
-    return blockage.cad_rads, "" if ratio is None else f"{ratio:.1f}", blockage.nascet or ""
+    return blockage.cad_rads or "", "" if ratio is None else f"{ratio:.1f}", blockage.nascet or ""
+
+
+def _branch_rows(report: VesselReport) -> list[list[object]]:
+    """One row a branch; of one that could not be assessed the reason stands where others have a count."""
+    header = ("branch", "segment", "parent", "length_mm", "mean_diameter_mm", "minimal_diameter_mm")
+    rows: list[list[object]] = [[*header, "blockages", "not_assessable"]]
+    for branch in report.branches:
+        parent = "" if branch.parent is None else branch.parent
+        sizes = (branch.length_mm, branch.mean_diameter_mm, branch.minimal_diameter_mm)
+        count = report.count_by_branch.get(branch.index, "")
+        said = (count, branch.not_assessable or "")
+        rows.append([branch.index, branch.segment or "", parent, *(f"{size:.2f}" for size in sizes), *said])
+    return rows

@@ -52,12 +52,15 @@ def first_page(analysis: VesselAnalysis, title: str, created: datetime) -> Figur
     review = len(report.blockages) - len(report.confident)
     grade = f"CAD-RADS {report.cad_rads}" if report.cad_rads is not None else "veins"
     counts = f"blockages: {len(report.confident)} confident, {review} for review; {grade}"
-    length = f"{len(report.branches)} branches, {report.length_mm / 1000:.2f} m assessed"
+    if report.not_assessable:
+        counts = f"blockages: not assessable; {grade}"
+    branches = "1 branch" if len(report.branches) == 1 else f"{len(report.branches)} branches"
+    length = f"{branches}, {report.length_mm / 1000:.2f} m assessed"
     _head(figure, title, counts, length, created)
     for left, axes_of, letters in ((0.095, (0, 2), ("R", "L", "H", "F")), (0.565, (1, 2), ("A", "P", "H", "F"))):
         _tree(figure.add_axes((left, 0.50, 0.375, 0.38)), analysis, axes_of, letters)
     bottom = _blockage_table(figure, report, 0.47)
-    notes = [*([report.not_assessable] if report.not_assessable else []), *report.warnings]
+    notes = [*([report.not_assessable] if report.not_assessable else []), *_by_branch(report), *report.warnings]
     notes += [f"{b.number}: {', '.join(b.reasons)}" for b in report.blockages[:MOST_ROWS] if b.reasons]
     for note in notes:
         bottom = paragraph(figure, 0.06, bottom - 0.008, note)
@@ -108,7 +111,10 @@ def _tree(axes: Axes, analysis: VesselAnalysis, axes_of: tuple[int, int], letter
 def _blockage_table(figure: Figure, report: VesselReport, top: float) -> float:
     blockages = report.blockages
     if not blockages:
-        write(figure, 0.06, top, "No blockage of 20 % or more was found.", size=9)
+        said = "No blockage of 20 % or more was found."
+        if report.not_assessable:
+            said = "Not assessable: whether there are blockages cannot be said."
+        write(figure, 0.06, top, said, size=9, weight="bold" if report.not_assessable else "normal")
         return top - 0.02
     is_artery = report.vessels == "artery"
     grade = ("CAD-RADS",) if is_artery else ()
@@ -120,11 +126,9 @@ def _blockage_table(figure: Figure, report: VesselReport, top: float) -> float:
             [
                 *(f"{b.number}", report.branch_name(b.branch), f"{b.kind}{', calcified' if b.is_calcified else ''}"),
                 *(f"{b.diameter_percent:.0f}", f"{b.interval[0]:.0f} to {b.interval[1]:.0f}"),
-                *(
-                    f"{b.area_percent:.0f}",
-                    *((b.cad_rads,) if is_artery else ()),
-                    *(f"{size:.1f} mm" for size in sizes),
-                ),
+                f"{b.area_percent:.0f} ({b.area_interval[0]:.0f} to {b.area_interval[1]:.0f})",
+                *((b.cad_rads or "–",) if is_artery else ()),
+                *(f"{size:.1f} mm" for size in sizes),
             ]
         )
     bottom = table(figure, headings, rows, top, colours=[_colour(b) for b in blockages[:MOST_ROWS]])
@@ -133,6 +137,15 @@ def _blockage_table(figure: Figure, report: VesselReport, top: float) -> float:
         write(figure, 0.06, bottom - 0.004, f"and {left_out} more", size=8)
         bottom -= 0.018
     return bottom
+
+
+def _by_branch(report: VesselReport) -> list[str]:
+    """How many blockages each branch has, in a sentence; none where there are none."""
+    counts = [f"{report.branch_name(branch)}: {count}" for branch, count in report.count_by_branch.items() if count]
+    if not counts:
+        return []
+    others = len(report.count_by_branch) - len(counts)
+    return [f"blockages by branch: {', '.join(counts)}" + (f"; none on {others} more" if others else "")]
 
 
 def _unrolled_page(

@@ -77,11 +77,13 @@ def find_blockages_of_scan(
     *,
     mends: Mends | None = None,
     device: InferenceDevice = "auto",
+    ostia: Ostia | None = None,
     progress: Progress = silent,
 ) -> VesselReport:
     """The report on the vessels that a model finds in a scan, after its result folder was written.
 
-    Raises InputError where the model's task does not measure blockages, and as `segment_study` does.
+    With the `ostia` of both coronary arteries (RAS+ mm) their segments are named. Raises InputError where the model's
+    task does not measure blockages, and as `segment_study` does.
     """
     task = model.spec.task
     if "blockages" not in task.measurements:
@@ -90,7 +92,8 @@ def find_blockages_of_scan(
             f"{', '.join(task.measurements)}. Take vessels_cta or vessels_mra, or keep its map of vessels with "
             "`medseg segment --probabilities` and give that."
         )
-    segment_study({task.channels[0].name: source}, model, output, mends=mends, device=device, progress=progress)
+    sources = {task.channels[0].name: source}
+    segment_study(sources, model, output, mends=mends, device=device, ostia=ostia, progress=progress)
     return VesselReport.model_validate_json((output / REPORT).read_bytes())
 
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from medseg import __version__
 from medseg.analysis.quantification.measure import measure_findings
 from medseg.analysis.vessels.analyse import VesselAnalysis
+from medseg.analysis.vessels.findings.segments import Ostia
 from medseg.analysis.vessels.network_map import analyse_network_map
 from medseg.analysis.vessels.study_findings import (
     blockage_findings,
     painted,
     soft_vessels,
+    study_grades,
     vessel_labels,
     with_blockages,
 )
 from medseg.core.atomic import clear_disk_errors, require_output_folder, whole_folder
 from medseg.core.errors import InputError
-from medseg.core.findings import Finding
+from medseg.core.findings import Finding, Grade
 from medseg.core.label_map import LabelMap
 from medseg.core.report import ChannelSource, ModelIdentity, Report
 from medseg.core.task import Task
@@ -29,13 +31,13 @@ from medseg.exchange.read_channel import read_channel
 from medseg.exchange.reports.findings_csv import write_findings_csv
 from medseg.exchange.scan import Mends, Scan
 from medseg.exchange.write import write_label_map
-from medseg.models.bundle import ModelBundle
 from medseg.models.inference.cascade import MARGIN_MM, Cascade
 from medseg.models.inference.device import InferenceDevice
-from medseg.models.inference.ensemble import Model
+from medseg.models.inference.ensemble import Model, control_of
 from medseg.models.inference.kept_maps import Keep
 from medseg.models.inference.segmenter import NetworkSegmenter, Segmentation
-from medseg.models.quality.control import QualityControl, ResultQuality, control
+from medseg.models.quality.body_part import body_part_warnings
+from medseg.models.quality.control import ResultQuality, control
 from medseg.models.quality.temperature import calibrated
 from medseg.models.store import load_model
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
@@ -55,6 +57,7 @@ def segment_study(
     keeps_probabilities: bool = False,
     within: Model | None = None,
     margin_mm: float = MARGIN_MM,
+    ostia: Ostia | None = None,
     progress: Progress = silent,
 ) -> Report:
     """The report of one scan, after its result folder was written: report.json, segmentation.nii.gz, findings.csv.
@@ -62,9 +65,10 @@ def segment_study(
     `sources` maps the task's channels to files or folders; a task of one channel takes any single name. `mends` are
     choices for a scan that cannot be read without one. With `keeps_probabilities` the probability of each label at each
     voxel lies beside the mask, and how far the model's answers agree where it has several. `within` is a model that
-    finds the place first: what lies further than `margin_mm` from all it finds is not looked at. A model with quality
-    control has its probabilities calibrated, and says in quality.json and in warnings how far to trust the result.
-    The folder appears whole or not at all; an older result there is replaced, anything else is left alone. Raises
+    finds the place first: what lies further than `margin_mm` from all it finds is not looked at. With the `ostia` of
+    both coronary arteries (RAS+ mm) their segments are named where blockages are looked for. A model with quality
+    control has its probabilities calibrated, and says in quality.json and in warnings how far to trust the result. The
+    folder appears whole or not at all; an older result there is replaced, anything else is left alone. Raises
     InputError when a scan cannot be used or is not what the model's channels take.
     """
     require_output_folder(output, own=REPORT)
@@ -73,7 +77,14 @@ def segment_study(
     scans = read_channels(sources, bundle.spec.task, progress, chosen)
     segmenter = Cascade.of(within, bundle, device, margin_mm)
     return segment_scans(
-        scans, sources, bundle, segmenter, output, keeps_probabilities=keeps_probabilities, progress=progress
+        scans,
+        sources,
+        bundle,
+        segmenter,
+        output,
+        keeps_probabilities=keeps_probabilities,
+        ostia=ostia,
+        progress=progress,
     )
 
 
@@ -85,6 +96,7 @@ def segment_scans(
     output: Path,
     *,
     keeps_probabilities: bool = False,
+    ostia: Ostia | None = None,
     progress: Progress = silent,
 ) -> Report:
     """The report of scans that were read, by a segmenter that was made, after the result folder was written.
@@ -98,13 +110,13 @@ def segment_scans(
         segmentation = segmenter.segment(
             {name: scan.volume for name, scan in scans.items()},
             lambda done, total: progress("Segmenting", done, total),
-            _kept(task, output, keeps_all=keeps_probabilities or _quality_of(bundle) is not None),
+            _kept(task, output, keeps_all=keeps_probabilities or control_of(bundle) is not None),
         )
     sources = named_channels(sources, tuple(channel.name for channel in task.channels))
     first, source = scans[task.channels[0].name], sources[task.channels[0].name]
     segmentation, quality = _checked(segmentation, first, bundle, output)
     probabilities = segmentation.probabilities
-    seen = _look(segmentation, task, first, progress)
+    seen = _look(segmentation, task, first, ostia, progress)
     with whole_folder(output) as unfinished:
         write_label_map(seen.label_map, unfinished / MASK)
         if seen.vessels is not None:
@@ -123,6 +135,8 @@ def segment_scans(
             task=seen.task,
             model=ModelIdentity(name=bundle.name, sha256=bundle.sha256, medseg_version=__version__),
             findings=seen.findings,
+            grades=seen.grades,
+            not_assessable=seen.not_assessable,
             warnings=(
                 *(warning for scan in scans.values() for warning in scan.warnings),
                 *segmentation.notes,
@@ -151,11 +165,13 @@ class _Seen:
     task: Task
     label_map: LabelMap
     findings: tuple[Finding, ...]
+    grades: tuple[Grade, ...] = ()
+    not_assessable: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     vessels: VesselAnalysis | None = None
 
 
-def _look(segmentation: Segmentation, task: Task, scan: Scan, progress: Progress) -> _Seen:
+def _look(segmentation: Segmentation, task: Task, scan: Scan, ostia: Ostia | None, progress: Progress) -> _Seen:
     """Measure what was found, and look for blockages where the task asks for them."""
     probabilities = segmentation.probabilities
     image = scan.volume
@@ -163,24 +179,28 @@ def _look(segmentation: Segmentation, task: Task, scan: Scan, progress: Progress
     if "blockages" not in task.measurements or probabilities is None:
         return _Seen(task, segmentation.label_map, findings)
     progress("Looking for blockages", 0, 1)
-    vessels = analyse_network_map(soft_vessels(probabilities, task), image)
+    vessels = analyse_network_map(soft_vessels(probabilities, task), image, ostia)
     progress("Looking for blockages", 1, 1)
     reported = with_blockages(task)
     findings += blockage_findings(vessels, reported, image.geometry)
     why_not = vessels.report.not_assessable
     warnings = (*vessels.report.warnings, *([f"Blockages were not assessable: {why_not}"] if why_not else []))
-    return _Seen(reported, painted(segmentation.label_map, vessels, reported), findings, warnings, vessels)
-
-
-def _quality_of(model: Model) -> QualityControl | None:
-    return model.quality if isinstance(model, ModelBundle) else None
+    return _Seen(
+        reported,
+        painted(segmentation.label_map, vessels, reported),
+        findings,
+        study_grades(vessels.report, reported),
+        {reported.labels[-1].name: why_not} if why_not else {},
+        warnings,
+        vessels,
+    )
 
 
 def _checked(
     segmentation: Segmentation, scan: Scan, model: Model, output: Path
 ) -> tuple[Segmentation, ResultQuality | None]:
     """The segmentation with calibrated probabilities, and how far it can be trusted, where the model knows."""
-    known, probabilities = _quality_of(model), segmentation.probabilities
+    known, probabilities = control_of(model), segmentation.probabilities
     if known is None or probabilities is None:
         return segmentation, None
     quality = control(known, scan.volume, segmentation.label_map, probabilities)
@@ -205,11 +225,15 @@ def open_bundle(name_or_path: str | Path) -> Model:
 def read_channels(
     sources: Mapping[str, Path], task: Task, progress: Progress = silent, mends: Mapping[str, Mends] | None = None
 ) -> dict[str, Scan]:
-    """The scan of each channel of the task, modality and unit checked; `mends` are the user's choices by channel."""
+    """The scan of each channel of the task, modality and unit checked; `mends` are the user's choices by channel.
+
+    A scan that says to show another part of the body has a warning.
+    """
     sources = named_channels(sources, tuple(channel.name for channel in task.channels))
     scans = {}
     for done, channel in enumerate(task.channels, start=1):
-        scans[channel.name] = read_channel(sources[channel.name], channel, (mends or {}).get(channel.name))
+        scan = read_channel(sources[channel.name], channel, (mends or {}).get(channel.name))
+        scans[channel.name] = replace(scan, warnings=(*scan.warnings, *body_part_warnings(scan.series, task)))
         _require_depth(scans[channel.name], sources[channel.name])
         _require_contrast(scans[channel.name], sources[channel.name])
         progress("Reading", done, len(task.channels))

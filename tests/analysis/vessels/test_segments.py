@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medseg.analysis.vessels.findings.segments import Ostia, coronary_segments
+from medseg.analysis.vessels.findings.segments import Ostia, coronary_segments, unseen_ostia
 from medseg.analysis.vessels.tree.branches import VesselBranch, VesselTree
 
 LEFT, RIGHT = (-10.0, 0.0, 0.0), (10.0, 5.0, 0.0)
@@ -56,3 +56,12 @@ def test_far_or_equal_ostia_name_nothing() -> None:
     assert coronary_segments(TREE, Ostia((90.0, 0.0, 0.0), (90.0, 9.0, 0.0))) == {}
     assert coronary_segments(TREE, Ostia(LEFT, LEFT)) == {}
     assert coronary_segments(VesselTree(()), OSTIA) == {}
+
+
+def test_a_vessel_that_is_seen_only_from_beyond_its_ostium_is_not_called_open_there() -> None:
+    assert unseen_ostia(TREE, OSTIA) == ()
+    late = Ostia((-3.0, 0.0, 0.0), (90.0, 0.0, 0.0))
+    assert unseen_ostia(TREE, late) == (
+        "the left coronary artery is seen from 7 mm on: before, it may be blocked",
+        "no vessel begins within 10 mm of the right ostium: is it occluded?",
+    )

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 from viewer_window import Window, window_on
 
+from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_label_map, write_volume
 from medseg.workflows.results.open_study import list_studies, open_study
+from medseg.workflows.segmenting.find_blockages import find_blockages
 
 pytestmark = pytest.mark.browser
 
@@ -58,6 +60,10 @@ def served(
     chance[3, 4, 5] = 0.5
     write_volume(Volume(chance, prior.volume.geometry), results / "current" / "probability.nii.gz")
     vessels_in(root, results / "vessels")
+    find_blockages(root / "map.nii.gz", results / "veins", kind="vein")
+    empty = Volume(np.zeros((9, 9, 9), np.uint8), Geometry.from_spacing((9, 9, 9), (1, 1, 1)))
+    write_volume(empty, root / "none.nii.gz")
+    find_blockages(root / "none.nii.gz", results / "nothing")
     with serve(results) as viewer:
         yield viewer
 
@@ -179,3 +185,34 @@ def test_a_vessel_is_unrolled_over_its_diameters(window: Window) -> None:
     assert place == pytest.approx(0.5)
     page.keyboard.press("]")
     assert host.evaluate("(host) => host.page.angle") == 15
+    page.keyboard.press("c")
+    page.wait_for_selector(".list-page[data-along=curved]")
+    assert page.get_by_role("button", name="Curved").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("c")
+    page.wait_for_selector(".list-page[data-along=straightened]")
+
+
+def opened_list(window: Window, name: str) -> Any:
+    """The list beside the pictures of a vessel result."""
+    study = window.study(name)
+    page = window.worklist()
+    page.locator(f"tr[data-study='{study}']").dblclick()
+    page.wait_for_selector(f".list-page[data-loaded='{study}']")
+    return page.locator("aside[aria-label=Blockages]")
+
+
+def test_veins_have_no_grades_of_arteries(window: Window) -> None:
+    shown = opened_list(window, "veins")
+    assert shown.locator("h2").text_content() == "Blockages of veins"
+    assert shown.locator("tr[data-blockage] td").count() == shown.locator("th").count() == 4
+    assert "NASCET" not in shown.inner_text()
+    assert "CAD-RADS" not in shown.inner_text()
+    graded = opened_list(window, "vessels").inner_text()
+    assert "CAD-RADS" in graded
+    assert "NASCET" in graded
+
+
+def test_what_could_not_be_assessed_is_not_called_free_of_blockages(window: Window) -> None:
+    shown = opened_list(window, "nothing").inner_text()
+    assert "Not assessable: there is no vessel in the map" in shown
+    assert "No blockage was found" not in shown

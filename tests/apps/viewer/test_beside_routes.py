@@ -17,11 +17,17 @@ from starlette.applications import Starlette
 from apps.viewer.access.tokens import Permit, issue, new_key
 from apps.viewer.dashboard import dashboard_numbers
 from apps.viewer.desk import Desk
+from apps.viewer.page_data import worklist_row
 from apps.viewer.routes import data_routes
+from apps.viewer.vessel_data import vessel_data
+from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
+from medseg.core.volume import Volume
+from medseg.exchange.write import write_volume
 from medseg.review.corrections import Signature
 from medseg.review.records import mask_sha256
+from medseg.workflows.segmenting.find_blockages import find_blockages
 
 KEY = new_key()
 
@@ -88,6 +94,36 @@ class TestVessels:
         step_mm = float(answer.headers["x-step-mm"])
         assert np.sqrt((values > 0.5).sum() * step_mm**2 / np.pi) == pytest.approx(2.0, abs=0.25)
 
+    def test_a_curved_picture_keeps_the_bend_and_turned_a_quarter_hides_it(self, tmp_path: Path) -> None:
+        i, j, k = np.indices((50, 30, 80))
+        middle = 18.0 + 14.0 * np.sin(np.pi * k / 79)
+        share = np.clip((2.0 - np.hypot(i - middle, j - 14.5) * 0.5) / 0.5 + 0.5, 0, 1).astype(np.float32)
+        write_volume(Volume(share, Geometry.from_spacing(share.shape, (0.5, 0.5, 0.5))), tmp_path / "map.nii.gz")
+        find_blockages(tmp_path / "map.nii.gz", tmp_path / "results/bent")
+        swing_mm = []
+        for path in ("curved?branch=0&angle=0", "curved?branch=0&angle=90", "straightened?branch=0&angle=0"):
+            answer = get(Desk(tmp_path / "results"), "bent", path)
+            rows, columns = int(answer.headers["x-rows"]), int(answer.headers["x-columns"])
+            values = np.frombuffer(answer.content, "<i2").reshape(rows, columns) / float(answer.headers["x-scale"])
+            inside = values[5:-5] > 0.5
+            at = (inside * np.arange(columns)).sum(axis=1) / inside.sum(axis=1)
+            swing_mm.append(np.ptp(at) * float(answer.headers["x-step-mm"]))
+        assert swing_mm[0] == pytest.approx(6.5, abs=1.0)
+        assert max(swing_mm[1:]) < 0.6
+
+    def test_the_page_is_told_grades_and_counts_of_arteries_and_none_of_veins(
+        self, tmp_path: Path, vessels_in: Callable[[Path, Path], None]
+    ) -> None:
+        vessels_in(tmp_path, tmp_path / "results/arteries")
+        find_blockages(tmp_path / "map.nii.gz", tmp_path / "results/veins", kind="vein")
+        desk = Desk(tmp_path / "results")
+        told = {entry.name: vessel_data(entry, desk.vessels(entry.id)) for entry in desk.entries()}
+        (artery,), (vein,) = (told[name]["blockages"] for name in ("arteries", "veins"))
+        assert (told["arteries"]["is_artery"], artery["cad_rads"]) == (True, told["arteries"]["cad_rads"])
+        assert (told["veins"]["is_artery"], told["veins"]["cad_rads"]) == (False, None)
+        assert [vein[name] for name in ("cad_rads", "nascet", "nascet_percent")] == [None] * 3
+        assert [branch["blockages"] for branch in told["arteries"]["branches"]] == [1]
+
     @pytest.mark.parametrize("path", ["section?branch=99", "straightened?branch=x", "section?branch=0&along=nan"])
     def test_what_is_not_there_is_a_sentence(self, vessel_desk: Desk, path: str) -> None:
         answer = get(vessel_desk, "vessels", path)
@@ -97,6 +133,14 @@ class TestVessels:
         vessels_in(tmp_path, tmp_path / "results" / "vessels")
         (tmp_path / "map.nii.gz").unlink()
         assert "no longer at" in get(Desk(tmp_path / "results"), "vessels", "section?branch=0").text
+
+
+def test_the_worklist_says_what_could_not_be_assessed(write_result: Callable[..., Path], tmp_path: Path) -> None:
+    write_result("a")
+    (entry,) = Desk(tmp_path / "results").entries()
+    assert entry.report is not None
+    report = entry.report.model_copy(update={"findings": (), "not_assessable": {"blockage": "no contrast"}})
+    assert worklist_row(replace(entry, report=report), (), "jane")["findings"] == "blockage not assessable"
 
 
 def test_the_dashboard_counts_what_was_decided_and_changed(write_result: Callable[..., Path], tmp_path: Path) -> None:

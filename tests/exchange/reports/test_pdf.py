@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from medseg.core.errors import GeometryError, InputError
-from medseg.core.findings import Finding, FindingFlag, Measurement
+from medseg.core.findings import Finding, FindingFlag, Grade, Measurement
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import Code
@@ -17,7 +19,7 @@ from medseg.core.report import ModelIdentity, Report
 from medseg.core.study import Series, Study
 from medseg.core.task import load_task
 from medseg.core.volume import Volume
-from medseg.exchange.reports.pdf import measured_in_words, write_report_pdf
+from medseg.exchange.reports.pdf import measured_in_words, page_of, write_report_pdf
 
 TASK = load_task("phantom_ct")
 GEOMETRY = Geometry.from_spacing((40, 36, 20), (2.0, 2.0, 4.0))
@@ -118,3 +120,25 @@ def test_how_far_a_vessel_is_narrowed_is_in_the_table() -> None:
     healthy = Measurement(name="reference_diameter", value=2.55, unit="mm", code=VOLUME_CODE)
     blockage = finding(1).model_copy(update={"measurements": (narrowed, healthy)})
     assert measured_in_words(blockage) == "narrowed 53.3 % (37.1–67.2), healthy 2.55 mm"
+
+
+def texts(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+@pytest.mark.parametrize("is_assessable", [True, False])
+def test_what_could_not_be_assessed_is_not_called_nothing(is_assessable: bool) -> None:
+    why = {} if is_assessable else {"blockage": "the image has no contrast"}
+    figure = page_of(report().model_copy(update={"not_assessable": why}), *scan())
+    assert ("Nothing was found." in texts(figure)) == is_assessable
+    assert ("blockage: not assessable, the image has no contrast" in texts(figure)) == (not is_assessable)
+
+
+def test_grades_of_a_finding_and_of_the_scan_are_on_the_page() -> None:
+    code = Code(value="CAD_RADS_3", scheme="99MEDSEG", meaning="CAD-RADS 3")
+    grade = Grade(name="cad_rads", category="3", scale=code, code=code)
+    graded = finding(1).model_copy(update={"grades": (grade,)})
+    figure = page_of(report(graded).model_copy(update={"grades": (grade,)}), *scan())
+    assert "CAD-RADS 3" in {text.get_text() for text in figure.texts}
+    cells = [cell for axes in figure.axes for table in axes.tables for cell in table.get_celld().values()]
+    assert {"CAD-RADS", "3"} <= {cell.get_text().get_text() for cell in cells}

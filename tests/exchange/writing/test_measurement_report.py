@@ -15,8 +15,9 @@ from dicom_results import TASK, Result, images, numbers_of, require_valid, resul
 from pydicom.dataset import Dataset
 
 from medseg.core.errors import InputError
-from medseg.core.findings import Finding
+from medseg.core.findings import Finding, Grade
 from medseg.core.label_map import LabelMap
+from medseg.core.labels import Code
 from medseg.exchange.dicom.writing.measurement_report import write_measurement_report
 from medseg.exchange.dicom.writing.regions import regions_of_findings
 from medseg.exchange.dicom.writing.report_check import read_groups, require_same_numbers
@@ -98,6 +99,43 @@ def test_a_speck_too_small_to_count_is_not_called_absent(tmp_path: Path) -> None
     write_measurement_report(report, regions, tmp_path / "sr.dcm", result.made, tmp_path / "seg.dcm")
     said = named(pydicom.dcmread(tmp_path / "sr.dcm"), "705057003")
     assert [item.ConceptCodeSequence[0].CodeValue for item in said] == ["NOT_COUNTED"]
+
+
+GRADE = Grade(
+    name="cad_rads",
+    category="3",
+    scale=Code(value="130720", scheme="DCM", meaning="Coronary Artery Disease Assessment"),
+    code=Code(value="130726", scheme="DCM", meaning="3 - Moderate stenosis"),
+)
+
+
+def test_a_label_that_could_not_be_judged_is_not_called_absent(tmp_path: Path) -> None:
+    result = result_on(tmp_path)
+    empty = LabelMap(np.zeros_like(result.label_map.array), result.label_map.geometry, TASK.label_schema)
+    why = {TASK.labels[-1].name: "the image has no contrast"}
+    report = result.report.model_copy(update={"findings": (), "not_assessable": why})
+    regions = regions_of_findings(empty, (), numbers_of(empty))
+    write_measurement_report(report, regions, tmp_path / "sr.dcm", result.made, None)
+    said = named(pydicom.dcmread(tmp_path / "sr.dcm"), "705057003")
+    assert [item.ConceptCodeSequence[0].CodeMeaning for item in said] == ["Absent", "Absent", "Undetermined"]
+
+
+def test_grades_of_a_finding_and_of_the_scan_stand_in_it_and_none_may_be_lost(tmp_path: Path) -> None:
+    result = result_on(tmp_path)
+    first, *others = result.report.findings
+    findings = (first.model_copy(update={"grades": (GRADE,)}), *others)
+    report = result.report.model_copy(update={"findings": findings, "grades": (GRADE,)})
+    dataset = pydicom.dcmread(written(tmp_path, replace(result, report=report)))
+    require_valid(tmp_path / "sr.dcm")
+    marked = pydicom.dcmread(tmp_path / "seg.dcm")
+    said = named(dataset, GRADE.scale.value)
+    assert [item.ConceptCodeSequence[0].CodeValue for item in said] == [GRADE.code.value] * 2
+    for item, reason in zip(said, ("kidney is cad_rads 3", "the scan is cad_rads 3"), strict=True):
+        item.ConceptCodeSequence[0].CodeValue = "130727"
+        dataset.save_as(tmp_path / "changed.dcm")
+        with pytest.raises(InputError, match=reason):
+            require_same_numbers(report, result.regions, marked, tmp_path / "changed.dcm")
+        item.ConceptCodeSequence[0].CodeValue = GRADE.code.value
 
 
 def test_an_enhanced_image_is_referred_to_by_frame(tmp_path: Path) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from typer.testing import CliRunner
 
 from medseg.analysis.vessels.analyse import analyse_vessels
@@ -16,6 +20,7 @@ from medseg.cli import app
 from medseg.core.errors import GeometryError, InputError
 from medseg.core.geometry import Geometry
 from medseg.core.report import Report
+from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.datasets.phantoms.acquisition import Acquisition
 from medseg.datasets.phantoms.anatomy import narrowing_profile
@@ -25,11 +30,15 @@ from medseg.datasets.phantoms.vessels.lesions import DiseasedBranch
 from medseg.datasets.phantoms.vessels.study import make_vessel_study
 from medseg.exchange.read import read_label_map, read_scan
 from medseg.exchange.write import write_volume
+from medseg.models.bundle import Provenance, save_bundle
+from medseg.models.spec import ModelSpec
 from medseg.models.store import load_model
+from medseg.models.weights import weights_of
 from medseg.workflows.results.open_study import list_studies
 from medseg.workflows.results.open_vessels import open_vessels
 from medseg.workflows.results.vessel_pages import first_page
 from medseg.workflows.segmenting.find_blockages import find_blockages, find_blockages_of_scan
+from medseg.workflows.segmenting.segment_study import segment_study
 
 SHAPE, SPACING_MM = (60, 60, 100), (0.4, 0.4, 0.5)
 PERCENT, MIDDLE_MM, LENGTH_MM = 60.0, 22.0, 10.0
@@ -76,6 +85,7 @@ def test_a_known_narrowing_is_found_graded_and_painted(files: Path, tmp_path: Pa
     names = [
         "blockages.csv",
         "blockages.nii.gz",
+        "branches.csv",
         "scan.json",
         "tree.csv",
         "tree.swc",
@@ -88,6 +98,15 @@ def test_a_known_narrowing_is_found_graded_and_painted(files: Path, tmp_path: Pa
     with (out / "blockages.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert float(row["diameter_percent"]) == pytest.approx(blockage.diameter_percent, abs=0.05)
+    low, area, high = (float(row[name]) for name in ("low_area_percent", "area_percent", "high_area_percent"))
+    assert area == pytest.approx(blockage.area_percent, abs=0.05)
+    assert low < area < high
+    with (out / "branches.csv").open() as file:
+        branches = list(csv.DictReader(file))
+    assert [(one["branch"], one["blockages"], one["not_assessable"]) for one in branches] == [("0", "1", "")]
+    said = json.loads((out / "vessels.json").read_text())
+    assert said["count_by_branch"] == {"0": 1}
+    assert said["blockages"][0]["cad_rads"] == "3"
     painted = read_scan(out / "blockages.nii.gz").volume
     where = painted.geometry.world(np.argwhere(painted.array == 1))
     assert np.linalg.norm(where.mean(axis=0) - blockage.centre_mm) < 1.5
@@ -106,6 +125,8 @@ def test_a_mask_says_which_label_and_takes_calibres_from_the_image(files: Path, 
     alone = find_blockages(files / "mask.nii.gz", tmp_path / "alone", labels=(7,))
     assert alone.source == "mask"
     assert {blockage.confidence for blockage in alone.blockages} == {"review"}
+    assert alone.cad_rads == "N"
+    assert "no category is given" in alone.warnings[0]
 
 
 def test_a_scan_is_looked_through_without_a_map(files: Path, tmp_path: Path) -> None:
@@ -134,6 +155,8 @@ def test_a_mask_without_a_vessel_is_not_assessable(files: Path, tmp_path: Path) 
     assert report.blockages == ()
     assert report.cad_rads == "N"
     assert (tmp_path / "out" / "vessels.pdf").exists()
+    said = CliRunner().invoke(app, ["vessels", str(tmp_path / "empty.nii.gz"), "--output", str(tmp_path / "again")])
+    assert said.output.rstrip().endswith("blockages: not assessable")
 
 
 def test_an_image_without_contrast_is_not_assessable(files: Path, tmp_path: Path) -> None:
@@ -213,6 +236,64 @@ def test_a_model_that_looks_for_no_blockages_is_refused(files: Path, tmp_path: P
     with pytest.raises(InputError, match=r"does not look for blockages.*Take vessels_cta"):
         find_blockages_of_scan(files / "image.nii.gz", load_model("hippocampus_mr"), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def texts(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+def test_the_page_tells_not_assessable_from_healthy_and_counts_by_branch(files: Path) -> None:
+    sick = read_scan(files / "map.nii.gz").volume
+    empty = Volume(np.zeros(SHAPE, np.float32), sick.geometry)
+    narrowed, nothing = (
+        texts(first_page(analyse_vessels(volume), "Vessels", datetime(2026, 1, 1, tzinfo=UTC)))
+        for volume in (sick, empty)
+    )
+    assert "blockages by branch: 0: 1" in narrowed
+    assert "assessable" not in narrowed
+    assert "Not assessable: whether there are blockages cannot be said." in nothing
+    assert "No blockage" not in nothing
+
+
+def test_a_model_is_given_the_ostia_and_names_the_segments(files: Path, tmp_path: Path) -> None:
+    image = read_scan(files / "image.nii.gz").volume
+    noise = np.random.default_rng(1).normal(0, 12, SHAPE)
+    write_volume(Volume((image.array + noise).astype(np.float32), image.geometry), tmp_path / "cta.nii.gz")
+    command = ["vessels", str(tmp_path / "cta.nii.gz"), "--model", "vessels_cta", "--output", str(tmp_path / "out")]
+    plain = CliRunner().invoke(app, command)
+    assert plain.exit_code == 0, plain.output
+    before = open_vessels(tmp_path / "out")
+    start = [f"{x:.2f}" for x in before.lumen(before.report.blockages[0].branch).points_mm[0]]
+    said = CliRunner().invoke(app, [*command, "--left-ostium", *start, "--right-ostium", "90", "0", "0"])
+    assert said.exit_code == 0, said.output
+    report = VesselReport.model_validate_json((tmp_path / "out/vessels.json").read_bytes())
+    assert report.branch_name(report.blockages[0].branch) == "5 left main"
+    assert (before.report.cad_rads, report.cad_rads) == ("3", "4B")
+    written = Report.model_validate_json((tmp_path / "out/report.json").read_bytes())
+    assert [grade.category for grade in written.grades] == ["4B"]
+    with (tmp_path / "out/findings.csv").open() as file:
+        rows = {(row["label"], row["measurement"]): row["value"] for row in csv.DictReader(file)}
+    assert rows["blockage", "cad_rads"] == "3"
+    assert rows["", "cad_rads"] == "4B"
+
+
+def test_a_coronary_model_that_sees_no_vessel_calls_nothing_absent(
+    files: Path, tmp_path: Path, spec: ModelSpec, provenance: Provenance
+) -> None:
+    coronary = spec.model_copy(update={"task": load_task("coronary_cta")})
+    blind = weights_of(coronary.network.build(1, coronary.class_count))
+    blind["network.output_block.conv.conv.weight"].zero_()
+    blind["network.output_block.conv.conv.bias"].copy_(torch.tensor([5.0, -5.0]))
+    model = save_bundle(tmp_path / "coronary", coronary, blind, provenance, None)
+    report = segment_study({"CT": files / "image.nii.gz"}, model, tmp_path / "out")
+    assert report.findings == ()
+    assert "no vessel" in report.not_assessable["blockage"]
+    assert [(grade.category, grade.code.value) for grade in report.grades] == [("N", "130731")]
+    assert Report.model_validate_json((tmp_path / "out/report.json").read_bytes()) == report
+    with (tmp_path / "out/findings.csv").open() as file:
+        rows = {(row["label"], row["measurement"]): row["value"] for row in csv.DictReader(file)}
+    assert rows["blockage", "not_assessable"] == report.not_assessable["blockage"]
+    assert rows["", "cad_rads"] == "N"
 
 
 @pytest.mark.parametrize(("axis", "letter"), [(0, "R"), (1, "A")])

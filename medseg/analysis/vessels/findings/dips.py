@@ -1,12 +1,13 @@
 """Blockages of a branch: where its lumen is narrower than the healthy vessel before and after it.
 
 A narrowing recovers. A step down that does not recover is a side branch or a taper, and the tail of a loose end is the
-end; neither is counted. The healthy radius at a blockage is taken between the levels before and after it.
+end; neither is counted. The healthy radius at a blockage is taken between the levels before and after it. A root may
+be narrow where it begins, at its ostium: there only the vessel behind can be healthy.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,12 @@ SHOULDER_MM = 6.0
 SHOULDER_PERCENTILE = 60.0
 ONE_LESION_DIAMETERS = 3.0
 """Dips less than this many reference diameters apart are one lesion (the rule of the SYNTAX score)."""
+
+OSTIAL_DEPTH = 0.3
+"""A root that has lost this share of its diameter where it begins is a finding; one side tells less than two do."""
+
+OSTIAL_MM = 12.0
+"""By so far from its start a root has widened to its healthy level, or it is no ostial narrowing but a widening."""
 
 CLOSED_MM = 0.18
 """A fitted radius below this is no lumen: nothing narrower can be told from none under a clinical blur."""
@@ -93,6 +100,11 @@ class _Lumen:
     start_fork_mm: float | None
     stop_fork_mm: float | None
 
+    def part(self, samples: slice) -> _Lumen:
+        """The same with some of the samples."""
+        names = ("arc_mm", "radius_mm", "wall_mm", "is_gap", "misfit", "is_calcified")
+        return replace(self, **{name: getattr(self, name)[samples] for name in names})
+
 
 def find_dips(
     tree: VesselTree, profiles: tuple[LumenProfile, ...], walls: tuple[LumenProfile, ...] | None = None
@@ -105,7 +117,7 @@ def find_dips(
     for branch in tree.branches:
         lumen = _trusted(tree, profiles, walls, branch)
         if lumen is not None:
-            found += _merged(lumen, _dips(lumen))
+            found += _merged(lumen, _with_ostial(lumen, _dips(lumen)))
     return tuple(found)
 
 
@@ -178,10 +190,45 @@ def _dips(lumen: _Lumen) -> list[Dip]:
     dips = []
     for start, stop in _runs(depth > EDGE_DEPTH):
         if depth[start:stop].max() >= LEAST_DEPTH and (stop - start) * step >= LEAST_LENGTH_MM:
-            dip = _measured(lumen, start, stop)
-            if dip is not None and dip.depth >= LEAST_DEPTH:
-                dips.append(dip)
+            dips += _measured_dips(lumen, slice(start, stop))
     return dips
+
+
+def _measured_dips(lumen: _Lumen, run: slice) -> list[Dip]:
+    """The dip of a run of samples; none where it is too shallow after all."""
+    dip = _measured(lumen, run.start, run.stop)
+    return [dip] if dip is not None and dip.depth >= LEAST_DEPTH else []
+
+
+def _with_ostial(lumen: _Lumen, dips: list[Dip]) -> list[Dip]:
+    """The dips and the ostial narrowing of a root; of a vessel without forks either end may be the ostium."""
+    if lumen.start_fork_mm is not None:
+        return dips
+    arc, radius = lumen.arc_mm, lumen.radius_mm
+    found = list(dips)
+    narrow = _ostial_samples(arc - arc[0], radius)
+    if len(narrow) and not any(dip.start_mm <= arc[narrow[-1]] for dip in dips):
+        found += _measured_dips(lumen.part(slice(narrow[0], None)), slice(0, len(narrow)))
+    narrow = _ostial_samples(arc[-1] - arc[::-1], radius[::-1]) if lumen.stop_fork_mm is None else narrow[:0]
+    if len(narrow) and not any(dip.stop_mm >= arc[-1 - narrow[-1]] for dip in dips):
+        part = lumen.part(slice(0, len(arc) - narrow[0]))
+        found += _measured_dips(part, slice(len(part.arc_mm) - len(narrow), len(part.arc_mm)))
+    return sorted(found, key=lambda dip: dip.start_mm)
+
+
+def _ostial_samples(from_end_mm: NDArray[np.float64], radius_mm: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The samples near an end that are narrower than the vessel behind them; none where it does not widen soon.
+
+    Over about a radius the centreline may leave a vessel through its side, and the sections show less and less of it.
+    """
+    healthy = _level(radius_mm[(from_end_mm > OSTIAL_MM) & (from_end_mm <= OSTIAL_MM + SHOULDER_MM)])
+    if healthy is None:
+        return np.arange(0)
+    count = int(np.argmin(radius_mm < (1 - EDGE_DEPTH) * healthy))
+    narrow = np.arange(count)
+    clear = narrow[from_end_mm[:count] >= healthy]
+    is_lesion = len(clear) > 0 and radius_mm[clear].min() < (1 - OSTIAL_DEPTH) * healthy
+    return narrow[from_end_mm[:count] >= healthy / 2] if is_lesion and from_end_mm[count] <= OSTIAL_MM else narrow[:0]
 
 
 def _runs(inside: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -21,6 +21,9 @@ Place = tuple[float, float, float]
 OSTIUM_MM = 10.0
 """A vessel whose start is further from an ostium does not come from it."""
 
+SEEN_FROM_MM = 3.0
+"""A vessel that starts further from its ostium has a stretch before it that nobody has judged."""
+
 HEADING_MM = 20.0
 """Over which length after a fork a branch's course is judged."""
 
@@ -70,14 +73,28 @@ def coronary_segments(tree: VesselTree, ostia: Ostia) -> Mapping[int, Segment]:
     return named
 
 
+def unseen_ostia(tree: VesselTree, ostia: Ostia) -> tuple[str, ...]:
+    """What to beware of at each ostium where no vessel is seen: a lumen too tight for the map is lost with it."""
+    said = []
+    for side, place in (("left", ostia.left_mm), ("right", ostia.right_mm)):
+        root = _root_at(tree, place)
+        gap_mm = 0.0 if root is None else _gap_mm(root, place)
+        if root is None:
+            said.append(f"no vessel begins within {OSTIUM_MM:.0f} mm of the {side} ostium: is it occluded?")
+        elif gap_mm > SEEN_FROM_MM:
+            said.append(f"the {side} coronary artery is seen from {gap_mm:.0f} mm on: before, it may be blocked")
+    return tuple(said)
+
+
 def _root_at(tree: VesselTree, ostium_mm: Place) -> VesselBranch | None:
     """The root that starts nearest to an ostium."""
     roots = [branch for branch in tree.branches if branch.parent is None]
-    if not roots:
-        return None
-    gaps = [float(np.linalg.norm(root.points_mm[0] - np.asarray(ostium_mm))) for root in roots]
-    at = int(np.argmin(gaps))
-    return roots[at] if gaps[at] <= OSTIUM_MM else None
+    nearest = min(roots, key=lambda root: _gap_mm(root, ostium_mm), default=None)
+    return nearest if nearest is not None and _gap_mm(nearest, ostium_mm) <= OSTIUM_MM else None
+
+
+def _gap_mm(root: VesselBranch, ostium_mm: Place) -> float:
+    return float(np.linalg.norm(root.points_mm[0] - np.asarray(ostium_mm)))
 
 
 def _children(tree: VesselTree, branch: VesselBranch) -> list[VesselBranch]:

@@ -3,18 +3,19 @@
 Each finding is one group (TID 1411): what it is, where it is marked (a segment of the segmentation object, and the
 images it lies on), by what name and UID it is followed, its measurements with codes, UCUM units and intervals, and what
 to beware of. A label that was looked for and is not in the mask is a group that says absent, so that 'nothing was
-found' is said too. What readers measured by hand are groups of their own. Warnings and limits stand as comments.
+found' is said too, or undetermined where it could not be judged. Grades of the whole scan are a group, and so is what
+readers measured by hand. Warnings and limits stand as comments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import FileDataset
 
-from medseg.core.findings import Finding, FindingFlag, Measurement
+from medseg.core.findings import Finding, FindingFlag, Grade, Measurement
 from medseg.core.labels import Code, Label
 from medseg.core.report import Report
 from medseg.core.study import Modality
@@ -42,6 +43,7 @@ FLAG_CODES: dict[FindingFlag, Code] = {
 BEWARE = Code(value="BEWARE", scheme="99MEDSEG", meaning="Beware")
 PRESENCE = Code(value="705057003", scheme="SCT", meaning="Presence")
 ABSENT = Code(value="2667000", scheme="SCT", meaning="Absent")
+UNDETERMINED = Code(value="373068000", scheme="SCT", meaning="Undetermined")
 TOO_SMALL_TO_COUNT = Code(value="NOT_COUNTED", scheme="99MEDSEG", meaning="Only pieces too small to be counted")
 COMMENT = Code(value="121106", scheme="DCM", meaning="Comment")
 
@@ -79,6 +81,8 @@ def _structured_report(report: Report, regions: Regions, source: Source, marked:
     images = source.slices(regions.geometry)
     groups = [_group(finding, regions.of(finding), regions, source, (marked, images)) for finding in report.findings]
     groups.extend(_nothing(label, presence, source) for label, presence in _labels_without_finding(report, regions))
+    if report.grades:
+        groups.append(_whole_scan(report.grades, source))
     groups.extend(hand_groups(report.by_hand, source))
     observer = highdicom.sr.ObserverContext(
         observer_type=concept(Code(value="121007", scheme="DCM", meaning="Device")),
@@ -105,7 +109,9 @@ def _structured_report(report: Report, regions: Regions, source: Source, marked:
             )
         )
     numbers = (
-        report.model_dump_json(include={"findings", "warnings", "limitations", "review", "by_hand"}),
+        report.model_dump_json(
+            include={"findings", "grades", "not_assessable", "warnings", "limitations", "review", "by_hand"}
+        ),
         regions.content,
     )
     dataset = highdicom.sr.Comprehensive3DSR(
@@ -166,19 +172,46 @@ def _group(
         finding_sites=list(_sites(finding.organ or finding.label)) or None,
         measurements=[_measurement(measured) for measured in finding.measurements] or None,
         qualitative_evaluations=[
-            highdicom.sr.QualitativeEvaluation(name=concept(BEWARE), value=concept(FLAG_CODES[flag]))
-            for flag in finding.flags
+            *_evaluations(finding.grades),
+            *(
+                highdicom.sr.QualitativeEvaluation(name=concept(BEWARE), value=concept(FLAG_CODES[flag]))
+                for flag in finding.flags
+            ),
         ]
         or None,
     )
 
 
+def _evaluations(grades: Sequence[Grade]) -> list[Any]:
+    import highdicom
+
+    return [
+        highdicom.sr.QualitativeEvaluation(name=concept(grade.scale), value=concept(grade.code)) for grade in grades
+    ]
+
+
+def _whole_scan(grades: Sequence[Grade], source: Source) -> Any:
+    """The grades of the whole scan (TID 1501)."""
+    import highdicom
+
+    uid = source.uid("grades", *(grade.name for grade in grades))
+    return highdicom.sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=highdicom.sr.TrackingIdentifier(uid=uid, identifier="medseg grades of the scan"),
+        algorithm_id=_algorithm(source),
+        qualitative_evaluations=_evaluations(grades),
+    )
+
+
 def _labels_without_finding(report: Report, regions: Regions) -> Iterator[tuple[Label, Code]]:
-    """Labels that were looked for and are no finding: not in the mask at all, or only in pieces too small to count."""
+    """Labels without a finding, and why: not judged, only in pieces too small to count, or not in the mask."""
     found = {finding.label.index for finding in report.findings}
     marked = {region.label.index for region in regions.regions}
     for label in report.task.labels:
-        if label.index not in found:
+        if label.index in found:
+            continue
+        if label.name in report.not_assessable:
+            yield label, UNDETERMINED
+        else:
             yield label, TOO_SMALL_TO_COUNT if label.index in marked else ABSENT
 
 

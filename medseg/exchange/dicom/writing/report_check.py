@@ -45,7 +45,9 @@ class WrittenNumber:
 
 @dataclass(frozen=True, slots=True)
 class WrittenGroup:
-    """One measurement group: how it is followed, what it is of, the segment it refers to, its numbers."""
+    """One measurement group: how it is followed, what it is of, the segment it refers to, its numbers, and its
+    evaluations as pairs of codes: what is judged, and how.
+    """
 
     tracking_uid: str
     tracking_name: str
@@ -53,6 +55,7 @@ class WrittenGroup:
     segment: tuple[str, int] | None
     images: tuple[str, ...]
     numbers: tuple[WrittenNumber, ...]
+    evaluations: tuple[tuple[str, str], ...] = ()
 
 
 def read_groups(path: Path) -> tuple[WrittenGroup, ...]:
@@ -72,6 +75,7 @@ def require_same_numbers(report: Report, regions: Regions, marked: FileDataset |
     """Refuse a written structured report that does not say the report's findings, number by number."""
     all_groups = read_groups(path)
     _require_hand_measurements(report, all_groups)
+    _require_grades(report, all_groups)
     groups = [group for group in all_groups if group.segment is not None]
     if len(groups) != len(report.findings):
         raise undelivered(f"it has {len(groups)} findings where the report has {len(report.findings)}")
@@ -94,6 +98,9 @@ def require_same_numbers(report: Report, regions: Regions, marked: FileDataset |
             )
             for measured in finding.measurements
         ]  # fmt: skip
+        for grade in finding.grades:
+            if (grade.scale.value, grade.code.value) not in group.evaluations:
+                raise undelivered(f"it does not say that its {region.name} is {grade.name} {grade.category}")
         if list(group.numbers) != meant:
             raise undelivered(f"its numbers of {region.name} are {list(group.numbers)}, not {meant}")
 
@@ -112,6 +119,14 @@ def _require_hand_measurements(report: Report, groups: Sequence[WrittenGroup]) -
             raise undelivered(f"its numbers of a {drawn.kind} by {drawn.reader} are {list(numbers)}, not {meant}")
 
 
+def _require_grades(report: Report, groups: Sequence[WrittenGroup]) -> None:
+    """Refuse groups that leave out a grade of the whole scan."""
+    said = {pair for group in groups if group.segment is None for pair in group.evaluations}
+    for grade in report.grades:
+        if (grade.scale.value, grade.code.value) not in said:
+            raise undelivered(f"it does not say that the scan is {grade.name} {grade.category}")
+
+
 def _group(container: Dataset, name: str) -> WrittenGroup:
     content = items(container, "ContentSequence", name)
     segment, images = None, []
@@ -123,14 +138,14 @@ def _group(container: Dataset, name: str) -> WrittenGroup:
             else:
                 images.append(uid)
     said = {_name(item): item for item in content}
-    finding = (items(said.get(_FINDING, Dataset()), "ConceptCodeSequence", name) or [Dataset()])[0]
     return WrittenGroup(
         tracking_uid=text(said.get(_TRACKING_UID, Dataset()), "UID"),
         tracking_name=text(said.get(_TRACKING_NAME, Dataset()), "TextValue"),
-        finding_code=text(finding, "CodeValue") or text(finding, "LongCodeValue"),
+        finding_code=_code(said.get(_FINDING, Dataset()), name),
         segment=segment,
         images=tuple(images),
         numbers=tuple(_number(item, name) for item in content if text(item, "ValueType") == "NUM"),
+        evaluations=tuple((_name(item), _code(item, name)) for item in content if text(item, "ValueType") == "CODE"),
     )
 
 
@@ -154,6 +169,11 @@ def _number(item: Dataset, name: str) -> WrittenNumber:
             for value in part.GraphicData
         ),
     )
+
+
+def _code(item: Dataset, name: str) -> str:
+    concept = (items(item, "ConceptCodeSequence", name) or [Dataset()])[0]
+    return text(concept, "CodeValue") or text(concept, "LongCodeValue")
 
 
 def _value(item: Dataset, name: str) -> float:

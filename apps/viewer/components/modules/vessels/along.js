@@ -12,7 +12,7 @@ const KIND_COLOURS = { confident: "#ff9f43", review: "#6fa8dc" };
 export class Along {
   constructor(page) {
     this.page = page;
-    this.canvas = element("canvas", { class: "along", tabindex: "0", role: "application", "aria-label": "The vessel unrolled, over its diameter; arrow keys move along it" });
+    this.canvas = element("canvas", { class: "along", tabindex: "0", role: "application", "aria-label": "The vessel along its length, over its diameter; arrow keys move along it" });
     const follow = (event) => {
       if (event.type === "pointermove" && event.buttons !== 1) return;
       page.goTo((event.offsetX - LEFT) / this.scale);
@@ -35,7 +35,8 @@ export class Along {
     const lengthMm = branch.along_mm.at(-1);
     const acrossMm = picture.columns * picture.stepMm;
     // As wide as there is room, unless it would become too high to see the graph under it.
-    this.scale = Math.min((width - LEFT - 8) / lengthMm, Math.max(8, (HIGHEST_SHARE * window.innerHeight) / acrossMm));
+    const least = this.page.isCurved ? 0 : 8;
+    this.scale = Math.min((width - LEFT - 8) / lengthMm, Math.max(least, (HIGHEST_SHARE * window.innerHeight) / acrossMm));
     const high = acrossMm * this.scale;
     const ratio = window.devicePixelRatio || 1;
     this.canvas.style.height = `${high + GRAPH_PIXELS}px`;

@@ -15,15 +15,17 @@ export class Vessels extends Page {
   constructor(parent) {
     super(parent, "vessels");
     this.angle = 0;
+    this.isCurved = false;
     this.alongMm = 0;
     this.chosen = null;
     this.sections = new Map();
     this.along = new Along(this);
     this.choice = element("select", { "aria-label": "Branch", onchange: () => this.openBranch(Number(this.choice.value)) });
     this.turn = element("input", { type: "range", min: "0", max: "345", value: "0", step: String(TURN_DEG), "aria-label": "Angle about the vessel", oninput: () => this.setAngle(Number(this.turn.value)) });
+    this.bend = button("Curved", "Show the vessel with its bends, or straightened", () => this.setCurved(!this.isCurved), { "aria-pressed": "false" });
     this.read = element("span", { class: "quiet", role: "status", "data-read": "along" });
-    this.keys = button("Keys", "← → along, n next blockage, [ ] turn, a next branch, q worklist", () => this.say("← →: along the vessel; Shift: ten times as far. n, Shift + n: next and previous blockage. [ ]: turn. a: next branch. Right drag on a picture: window. q: worklist."));
-    replaceChildren(this.tools, this.choice, element("label", { class: "inline" }, "Turn ", this.turn), this.read, this.keys);
+    this.keys = button("Keys", "← → along, n next blockage, [ ] turn, c curved, a next branch, q worklist", () => this.say("← →: along the vessel; Shift: ten times as far. n, Shift + n: next and previous blockage. [ ]: turn. c: curved or straightened. a: next branch. Right drag on a picture: window. q: worklist."));
+    replaceChildren(this.tools, this.choice, element("label", { class: "inline" }, "Turn ", this.turn), this.bend, this.read, this.keys);
     this.list = element("aside", { class: "changes", "aria-label": "Blockages" });
     this.cuts = element("div", { class: "sections" });
     this.main.classList.add("vessels");
@@ -35,7 +37,7 @@ export class Vessels extends Page {
     if (this.vessels?.id === vessels.id) return;
     this.vessels = vessels;
     this.window = vessels.window;
-    replaceChildren(this.choice, ...vessels.branches.map((one) => element("option", { value: String(one.index), text: `Branch ${one.index}: ${one.length_mm.toFixed(0)} mm, mean diameter ${one.mean_diameter_mm.toFixed(1)} mm${one.not_assessable ? " (not assessable)" : ""}` })));
+    replaceChildren(this.choice, ...vessels.branches.map((one) => element("option", { value: String(one.index), text: branchName(one) })));
     this.drawList();
     if (vessels.blockages.length > 0) this.openBlockage(vessels.blockages[0]);
     else if (vessels.branches.length > 0) this.openBranch(vessels.branches[0].index);
@@ -44,7 +46,8 @@ export class Vessels extends Page {
 
   drawList() {
     const { vessels } = this;
-    const head = element("tr", {}, ...["No.", "Lumen lost", "95 %", "CAD-RADS", "Diameter (mm)"].map((text, n) => element("th", { scope: "col", class: n === 0 ? null : "number", text })));
+    const titles = ["No.", "Lumen lost", "95 %", ...(vessels.is_artery ? ["CAD-RADS"] : []), "Diameter (mm)"];
+    const head = element("tr", {}, ...titles.map((text, n) => element("th", { scope: "col", class: n === 0 ? null : "number", text })));
     const rows = vessels.blockages.map((one) =>
       element(
         "tr",
@@ -52,15 +55,17 @@ export class Vessels extends Page {
         element("td", {}, element("button", { type: "button", class: "jump", text: `${one.number}${one.confidence === "review" ? " ?" : ""}`, title: one.confidence === "review" ? `For review: ${one.reasons.join(", ")}` : "Go there", onclick: () => this.openBlockage(one) })),
         element("td", { class: "number", text: `${one.diameter_percent.toFixed(0)} %` }),
         element("td", { class: "number", text: `${one.interval[0].toFixed(0)}–${one.interval[1].toFixed(0)}` }),
-        element("td", { class: "number", text: one.cad_rads }),
+        vessels.is_artery ? element("td", { class: "number", text: one.cad_rads ?? "–" }) : null,
         element("td", { class: "number", text: `${one.minimal_diameter_mm.toFixed(1)} of ${one.reference_diameter_mm.toFixed(1)}` }),
       ),
     );
     replaceChildren(
       this.list,
-      element("h2", { text: `Blockages, CAD-RADS ${vessels.cad_rads}` }),
-      rows.length > 0 ? element("table", { class: "worklist" }, element("thead", {}, head), element("tbody", {}, ...rows)) : element("p", { class: "quiet", text: "No blockage was found." }),
-      this.chosen ? element("dl", { class: "facts" }, ...facts(this.chosen).flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })])) : null,
+      element("h2", { text: vessels.is_artery ? `Blockages, CAD-RADS ${vessels.cad_rads}` : "Blockages of veins" }),
+      vessels.not_assessable ? element("p", { class: "problem", text: `Not assessable: ${vessels.not_assessable}` }) : null,
+      rows.length > 0 ? element("table", { class: "worklist" }, element("thead", {}, head), element("tbody", {}, ...rows)) : null,
+      rows.length === 0 && !vessels.not_assessable ? element("p", { class: "quiet", text: "No blockage was found." }) : null,
+      this.chosen ? element("dl", { class: "facts" }, ...facts(this.chosen, vessels.is_artery).flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })])) : null,
       ...vessels.warnings.map((text) => element("p", { class: "problem", text })),
     );
   }
@@ -92,9 +97,10 @@ export class Vessels extends Page {
     this.alongAsked = new AbortController();
     const { signal } = this.alongAsked;
     try {
-      this.along.show(await fetchPicture(this.server, `${this.vessels.base}/straightened?branch=${this.branch.index}&angle=${this.angle}`, signal));
+      this.along.show(await fetchPicture(this.server, `${this.vessels.base}/${this.isCurved ? "curved" : "straightened"}?branch=${this.branch.index}&angle=${this.angle}`, signal));
       this.host.dataset.loaded = this.vessels.id;
       this.host.dataset.branch = String(this.branch.index);
+      this.host.dataset.along = this.isCurved ? "curved" : "straightened";
     } catch (error) {
       if (!signal.aborted) this.say(error.message);
     }
@@ -151,6 +157,12 @@ export class Vessels extends Page {
     this.loadAlong();
   }
 
+  setCurved(isCurved) {
+    this.isCurved = isCurved;
+    this.bend.setAttribute("aria-pressed", String(isCurved));
+    this.loadAlong();
+  }
+
   dragWindow(host) {
     let start = null;
     host.addEventListener("contextmenu", (event) => event.preventDefault());
@@ -193,6 +205,7 @@ export class Vessels extends Page {
       N: () => this.nextBlockage(-1),
       "[": () => this.setAngle(this.angle - TURN_DEG),
       "]": () => this.setAngle(this.angle + TURN_DEG),
+      c: () => this.setCurved(!this.isCurved),
       a: () => this.nextBranch(),
       q: () => this.trigger("go", "worklist"),
     }[event.key];
@@ -207,13 +220,18 @@ export class Vessels extends Page {
   }
 }
 
-function facts(one) {
+function branchName(one) {
+  const found = one.blockages > 0 ? `, ${one.blockages} ${one.blockages === 1 ? "blockage" : "blockages"}` : "";
+  return `Branch ${one.segment ?? one.index}: ${one.length_mm.toFixed(0)} mm, mean diameter ${one.mean_diameter_mm.toFixed(1)} mm${one.not_assessable ? " (not assessable)" : found}`;
+}
+
+function facts(one, isArtery) {
   return [
     ["Kind", `${one.kind}${one.is_calcified ? ", calcified" : ""}`],
-    ["Lost", `${one.diameter_percent.toFixed(0)} % of the diameter, ${one.area_percent.toFixed(0)} % of the area`],
+    ["Lost", `${one.diameter_percent.toFixed(0)} % of the diameter, ${one.area_percent.toFixed(0)} % (${one.area_interval.map((end) => end.toFixed(0)).join("–")}) of the area`],
     ["Length", `${one.length_mm.toFixed(1)} mm${one.gap_mm > 0 ? `, gap ${one.gap_mm.toFixed(1)} mm` : ""}`],
-    ["Branch", `${one.branch}, ${one.position_mm.toFixed(1)} mm from its start`],
-    ["NASCET", one.nascet ?? "–"],
+    ["Branch", `${one.branch_name}, ${one.position_mm.toFixed(1)} mm from its start`],
+    ...(isArtery ? [["NASCET", one.nascet ?? "–"]] : []),
     ["Confidence", one.confidence === "review" ? `look twice: ${one.reasons.join(", ")}` : "confident"],
   ];
 }
