@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from apps.viewer.launch import DEFAULT_PORT, LOCALHOST, launch_viewer
+from apps.viewer.access.names import LOCALHOST
+from apps.viewer.launch import DEFAULT_PORT, launch_viewer
 from medseg.core.errors import MedsegError
 
 USER_ERROR = 2
