@@ -47,8 +47,9 @@ def check_settings(settings: Settings, *, asks: bool = False) -> list[Remark]:
             remarks += _of_archive(name, node)
         if asks:
             remarks += _tried(name, partial(ask, node, settings))
-    if settings.viewer.enabled and not settings.retention.images:
-        remarks.append(Remark("note", "viewer", "it shows masks without scans: retention.images is false"))
+    if settings.viewer.enabled and not settings.keeps_images:
+        text = "it could open no study: retention.images is false, so that each scan goes once it was segmented"
+        remarks.append(Remark("error", "viewer", text))
     return remarks
 
 

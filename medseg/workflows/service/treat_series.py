@@ -37,19 +37,20 @@ from medseg.review.audit import AuditLog
 from medseg.settings.model import Settings
 from medseg.settings.routes import Route
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
+from medseg.workflows.results.job_folder import IMAGES, OBJECTS, RESULT
 from medseg.workflows.results.report_study import MAP, report_study
 from medseg.workflows.segmenting.segment_study import REPORT, read_channels, segment_scans
 from medseg.workflows.service.deliver_results import Delivery
 from medseg.workflows.service.intake.choose_series import SUPERSEDED, images_hash
 from medseg.workflows.service.ledger import Ledger, short_name
-from medseg.workflows.service.places import IMAGES, OBJECTS, RESULT, SHORT, Places
+from medseg.workflows.service.places import SHORT, Places
 from medseg.workflows.service.write_log import Event, service_log, trace_of
 
 USER = "medseg serve"
 """Who acts, in the audit log."""
 
-_ARRIVING = "arriving"
-"""Images that are not yet known to be those of the job."""
+_ARRIVING = ".arriving"
+"""Images that are not yet known to be those of the job; hidden, so that no worklist shows them."""
 
 _MOST_MODELS = 2
 """Models that a worker keeps loaded."""
@@ -157,7 +158,7 @@ class _Treatment:
             delivery = Delivery(settings, self.worker.places, self.worker.ledger, self.job.id)
             counts = {name: delivery.to(name, files) for name in route.destinations if files}
         self.worker.audit.add(USER, "store", short_name(arguments["study"]), f"job {self.job.id[:SHORT]} {counts}")
-        if not settings.retention.images:
+        if not settings.keeps_images:
             shutil.rmtree(self.folder / IMAGES, ignore_errors=True)
         return {
             "findings": findings,
