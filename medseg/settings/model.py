@@ -109,10 +109,17 @@ class Retention(Section):
 
 
 class Viewer(Section):
-    """The viewer on the results, as `medseg view`; it opens only those whose scans retention.images keeps."""
+    """The viewer on the results, as `medseg view`; it opens only those whose scans retention.images keeps.
+
+    At another `address` than this machine's own it needs `access`, a file that says who may sign in. Below `models` lie
+    those that its pages may run, besides those that come with medseg.
+    """
 
     enabled: bool = False
+    address: str = "127.0.0.1"
     port: int = Field(default=8501, ge=1, le=65535)
+    access: Path | None = None
+    models: Path | None = None
 
 
 class Metrics(Section):
