@@ -156,7 +156,11 @@ class _Treatment:
             files = self._write(route, has_findings=findings > 0)
         with self._timed("store", Event.STORED):
             delivery = Delivery(settings, self.worker.places, self.worker.ledger, self.job.id)
-            counts = {name: delivery.to(name, files) for name in route.destinations if files}
+            delivered = {name: delivery.to(name, files) for name in route.destinations if files}
+        counts = {name: one.new for name, one in delivered.items()}
+        unconfirmed = [name for name, one in delivered.items() if not one.is_confirmed]
+        for name in unconfirmed:
+            service_log(Event.UNCONFIRMED, job=self.job.id[:SHORT], destination=name)
         self.worker.audit.add(USER, "store", short_name(arguments["study"]), f"job {self.job.id[:SHORT]} {counts}")
         if not settings.keeps_images:
             shutil.rmtree(self.folder / IMAGES, ignore_errors=True)
@@ -164,6 +168,7 @@ class _Treatment:
             "findings": findings,
             "objects": len(files),
             "stored": cast("dict[str, JsonValue]", counts),
+            "unconfirmed": cast("list[JsonValue]", unconfirmed),
             "seconds": cast("dict[str, JsonValue]", self.seconds),
             "peak_memory_mb": peak_memory_mb(),
         }

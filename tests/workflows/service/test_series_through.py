@@ -240,17 +240,17 @@ class TestBadInput:
         parts.work()
         assert parts.queue.counts()["done"] == 1
 
-    def test_results_that_the_archive_refuses(
+    def test_a_bug_while_results_are_stored(
         self, make_parts: MakeParts, orthanc: Orthanc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         parts = make_parts()
         orthanc.push(made_ct(tmp_path / "ct", shape=SHAPE))
         parts.watch()
 
-        def refuse(*_: object) -> None:
+        def breaks(*_: object) -> None:
             raise OSError("PHANTOM 2.25.1234567890123456789.1")
 
-        monkeypatch.setattr("medseg.exchange.dicom.network.web.archive.send_object", refuse)
+        monkeypatch.setattr("medseg.exchange.dicom.network.web.archive.send_object", breaks)
         for _ in range(parts.settings.jobs.failures):  # a bug may be a passing one
             done_or_failed(parts)
         said = reason(parts, "quarantined")
