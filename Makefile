@@ -1,7 +1,7 @@
 # make demo   the whole chain on made data: make, train, segment, compare, look  (VIEW=0 stops before the viewer)
 # make test   everything that CI checks: format, lint, types, import contracts, tests
-# make bench  what benchmarks/RESULTS.md is made of; hours. DATA names the folder of the data sets (without it only what
-#             needs none), NNUNET the Python of an environment with nnunetv2 (without it medseg is measured alone)
+# make bench  most of what benchmarks/RESULTS.md is made of; hours. DATA names the folder of the data sets (without it only
+#             what needs none), NNUNET the Python of an environment with nnunetv2 (without it medseg is measured alone)
 # make docs      the documentation as a site, out/site/index.html
 # make package   wheel and sdist in dist/, and the wheel tried in an empty environment: it segments a made scan
 # make audit     SBOM and licences of all that the wheel requires, into docs/; known weaknesses, where PyPI answers

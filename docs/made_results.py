@@ -26,7 +26,7 @@ from medseg.review.marks import MarkList, MarkStore
 from medseg.review.records import Decision, mask_sha256
 from medseg.workflows.models.list_models import model_named
 from medseg.workflows.segmenting.find_blockages import find_blockages
-from medseg.workflows.segmenting.segment_on_request import Requests, result_name
+from medseg.workflows.segmenting.segment_on_request import Requests, result_folder
 
 TASK = load_task("phantom_ct")
 READER = Signature("reader", model_sha256="5e" * 32)
@@ -92,9 +92,9 @@ def _ask_for_jobs(results: Path) -> None:
     write_volume(Volume(noise, phantom_grid(noise.shape, (1.0, 1.0, 1.0))), results / "head.nii")
     whole = (results / "head.nii").read_bytes()
     (results / "head_cut.nii").write_bytes(whole[: len(whole) // 2])
-    for scan in ("head", "head_cut"):
-        output = results / "segmented" / result_name(scan, model.name)
-        Requests(results / WORK_FOLDER).submit(results / f"{scan}.nii", model.path, model.sha256, output)
+    for scan in (results / "head.nii", results / "head_cut.nii"):
+        output = result_folder(results / "segmented", scan, model.name)
+        Requests(results / WORK_FOLDER).submit(scan, model.path, model.sha256, output)
 
 
 def _write(made: Made, scans: Path, results: Path) -> tuple[Report, LabelMap]:

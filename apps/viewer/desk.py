@@ -21,6 +21,7 @@ from apps.viewer.second_reading import is_second_reading, read_study
 from apps.viewer.work import Work
 from medseg.core.atomic import discard_all_unfinished
 from medseg.core.errors import InputError
+from medseg.core.findings import Mark
 from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
 from medseg.core.presence import present
@@ -69,6 +70,10 @@ PROBABILITY_FILES = "probabilit*.nii.gz"
 
 MOST_VOXELS = 220_000_000
 """What a browser tab holds with room to spare, two bytes a voxel and one for the mask; a larger scan is thinned."""
+
+A_DAY_S = 24 * 3600.0
+"""How long a half-written file of a review lies untouched until it counts as left by a kill: no writer takes as long.
+Other programs than viewers write reviews, too, so that being the only viewer does not say that nobody is writing."""
 
 _GZIP_LEVEL = 1
 
@@ -184,6 +189,27 @@ class Desk:
             raise InputError("no reader of this study drew such a mask; reload the page")
         return _shown_labels(self.reviews.mask(drawn[0], report.task.label_schema))
 
+    def others_marks(self, study: StudyOnScreen, reader: str) -> tuple[tuple[str, Mark], ...]:
+        """What others measured in a study, after their names; none in a second reading."""
+        if study.is_second_reading:
+            return ()
+        return tuple(one for one in self.marks.of_scan(study.opened.source_sha256) if one[0] != reader)
+
+    def earlier_labels(self, study: StudyOnScreen, mask: str) -> NDArray[np.unsignedinteger[Any]] | None:
+        """The labels (k, j, i) that a study was or is shown with, by the hash of the mask; None where it never was.
+
+        Raises StoreError where a correction was lost.
+        """
+        report, first = study.opened.report, study.as_segmented.label_map
+        if report is None or first is None:
+            return None
+        if mask_sha256(first) == mask:
+            return _shown_labels(first)
+        for one in study.opened.records:
+            if isinstance(one, Correction) and one.mask_sha256 == mask:
+                return _shown_labels(self.reviews.mask(one, report.task.label_schema))
+        return None
+
     def begin(self) -> None:
         """Take up what an earlier server left: requests go on, uploads that never ended are removed."""
         if self.is_collection:
@@ -193,7 +219,13 @@ class Desk:
                     shutil.rmtree(self.arrivals, ignore_errors=True)
                     discard_all_unfinished(self.uploads)
                     _discard_empty(self.uploads)
+        for kind in ("drafts", "marks", "masks"):
+            discard_all_unfinished(self.reviews.folder / kind, untouched_s=A_DAY_S)
         self.work.wake()
+
+    def end(self) -> None:
+        """Let go of the folder, so that another server may be alone in it; the end of the process does so, too."""
+        self._serving.close()
 
     def entries(self) -> tuple[StudyEntry, ...]:
         """The worklist as the folder is now."""
@@ -394,7 +426,7 @@ def _files(entry: StudyEntry) -> str:
     """A text that changes when the files of a study do."""
     stamps = []
     for file in (entry.path, entry.path / REPORT_FILE, entry.path / MASK_FILE):
-        if file.exists():
+        with suppress(FileNotFoundError, NotADirectoryError):
             status = file.stat()
             stamps.append(f"{status.st_mtime_ns}-{status.st_size}")
     return hashlib.sha256(" ".join(stamps).encode()).hexdigest()[:16]

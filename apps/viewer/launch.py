@@ -16,6 +16,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 
 from apps.viewer.access.accounts import Access, read_access
+from apps.viewer.access.headers import GuardedAnswers
 from apps.viewer.access.names import ALL_ADDRESSES, LOCALHOST, OnlyAs, served_names
 from apps.viewer.access.tokens import new_key
 from apps.viewer.desk import open_desk
@@ -47,6 +48,7 @@ def launch_viewer(
     folder = folder.expanduser().resolve()
     if not folder.exists():
         raise InputError(f"there is no folder {folder}. Give the folder that `medseg segment --output` wrote.")
+    models = models.expanduser().resolve() if models is not None else None
     if models is not None and not models.is_dir():
         raise InputError(f"there is no folder {models}. Give a folder below which models lie, such as `runs`.")
     allowed = access_at(address, access)
@@ -82,8 +84,8 @@ def viewer_app(
     secrets: dict[str, Any] = {"medseg": told, **({"auth": allowed.auth} if allowed else {})}
     desk = open_desk(folder, models, settings)
     desk.begin()
-    gate = Middleware(OnlyAs, names=names)
-    return st.App(_SCRIPT, secrets=secrets, routes=data_routes(desk, signing_key), middleware=[gate])
+    middleware = [Middleware(GuardedAnswers), Middleware(OnlyAs, names=names)]
+    return st.App(_SCRIPT, secrets=secrets, routes=data_routes(desk, signing_key), middleware=middleware)
 
 
 def server_config(port: int, address: str, access: Access | None) -> dict[str, Any]:

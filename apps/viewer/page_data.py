@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from apps.viewer.desk import StudyOnScreen, thinning
-from medseg.core.findings import Finding, Mark
+from medseg.core.findings import FLAG_WORDS, Finding, Mark
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.study import Series
 from medseg.imaging.pictures.slices import PLANES, edges, to_screen_index
@@ -21,9 +21,17 @@ from medseg.workflows.reviewing.plan_reading import quality_of
 
 ROUTE_ROOT = "/data"
 
+_SEVERITY = ("diameter_stenosis", "volume")
+"""What tells how bad a finding is: the first of these that was measured."""
 
-def study_data(on_screen: StudyOnScreen, marks: Sequence[Mark] = ()) -> dict[str, Any]:
-    """The study as JSON-ready values, in the terms of the component: indices in display order, lengths in mm."""
+
+def study_data(
+    on_screen: StudyOnScreen, marks: Sequence[Mark] = (), others_marks: Sequence[tuple[str, Mark]] = ()
+) -> dict[str, Any]:
+    """The study as JSON-ready values, in the terms of the component: indices in display order, lengths in mm.
+
+    `marks` are the reader's own, which may be changed; those of others come after their names.
+    """
     opened, screen = on_screen.opened, on_screen.screen
     report, series = opened.report, opened.series
     step = thinning(opened.volume.geometry.shape)
@@ -58,6 +66,7 @@ def study_data(on_screen: StudyOnScreen, marks: Sequence[Mark] = ()) -> dict[str
             "flips": list(screen.turn.flips),
         },
         "marks": [mark.model_dump(mode="json") for mark in marks],
+        "others_marks": [{"reader": by, **mark.model_dump(mode="json")} for by, mark in others_marks],
         "edges": {plane: asdict(edges(screen.geometry, plane)) for plane in PLANES},
         "mask": None
         if on_screen.mask_gzip is None
@@ -105,9 +114,10 @@ def date(dicom_date: str) -> str:
     return dicom_date
 
 
-def _importance(finding: Finding) -> tuple[bool, int, int]:
-    """Lesions and blockages before organs and vessels; then as the report has them."""
-    return not finding.label.is_counted, finding.label.index, finding.instance
+def _importance(finding: Finding) -> tuple[bool, int, float, int]:
+    """Lesions and blockages before organs and vessels; of each label the worst first: narrowest, then largest."""
+    severity = next((v for name in _SEVERITY if (v := finding.value(name)) is not None), 0.0)
+    return not finding.label.is_counted, finding.label.index, -severity, finding.instance
 
 
 def _finding(finding: Finding, on_screen: StudyOnScreen) -> dict[str, Any]:
@@ -119,6 +129,8 @@ def _finding(finding: Finding, on_screen: StudyOnScreen) -> dict[str, Any]:
         "instance": finding.instance,
         "index": _shown_index(finding, on_screen),
         "centroid_mm": list(finding.centroid_mm),
+        "place": finding.place,
+        "flags": [FLAG_WORDS[flag] for flag in finding.flags],
         "measurements": [
             {
                 "name": m.name.replace("_", " ").replace(" 3d ", " 3D "),

@@ -9,8 +9,7 @@ from typing import Any
 from medseg.core.errors import InputError, MedsegError
 from medseg.jobs.job import JobRecord
 from medseg.workflows.results.open_study import StudyEntry, source_of
-from medseg.workflows.scans.take_in_scans import stem_of
-from medseg.workflows.segmenting.segment_on_request import Requests, result_name
+from medseg.workflows.segmenting.segment_on_request import Requests, result_folder
 
 
 def _without_place(record: JobRecord) -> str | None:
@@ -43,7 +42,7 @@ class Work:
                 "is one scan. Run it with `medseg segment` and name each channel."
             )
         source = entry.path if entry.report is None else source_of(entry, entry.report)
-        output = self._results / result_name(stem_of(source), model)
+        output = result_folder(self._results, source, model)
         job_id = self.requests.submit(source, chosen.path, chosen.sha256, output)
         self.wake()
         return job_id

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -61,9 +62,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
             for file in sorted(temporary.rglob("*")):
                 if file.is_file():
                     _flush_to_disk(file)
-            if not path.exists():
-                temporary.replace(path)
-            elif not _exchanged(temporary, path):
+            if not _took_free_place(temporary, path) and not _exchanged(temporary, path):
                 _replace_in_two_steps(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -104,13 +103,26 @@ def discard_unfinished(path: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def discard_all_unfinished(folder: Path) -> None:
-    """Remove what killed writers left in a folder. Only where nobody may be writing into it now."""
+def discard_all_unfinished(folder: Path, *, untouched_s: float = 0.0) -> None:
+    """Remove what killed writers left in a folder, and nobody has touched for `untouched_s`.
+
+    Without a time only where nobody may be writing into it now.
+    """
     for left in folder.glob(f"{UNFINISHED_PREFIX}*"):
+        if untouched_s > 0 and _touched_since(left, time.time() - untouched_s):
+            continue
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
+
+
+def _touched_since(path: Path, then_s: float) -> bool:
+    """Whether a file was written to after a time; one that is gone counts as touched."""
+    try:
+        return path.stat().st_mtime > then_s
+    except FileNotFoundError:
+        return True
 
 
 def discard_folder(folder: Path) -> None:
@@ -156,6 +168,19 @@ def clear_disk_errors(path: Path) -> Iterator[None]:
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(f"{path} cannot be written: its name is longer than the file system allows.") from error
         raise
+
+
+def _took_free_place(unfinished: Path, path: Path) -> bool:
+    """Whether the folder was moved to `path`; False where one stands there, perhaps of another writer this moment."""
+    if path.exists():
+        return False
+    try:
+        unfinished.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 def _exchanged(unfinished: Path, path: Path) -> bool:

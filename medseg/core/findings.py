@@ -14,6 +14,13 @@ FindingFlag = Literal["touches_border", "too_small_for_spacing", "low_contrast",
 its volume and diameters are rough; it differs from its surroundings by less than their noise; where it ends towards
 its neighbour was decided by a rule, not by what is seen; it is a blockage that must be looked at twice."""
 
+FLAG_WORDS: dict[FindingFlag, str] = {
+    "touches_border": "may go on beyond the scan",
+    "too_small_for_spacing": "too small for the voxels to be measured well",
+    "low_contrast": "hardly differs from its surroundings",
+    "split_from_neighbour": "parted from its neighbour by rule",
+    "for_review": "must be looked at twice",
+}
 
 Side = Literal["left", "right"]
 

@@ -270,6 +270,12 @@ class Queue:
             )
             return database.total_changes - before
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nobody else change or hold the queue during the block, which itself may only read it."""
+        with self._change():
+            yield
+
     def record(self, job_id: str) -> JobRecord | None:
         """What is known of a job, None when it is not there."""
         rows = self._rows(_SELECT + "WHERE id = ?", (job_id,))

@@ -13,7 +13,7 @@ from medseg.core.errors import InputError
 from medseg.core.label_map import LabelMap
 from medseg.core.labels import LabelSchema
 from medseg.review.corrections import ConflictError, CorrectionStore, Signature
-from medseg.review.records import Adjudication, Correction, Record, Verdict
+from medseg.review.records import Adjudication, Correction, Record, Verdict, of_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,8 @@ def adjudicate(
     mask that the judge looked at.
 
     Raises InputError where fewer than two readers corrected the scan, the winner did not, or a reader judges the own
-    case; ConflictError where the winner has drawn another mask than that which was seen.
+    case; ConflictError where the winner has drawn another mask than that which was seen, or another correction or
+    adjudication was saved while this one was made.
     """
     records = store.history(scan_sha256, task, by.model_sha256 or None)
     found = {one.reader: one for one in readings(records)}
@@ -164,8 +165,17 @@ def adjudicate(
         model_sha256=by.model_sha256,
         decision="accepted",
     )
-    store.add(adjudication, accepted)
+
+    def is_as_judged(history: Sequence[Record]) -> None:
+        if _masks_and_judgements(of_model(history, by.model_sha256)) != _masks_and_judgements(records):
+            raise ConflictError("somebody corrected or adjudicated this scan meanwhile; compare the readings again")
+
+    store.add(adjudication, accepted, check=is_as_judged)
     return adjudication
+
+
+def _masks_and_judgements(records: Sequence[Record]) -> list[Record]:
+    return [one for one in records if isinstance(one, Correction | Adjudication)]
 
 
 def _same_line(one: Verdict, other: Verdict, drawn_over: dict[str, str]) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.atomic import UNFINISHED_PREFIX
 from medseg.core.database import append_only, connected, has_tables, make_tables
 from medseg.core.errors import InputError, StoreError
 from medseg.core.label_map import LabelMap
@@ -124,12 +125,11 @@ class CorrectionStore:
             about = of_model(_history(connection, scan_sha256, task), by.model_sha256)
             if is_second_reading and _is_known(correction, about):
                 raise InputError("this reading is saved already, and nothing was changed since")
-            newest = None if is_second_reading else shown_correction(about)
-            if newest is not None and newest.mask_sha256 != correction.base_mask_sha256:
-                when = newest.made.strftime("%H:%M on %Y-%m-%d")
+            newest = None if is_second_reading else _newer_than(correction.base_mask_sha256, about)
+            if newest is not None:
                 raise ConflictError(
-                    f"{newest.reader} saved another correction of this study at {when}. Yours is kept as a draft: "
-                    "load the newest mask and draw your change on it."
+                    f"{_saved_by(newest)}. Yours is kept as a draft: put it on the newest mask, look at the two, and "
+                    "save again."
                 )
             _append(connection, correction)
         return correction
@@ -144,7 +144,10 @@ class CorrectionStore:
         *,
         by: Signature,
     ) -> Verdict:
-        """The record of a verdict on a mask (by its hash), or on one finding of it."""
+        """The record of a verdict on a mask (by its hash), or on one finding of it.
+
+        Raises ConflictError when the result of that model is not shown with that mask any more.
+        """
         verdict = Verdict(
             scan_sha256=scan_sha256,
             task=task,
@@ -156,12 +159,24 @@ class CorrectionStore:
             decision=decision,
             finding=finding,
         )
-        self.add(verdict)
+
+        def is_on_the_newest(history: Sequence[Record]) -> None:
+            newest = _newer_than(mask, of_model(history, by.model_sha256))
+            if newest is not None:
+                raise ConflictError(f"{_saved_by(newest)}. Look at the newest mask before deciding on it.")
+
+        self.add(verdict, check=is_on_the_newest)
         return verdict
 
-    def add(self, *records: AnyRecord) -> None:
-        """Append records, all of them or none."""
+    def add(self, *records: AnyRecord, check: Callable[[Sequence[Record]], None] | None = None) -> None:
+        """Append records on one scan and task, all of them or none.
+
+        `check` hears what is recorded of the scan at that moment, oldest first, while nobody else writes; what it
+        raises leaves the store as it is.
+        """
         with self._writing() as connection:
+            if check is not None:
+                check(_history(connection, records[0].scan_sha256, records[0].task))
             for record in records:
                 _append(connection, record)
 
@@ -240,7 +255,7 @@ class CorrectionStore:
 
     def _keep(self, label_map: LabelMap) -> str:
         """Write a mask under the hash of its bytes; the hash."""
-        arriving = self.folder / "masks" / f"arriving-{uuid4().hex}.nii.gz"
+        arriving = self.folder / "masks" / f"{UNFINISHED_PREFIX}{uuid4().hex}.nii.gz"
         write_label_map(label_map, arriving)
         digest = _file_sha256(arriving)
         arriving.replace(self._file(digest))
@@ -268,9 +283,11 @@ class CorrectionStore:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a full disk has ended it already
+                    connection.execute("ROLLBACK")
                 raise
-            self._note_head(connection)
+            with suppress(InputError, OSError, sqlite3.OperationalError):  # committed is committed: the head may lag
+                self._note_head(connection)
 
     def _note_head(self, connection: sqlite3.Connection) -> None:
         """Write the head of what is committed; others wait, so that an older head never replaces a newer one."""
@@ -328,6 +345,16 @@ def _is_known(reading: Correction, records: Sequence[Record]) -> bool:
         and (one.reader, one.mask_sha256) == (reading.reader, reading.mask_sha256)
         for one in records
     )
+
+
+def _newer_than(mask: str, about: Sequence[Record]) -> Correction | None:
+    """The correction that a result is shown with, from its records, where that is not the mask of this hash."""
+    shown = shown_correction(about)
+    return None if shown is None or shown.mask_sha256 == mask else shown
+
+
+def _saved_by(newest: Correction) -> str:
+    return f"{newest.reader} saved another correction of this study at {newest.made:%H:%M on %Y-%m-%d}"
 
 
 def _append(connection: sqlite3.Connection, record: AnyRecord) -> None:

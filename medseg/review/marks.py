@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medseg.core.atomic import whole_file
+from medseg.core.atomic import is_unfinished, whole_file
 from medseg.core.errors import StoreError
 from medseg.core.findings import Mark
 
@@ -44,13 +44,13 @@ class MarkStore:
 
     def find(self, scan_sha256: str, reader: str) -> tuple[Mark, ...]:
         """A reader's marks on a scan, none where there are none. Raises StoreError where the file is damaged."""
-        path = self._file(scan_sha256, reader)
-        return _read(path).marks if path.is_file() else ()
+        kept = _read(self._file(scan_sha256, reader))
+        return () if kept is None else kept.marks
 
     def of_scan(self, scan_sha256: str) -> tuple[tuple[str, Mark], ...]:
         """Every mark on a scan after its reader's name, in order of the names. Raises StoreError for a damaged file."""
-        kept = [_read(path) for path in self.folder.glob("*.json")]
-        mine = sorted((one for one in kept if one.scan_sha256 == scan_sha256), key=lambda one: one.reader)
+        kept = [_read(path) for path in self.folder.glob("*.json") if not is_unfinished(path)]
+        mine = sorted((one for one in kept if one and one.scan_sha256 == scan_sha256), key=lambda one: one.reader)
         return tuple((one.reader, mark) for one in mine for mark in one.marks)
 
     def _file(self, scan_sha256: str, reader: str) -> Path:
@@ -58,8 +58,11 @@ class MarkStore:
         return self.folder / f"{name}.json"
 
 
-def _read(path: Path) -> _Kept:
+def _read(path: Path) -> _Kept | None:
+    """The marks in a file, None where it is not, or no longer, there."""
     try:
         return _Kept.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
     except ValidationError as error:
         raise StoreError(f"the measurements in {path} are damaged. Remove the file to go on.") from error

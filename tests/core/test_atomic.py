@@ -251,6 +251,21 @@ class TestWholeFolder:
         assert [file.name for file in path.iterdir()] == ["new.txt"]
         assert list(tmp_path.iterdir()) == [path]
 
+    def test_another_writer_who_comes_first_is_replaced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path, replace = tmp_path / "out", Path.replace
+
+        def replace_just_after_another(self: Path, target: Path) -> Path:
+            if target == path and not path.exists():
+                path.mkdir()
+                (path / "theirs.txt").write_text("")
+            return replace(self, target)
+
+        monkeypatch.setattr(Path, "replace", replace_just_after_another)
+        with whole_folder(path) as unfinished:
+            (unfinished / "mine.txt").write_text("")
+        assert [file.name for file in path.iterdir()] == ["mine.txt"]
+        assert list(tmp_path.iterdir()) == [path]
+
     def test_leaves_the_old_folder_when_the_block_fails(self, tmp_path: Path) -> None:
         path = tmp_path / "out"
         path.mkdir()

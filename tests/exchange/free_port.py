@@ -5,10 +5,11 @@ import os
 import socket
 
 _FIRST, _SHARE = 20_000, 1_000
-"""Below 32768, where Linux begins to give ports away; each process of a test run has a share of its own."""
+"""Below 32768, where Linux begins to give ports away; each process of a test run has a share of its own, and two
+runs on one machine hardly begin at the same number."""
 
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 12
-_numbers = itertools.cycle(range(_FIRST + _worker * _SHARE, _FIRST + (_worker + 1) * _SHARE))
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw11").removeprefix("gw")) % 12
+_numbers = (_FIRST + _worker * _SHARE + (os.getpid() + count) % _SHARE for count in itertools.count())
 
 
 def free_port() -> int:

@@ -55,6 +55,17 @@ def states(queue: Queue) -> dict[str, int]:
     return {state: count for state, count in queue.counts().items() if count}
 
 
+def test_a_queue_that_is_held_is_read_but_not_changed_by_others(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medseg.jobs.queue._BUSY_TIMEOUT_S", 0.0)
+    queue.submit([job(1)])
+    with Queue(queue.path) as other:
+        with queue.held():
+            assert states(queue) == states(other) == {"waiting": 1}
+            with pytest.raises(InputError, match="database is locked"):
+                other.claim("w")
+        claimed(other)
+
+
 class TestSubmit:
     def test_the_same_job_twice_is_one(self, queue: Queue) -> None:
         assert queue.submit([job(1), job(2), job(1)]) == 2

@@ -13,7 +13,7 @@ from medseg.core.label_map import LabelMap
 from medseg.core.task import load_task
 from medseg.review.agreement import adjudicate, agreement, contradiction, readings
 from medseg.review.corrections import CorrectionStore, Signature
-from medseg.review.records import review_status
+from medseg.review.records import Correction, Verdict, review_status
 from medseg.review.standing import standing
 
 TASK = load_task("hippocampus_mr")
@@ -61,9 +61,13 @@ def test_both_readings_are_kept(store: CorrectionStore) -> None:
     assert [store.mask(one, TASK.label_schema).array.sum() for one in found] == [3, 4]
 
 
+def acceptance(reading: Correction) -> Verdict:
+    about = reading.model_dump(include={"scan_sha256", "task", "reader", "made", "mask_sha256"})
+    return Verdict(**about, decision="accepted")
+
+
 def test_two_accepted_masks_contradict_each_other_until_a_third_decides(store: CorrectionStore) -> None:
-    for one in readings(store.history(SCAN, TASK.name)):
-        store.decide(one.mask_sha256, "accepted", None, SCAN, TASK.name, by=Signature(one.reader))
+    store.add(*(acceptance(one) for one in readings(store.history(SCAN, TASK.name))))
     assert contradiction(store.history(SCAN, TASK.name)) == "jane and john accepted different masks"
     record = adjudicate(store, SCAN, TASK.name, TASK.label_schema, "jane", by=Signature("ann"))
     assert record.dice == pytest.approx(4 / 7)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from medseg.core.database import make_tables
 from medseg.core.errors import InputError, StoreError
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.task import load_task
 from medseg.review.corrections import ConflictError, CorrectionStore, Signature
-from medseg.review.drafts import Draft, DraftStore
-from medseg.review.head import HEAD_FILE
+from medseg.review.head import HEAD_FILE, read_head
 from medseg.review.records import Correction, Verdict, mask_sha256
 
 TASK = load_task("phantom_ct")
 SCAN = "a" * 64
-SUBJECT = (SCAN, "task", "c" * 64)
 GRID = Geometry.from_spacing((5, 4, 3), (1.0, 1.0, 2.0))
 JANE = Signature("jane", reason="missed rim", duration_s=12.5, model_sha256="c" * 64)
 
@@ -77,9 +78,58 @@ def test_results_of_two_models_on_one_scan_have_corrections_of_their_own(store: 
     with pytest.raises(ConflictError, match="john saved another correction"):
         store.correct(mask((2, 2, 2)), theirs, SCAN, TASK.name, by=other)
     # A verdict of before models were named is about the result whose mask it is on; where none is known, about all.
-    store.decide(his.mask_sha256, "rejected", None, SCAN, TASK.name, by=Signature("jane"))
-    store.decide("f" * 64, "rejected", None, SCAN, TASK.name, by=Signature("jane"))
+    store.add(rejection(his.mask_sha256), rejection("f" * 64))
     assert [len(store.history(SCAN, TASK.name, model * 64)) for model in "cde"] == [3, 3, 1]
+
+
+def rejection(on: str) -> Verdict:
+    made = datetime(2026, 3, 1, tzinfo=UTC)
+    return Verdict(scan_sha256=SCAN, task=TASK.name, reader="jane", made=made, mask_sha256=on, decision="rejected")
+
+
+def test_a_verdict_on_a_mask_that_is_no_longer_shown_is_refused(store: CorrectionStore) -> None:
+    model_mask = mask((1, 1, 1))
+    corrected = store.correct(mask((1, 1, 2)), model_mask, SCAN, TASK.name, by=replace(JANE, reader="john"))
+    for finding in (None, ("lesion", 1)):
+        with pytest.raises(ConflictError, match=r"john saved another correction .* Look at the newest mask"):
+            store.decide(mask_sha256(model_mask), "accepted", finding, SCAN, TASK.name, by=JANE)
+    assert store.history(SCAN, TASK.name) == (corrected,)
+    store.decide(corrected.mask_sha256, "accepted", None, SCAN, TASK.name, by=JANE)
+    # The result of another model has a mask of its own.
+    store.decide(mask_sha256(model_mask), "accepted", None, SCAN, TASK.name, by=replace(JANE, model_sha256="d" * 64))
+
+
+def test_what_is_committed_is_saved_where_its_head_cannot_be_written(
+    store: CorrectionStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = mask((1, 1, 1)), mask((1, 1, 2))
+    store.correct(first, mask(), SCAN, TASK.name, by=JANE)
+    with monkeypatch.context() as full:
+        full.setattr("medseg.review.corrections.write_head", refused)
+        saved = store.correct(second, first, SCAN, TASK.name, by=JANE)
+    assert store.history(SCAN, TASK.name)[-1] == saved
+    assert store.verify() is not None
+    store.correct(first, second, SCAN, TASK.name, by=JANE)
+    head = read_head(store.folder)
+    assert head is not None
+    assert head.count == 3
+
+
+def refused(*_: object) -> None:
+    raise InputError("the disk is full: head.json was not written. Free some space and try again.")
+
+
+def test_a_disk_that_is_full_is_told_as_it_is(store: CorrectionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make_tables_on_a_full_disk(connection: sqlite3.Connection, tables: str, version: int) -> None:
+        make_tables(connection, tables, version)
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    monkeypatch.setattr("medseg.review.corrections.make_tables", make_tables_on_a_full_disk)
+    long = rejection("f" * 64).model_copy(update={"reason": "x" * 2000})
+    with pytest.raises(InputError, match="database or disk is full"):
+        store.add(*[long] * 10)
+    assert store.history(SCAN, TASK.name) == ()
 
 
 def test_no_change_is_no_correction(store: CorrectionStore) -> None:
@@ -246,23 +296,3 @@ def test_the_hash_of_a_mask_does_not_depend_on_how_it_is_stored() -> None:
     wide = LabelMap(one.array.astype(np.uint16), GRID, TASK.label_schema)
     assert mask_sha256(one) == mask_sha256(wide) == mask_sha256(one.reoriented("PIR"))
     assert mask_sha256(one) != mask_sha256(mask((1, 2, 1)))
-
-
-def test_a_draft_is_replaced_and_dropped(tmp_path: Path) -> None:
-    drafts = DraftStore(tmp_path)
-    assert drafts.find(SUBJECT, "jane") is None
-    drafts.keep(Draft("a" * 64, 1.0, b"one"), SUBJECT, "jane")
-    drafts.keep(Draft("a" * 64, 2.0, b"t\nw\no"), SUBJECT, "jane")
-    assert drafts.find(SUBJECT, "jane") == Draft("a" * 64, 2.0, b"t\nw\no")
-    assert drafts.find(SUBJECT, "john") is None
-    assert drafts.find((SCAN, "task", "n" * 64), "jane") is None
-    drafts.drop(SUBJECT, "jane")
-    assert drafts.find(SUBJECT, "jane") is None
-
-
-def test_a_damaged_draft_is_a_sentence(tmp_path: Path) -> None:
-    drafts = DraftStore(tmp_path)
-    drafts.keep(Draft("a" * 64, 1.0, b"one"), SUBJECT, "jane")
-    next(drafts.folder.iterdir()).write_bytes(b"{")
-    with pytest.raises(StoreError, match="damaged"):
-        drafts.find(SUBJECT, "jane")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from medseg.core.atomic import UNFINISHED_PREFIX
 from medseg.core.errors import StoreError
 from medseg.core.findings import Mark
 from medseg.review.marks import MarkList, MarkStore
@@ -30,6 +31,13 @@ def test_the_marks_of_all_readers_on_a_scan(tmp_path: Path) -> None:
         store.keep(MarkList(marks=(LENGTH,)), SCAN, reader)
     store.keep(MarkList(marks=(LENGTH, LENGTH)), "b" * 64, "jane")
     assert store.of_scan(SCAN) == (("jane", LENGTH), ("john", LENGTH))
+
+
+def test_marks_that_are_being_saved_or_never_were_are_passed_over(tmp_path: Path) -> None:
+    store = MarkStore(tmp_path)
+    store.keep(MarkList(marks=(LENGTH,)), SCAN, "jane")
+    (store.folder / f"{UNFINISHED_PREFIX}1-{'f' * 55}.json").touch()
+    assert store.of_scan(SCAN) == (("jane", LENGTH),)
 
 
 @pytest.mark.parametrize(("kind", "points"), [("length", 3), ("diameters", 2), ("angle", 2), ("roi", 3)])

@@ -11,7 +11,14 @@ from medseg.core.errors import InputError
 from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.task import load_task
-from medseg.review.agreement import adjudicate, awaits_adjudication, readings, second_reading_problem
+from medseg.review.agreement import (
+    Agreement,
+    adjudicate,
+    agreement,
+    awaits_adjudication,
+    readings,
+    second_reading_problem,
+)
 from medseg.review.corrections import ConflictError, CorrectionStore, Signature
 from medseg.review.records import Record, mask_sha256, review_status, shown_correction
 from medseg.review.standing import standing
@@ -94,6 +101,27 @@ def test_a_mask_that_the_judge_has_not_seen_is_not_accepted(store: CorrectionSto
     with pytest.raises(ConflictError, match="jane saved another mask"):
         adjudicate(store, SCAN, TASK.name, TASK.label_schema, "jane", by=Signature("ann"), seen=mask_sha256(JANE))
     assert awaits_adjudication(records(store))
+
+
+@pytest.mark.parametrize("what", ["correction", "adjudication"])
+def test_what_was_saved_while_the_judge_compared_is_not_passed_over(
+    store: CorrectionStore, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    judged: list[str] = []
+
+    def meanwhile(one: LabelMap, other: LabelMap) -> Agreement:
+        if not judged:
+            judged.append(what)
+            if what == "correction":
+                save(store, LATER, JANE, "jane")
+            else:
+                adjudicate(store, SCAN, TASK.name, TASK.label_schema, "john", by=Signature("mary"))
+        return agreement(one, other)
+
+    monkeypatch.setattr("medseg.review.agreement.agreement", meanwhile)
+    with pytest.raises(ConflictError, match="meanwhile; compare the readings again"):
+        adjudicate(store, SCAN, TASK.name, TASK.label_schema, "jane", by=Signature("ann"))
+    assert "ann" not in [one.reader for one in records(store)]
 
 
 def test_only_what_was_drawn_blind_is_compared(store: CorrectionStore) -> None:

@@ -24,6 +24,7 @@ def read_page() -> None:
         with st.spinner("Opening the study"):
             on_screen = settings.desk.open(study, settings.user.name)
         marks = settings.desk.marks.find(on_screen.opened.source_sha256, settings.user.name)
+        others_marks = settings.desk.others_marks(on_screen, settings.user.name)
         warnings = blindness(settings.desk, on_screen, settings.user.name)
         settings.note_view(on_screen.opened.entry, state, is_blind=on_screen.is_second_reading)
     except MedsegError as error:
@@ -31,7 +32,7 @@ def read_page() -> None:
         if st.button("Back to the worklist"):
             state.destination = "worklist"
         return
-    told = study_data(on_screen, marks)
+    told = study_data(on_screen, marks, others_marks)
     told["others"] = other_masks(on_screen, settings.desk.others_of(on_screen))
     told["warnings"] = [*warnings, *told["warnings"]]
     told["readings"] = readings_told(on_screen, settings.user.name)

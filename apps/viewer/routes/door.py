@@ -5,7 +5,8 @@ What goes wrong is answered with a sentence as plain text, which the page shows.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 
 from starlette.concurrency import run_in_threadpool
@@ -41,6 +42,30 @@ class Visit:
         """Write into the log that this visitor does it."""
         study = "" if self.permit.study == FOLDER else self.desk.entry(read_study(self.permit.study)).name
         self.desk.log.add(self.permit.user, act, study, detail)
+
+    @contextmanager
+    def logged(self, act: Act, detail: str) -> Iterator[None]:
+        """Write into the log what this visitor does in the block, before it is done; and that it was refused, if it is.
+
+        Raises InputError where the log cannot be written: then the block is not begun.
+        """
+        self.log(act, detail)
+        try:
+            yield
+        except MedsegError:
+            with suppress(MedsegError):
+                self.log(act, f"{detail}: refused")
+            raise
+
+    @contextmanager
+    def newest_after_conflict(self) -> Iterator[None]:
+        """Have the newest mask on the screen after a conflict in the block: another process may have saved it."""
+        try:
+            yield
+        except ConflictError:
+            with suppress(MedsegError):
+                self.desk.open(self.permit.study, self.permit.user)
+            raise
 
 
 Answer = Callable[[Visit], Response]

@@ -50,8 +50,9 @@ def decide(visit: Visit) -> Response:
     except ValidationError as error:
         raise InputError(f"this says not whose mask stands: {first_problem(error)}") from error
     signature = Signature(visit.permit.user, wanted.reason)
-    adjudicate_report(visit.desk.reviews, _report(visit), wanted.reader, by=signature, seen=wanted.mask)
-    visit.log("verdict", f"the mask of {wanted.reader} stands")
+    report = _report(visit)
+    with visit.logged("verdict", f"the mask of {wanted.reader} stands"):
+        adjudicate_report(visit.desk.reviews, report, wanted.reader, by=signature, seen=wanted.mask)
     return Response(status_code=204, headers=PRIVATE)
 
 

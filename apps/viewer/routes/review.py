@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import zlib
+from contextlib import suppress
 from typing import Literal
 from urllib.parse import unquote
 
@@ -15,14 +17,14 @@ from starlette.routing import Route
 from apps.viewer.desk import StudyOnScreen
 from apps.viewer.routes.answers import PRIVATE, VOXELS
 from apps.viewer.routes.door import Door, Visit
-from medseg.core.errors import InputError
+from medseg.core.errors import InputError, MedsegError
 from medseg.core.label_map import LabelMap
 from medseg.core.report import Report
 from medseg.core.task import first_problem
-from medseg.imaging.pictures.slices import mask_from_screen
+from medseg.imaging.pictures.slices import mask_for_screen, mask_from_screen
 from medseg.review.agreement import second_reading_problem
 from medseg.review.corrections import ConflictError, Signature
-from medseg.review.drafts import Draft, Subject
+from medseg.review.drafts import Draft, Subject, put_on
 from medseg.review.marks import MarkList
 
 BODY_SLACK_BYTES = 64 * 1024
@@ -49,6 +51,7 @@ def review_routes(door: Door) -> list[Route]:
         door.study("draft", "PUT", "correct", keep_draft, mask_body_bytes),
         door.study("draft", "GET", "correct", find_draft),
         door.study("draft", "DELETE", "correct", drop_draft),
+        door.study("drafts", "GET", "correct", list_drafts),
         door.study("verdict", "POST", "correct", decide),
         door.study("marks", "PUT", "read", keep_marks),
     ]
@@ -56,51 +59,74 @@ def review_routes(door: Door) -> list[Route]:
 
 def save_mask(visit: Visit) -> Response:
     """Record a correction; its hash, and how many voxels changed. 409 where another was saved since it was begun."""
-    corrected = _labels(visit)
+    corrected, shown = _labels(visit), _mask(visit)
     if visit.request.headers.get("If-Match") != visit.study.mask_sha256:
         raise ConflictError(
-            "another correction of this study was saved since you began. Yours is kept as a draft: "
-            "load the newest mask and draw your change on it."
+            "another correction of this study was saved since you began. Yours is kept as a draft: put it on the "
+            "newest mask, look at the two, and save again."
         )
     reason = unquote(visit.request.headers.get("X-Reason", ""))[:2000]
     signature = _signature(visit, reason, _seconds(visit.request))
     is_second = visit.study.is_second_reading
     if is_second:
         _require_second_reader(visit)
-    saved = visit.desk.reviews.correct(
-        corrected, _mask(visit), *_subject(visit), by=signature, is_second_reading=is_second
-    )
-    visit.log("edit", f"{saved.changed_voxels} voxels{', second reading' if is_second else ''}")
-    visit.desk.drafts.drop(_draft_of(visit), visit.permit.user)
+    changed = np.count_nonzero(corrected.array != shown.array)
+    doing = visit.logged("edit", f"{changed} voxels{', second reading' if is_second else ''}")
+    with visit.newest_after_conflict(), doing:
+        saved = visit.desk.reviews.correct(
+            corrected, shown, *_subject(visit), by=signature, is_second_reading=is_second
+        )
+    with suppress(OSError, MedsegError):  # saved is saved; a draft that is left is offered again
+        visit.desk.drafts.drop(_draft_of(visit), visit.permit.user, saved.base_mask_sha256)
     visit.desk.corrected(visit.study, corrected, saved, visit.body)
     return JSONResponse({"mask_sha256": saved.mask_sha256, "changed_voxels": saved.changed_voxels}, headers=PRIVATE)
 
 
 def keep_draft(visit: Visit) -> Response:
-    """Keep a draft in place of the reader's last one."""
+    """Keep a draft in place of the reader's last one over the same mask."""
     _labels(visit)
     base = visit.request.headers.get("If-Match", "")
     visit.desk.drafts.keep(Draft(base, _seconds(visit.request), visit.body), _draft_of(visit), visit.permit.user)
     return Response(status_code=204, headers=PRIVATE)
 
 
+def list_drafts(visit: Visit) -> Response:
+    """The reader's drafts of the study, the newest first: over which mask, when it was kept, seconds spent on it."""
+    kept = visit.desk.drafts.all_of(_draft_of(visit), visit.permit.user)
+    told = [
+        {"over": one.draft.base_mask_sha256, "kept": one.kept.isoformat(), "seconds": round(one.draft.duration_s)}
+        for one in kept
+    ]
+    return JSONResponse(told, headers=PRIVATE)
+
+
 def find_draft(visit: Visit) -> Response:
-    """The reader's draft as it was sent, and the mask it was drawn over; 204 where there is none."""
-    draft = visit.desk.drafts.find(_draft_of(visit), visit.permit.user)
+    """The reader's draft over a mask, as it was sent; 204 where there is none.
+
+    `over` is the hash of the mask, that which is shown if none is named. With `onto`, the hash of the mask that is
+    shown, what was drawn is put on that one; X-Also-Changed counts the voxels that both change, each to another label.
+    Raises ConflictError where another mask is shown by now.
+    """
+    draft = visit.desk.drafts.find(_draft_of(visit), visit.permit.user, _over(visit))
     if draft is None:
         return Response(status_code=204, headers=PRIVATE)
-    headers = {
-        **PRIVATE,
-        "Content-Encoding": "gzip",
-        "X-Mask-Sha256": draft.base_mask_sha256,
-        "X-Seconds": f"{draft.duration_s:.0f}",
-    }
-    return Response(draft.labels_gzip, media_type=VOXELS, headers=headers)
+    headers = {**PRIVATE, "Content-Encoding": "gzip", "X-Seconds": f"{draft.duration_s:.0f}"}
+    onto = visit.request.query_params.get("onto")
+    if onto is None:
+        headers["X-Mask-Sha256"] = draft.base_mask_sha256
+        return Response(draft.labels_gzip, media_type=VOXELS, headers=headers)
+    if onto != visit.study.mask_sha256:
+        raise ConflictError("the mask was corrected once more meanwhile; put your draft on the newest")
+    drawn = mask_for_screen(_unpacked(visit, draft.labels_gzip))
+    base = visit.desk.earlier_labels(visit.study, draft.base_mask_sha256)
+    labels, also_changed = put_on(mask_for_screen(_mask(visit)), drawn, base)
+    headers |= {"X-Mask-Sha256": onto, "X-Also-Changed": str(also_changed), "X-Base-Known": str(int(base is not None))}
+    return Response(gzip.compress(labels.tobytes(), 1), media_type=VOXELS, headers=headers)
 
 
 def drop_draft(visit: Visit) -> Response:
-    """Forget the reader's draft."""
-    visit.desk.drafts.drop(_draft_of(visit), visit.permit.user)
+    """Forget the reader's draft over a mask, that which is shown if `over` names no other."""
+    visit.desk.drafts.drop(_draft_of(visit), visit.permit.user, _over(visit))
     return Response(status_code=204, headers=PRIVATE)
 
 
@@ -115,9 +141,9 @@ def decide(visit: Visit) -> Response:
     if wanted.mask_sha256 != visit.study.mask_sha256:
         raise ConflictError("the mask was corrected since you looked at it; look at the newest before deciding on it")
     signature = _signature(visit, wanted.reason)
-    visit.desk.reviews.decide(wanted.mask_sha256, wanted.decision, wanted.finding, *_subject(visit), by=signature)
     what = "study" if wanted.finding is None else " ".join(map(str, wanted.finding))
-    visit.log("verdict", f"{what} {wanted.decision}")
+    with visit.newest_after_conflict(), visit.logged("verdict", f"{what} {wanted.decision}"):
+        visit.desk.reviews.decide(wanted.mask_sha256, wanted.decision, wanted.finding, *_subject(visit), by=signature)
     return Response(status_code=204, headers=PRIVATE)
 
 
@@ -127,8 +153,9 @@ def keep_marks(visit: Visit) -> Response:
         marks = MarkList.model_validate_json(visit.body)
     except ValidationError as error:
         raise InputError(f"these are not measurements: {first_problem(error)}") from error
-    visit.desk.marks.keep(marks, visit.study.opened.source_sha256, visit.permit.user)
-    visit.log("measure", f"{len(marks.marks)} measurements")
+    source = visit.study.opened.source_sha256
+    with visit.logged("measure", f"{len(marks.marks)} measurements"):
+        visit.desk.marks.keep(marks, source, visit.permit.user)
     return Response(status_code=204, headers=PRIVATE)
 
 
@@ -178,12 +205,22 @@ def _label_bytes(study: StudyOnScreen) -> int:
     return int(study.screen.array.size) * study.bytes_per_label
 
 
+def _over(visit: Visit) -> str:
+    """Over which mask the draft was drawn that is asked for."""
+    return visit.request.query_params.get("over", visit.study.mask_sha256 or "")
+
+
 def _labels(visit: Visit) -> LabelMap:
-    """The mask in a gzipped body, on the scan's own grid; unpacked no further than a mask of this scan goes."""
+    """The mask in the body, on the scan's own grid."""
+    return _unpacked(visit, visit.body)
+
+
+def _unpacked(visit: Visit, packed: bytes) -> LabelMap:
+    """A gzipped mask on the scan's own grid; unpacked no further than a mask of this scan goes."""
     expected = _label_bytes(visit.study)
     unpacker = zlib.decompressobj(_GZIP_WINDOW)
     try:
-        content = unpacker.decompress(visit.body, expected + 1)
+        content = unpacker.decompress(packed, expected + 1)
     except zlib.error as error:
         raise InputError("the mask arrived damaged: it is not gzip. Save again.") from error
     if len(content) != expected or not unpacker.eof:

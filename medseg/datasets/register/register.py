@@ -7,18 +7,18 @@ of the frozen test cases, no patient.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from medseg.core.atomic import clear_disk_errors, whole_file
+from medseg.core.atomic import whole_file
 from medseg.core.errors import InputError, StoreError
+from medseg.core.presence import held
 from medseg.core.task import first_problem
 
 Side = Literal["training", "validation", "test"]
@@ -141,18 +141,12 @@ def write_register(register: Register, path: Path) -> None:
         unfinished.write_text(register.model_dump_json(indent=1), encoding="utf-8")
 
 
-@contextmanager
-def held_register(path: Path) -> Iterator[None]:
+def held_register(path: Path) -> AbstractContextManager[None]:
     """Hold the register of a file for the block, from reading to writing; waits while another process holds it.
 
     Raises InputError where nothing can be written beside it.
     """
-    with clear_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_suffix(".lock").open("a", encoding="utf-8")
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return held(path.with_suffix(".lock"))
 
 
 def share(sha256: str) -> float:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from medseg.core.atomic import whole_file
-from medseg.core.findings import Finding, FindingFlag, HandMeasurement, Measurement
+from medseg.core.findings import FLAG_WORDS, Finding, HandMeasurement, Measurement
 from medseg.core.geometry import PlaneName
 from medseg.core.label_map import LabelMap
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
@@ -31,13 +31,6 @@ MOST_NOTES = 4
 MOST_PICTURES = 6
 MOST_BY_HAND = 6
 
-FLAG_WORDS: dict[FindingFlag, str] = {
-    "touches_border": "may go on beyond the scan",
-    "too_small_for_spacing": "too small for the voxels to be measured well",
-    "low_contrast": "hardly differs from its surroundings",
-    "split_from_neighbour": "parted from its neighbour by rule",
-    "for_review": "must be looked at twice",
-}
 
 SHORT_NAMES = {
     "volume": "volume",

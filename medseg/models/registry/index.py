@@ -90,20 +90,30 @@ class Index:
         with self._writing() as connection:
             connection.execute("INSERT OR IGNORE INTO versions (sha256, name, added, origin) VALUES (?, ?, ?, ?)", row)
 
-    def move(self, alias: str, number: int, person: str, reason: str) -> None:
-        """Point an alias at a version."""
+    def move(self, alias: str, number: int, person: str, reason: str, *, expects: int | None = None) -> None:
+        """Point an alias at a version.
+
+        Raises StoreError where it does not point at the version that it `expects`, where one is named.
+        """
         with self._writing() as connection:
+            now = _standing_now(connection, alias)
+            if expects is not None and now[-1:] != [expects]:
+                raise StoreError(f"{_changed(alias, expects, now)}. Judge version {number} again, against that one.")
             _append(connection, Move(alias, "set", number, datetime.now(UTC), person, reason))
 
-    def move_back(self, alias: str, person: str, reason: str) -> int:
-        """Point an alias at the version that it pointed at before; its number. Raises StoreError where none was."""
+    def move_back(self, alias: str, person: str, reason: str, *, expects: list[int]) -> int:
+        """Point an alias at the version that it pointed at before; its number.
+
+        Raises StoreError where none was, or the versions that it can go back to are not those that it `expects`.
+        """
+        if len(expects) < 2:
+            raise StoreError(f"there is no {alias} to go back to: it has pointed at {len(expects)} version so far")
         with self._writing() as connection:
-            rows = connection.execute("SELECT kind, number FROM moves WHERE alias = ? ORDER BY step", (alias,))
-            pointed = standing(list(rows))
-            if len(pointed) < 2:
-                raise StoreError(f"there is no {alias} to go back to: it has pointed at {len(pointed)} version so far")
-            _append(connection, Move(alias, "back", pointed[-2], datetime.now(UTC), person, reason))
-        return pointed[-2]
+            now = _standing_now(connection, alias)
+            if now != expects:
+                raise StoreError(f"{_changed(alias, expects[-1], now)}. Look at `medseg models list`, and ask again.")
+            _append(connection, Move(alias, "back", expects[-2], datetime.now(UTC), person, reason))
+        return expects[-2]
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -119,7 +129,8 @@ class Index:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                connection.execute("ROLLBACK")
+                if connection.in_transaction:  # SQLite itself ends it where the disk is full
+                    connection.execute("ROLLBACK")
                 raise
 
     @contextmanager
@@ -147,6 +158,16 @@ def standing(moves: list[tuple[MoveKind, int]]) -> list[int]:
         else:
             pointed.append(number)
     return pointed
+
+
+def _standing_now(connection: sqlite3.Connection, alias: str) -> list[int]:
+    rows = connection.execute("SELECT kind, number FROM moves WHERE alias = ? ORDER BY step", (alias,))
+    return standing(list(rows))
+
+
+def _changed(alias: str, expected: int, now: list[int]) -> str:
+    points = f"points at version {now[-1]}" if now else "points at none"
+    return f"the {alias} changed meanwhile: it was version {expected}, and now {points}"
 
 
 def _append(connection: sqlite3.Connection, move: Move) -> None:

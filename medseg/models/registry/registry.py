@@ -92,10 +92,11 @@ class Registry:
             )
         return model
 
-    def point(self, alias: str, name: str, *, person: str, reason: str) -> Version:
+    def point(self, alias: str, name: str, *, person: str, reason: str, expects: int | None = None) -> Version:
         """The version that an alias points at from now on, after it was loaded whole.
 
-        Raises StoreError where it cannot be loaded, InputError for an alias that is no plain word.
+        `expects` is the number of the version that it must point at until then, where that matters. Raises StoreError
+        where it does not, or the new one cannot be loaded; InputError for an alias that is no plain word.
         """
         if not _ALIAS.fullmatch(alias):
             raise InputError(
@@ -103,18 +104,18 @@ class Registry:
             )
         version = self.version(name)
         self.load(str(version.number))
-        self._index.move(alias, version.number, person, reason)
+        self._index.move(alias, version.number, person, reason, expects=expects)
         return version
 
     def roll_back(self, alias: str, *, person: str, reason: str) -> Version:
         """The version that an alias pointed at before, to which it is pointed again.
 
-        Raises StoreError where there is none, or it cannot be loaded.
+        Raises StoreError where there is none, it cannot be loaded, or somebody moved the alias meanwhile.
         """
         pointed = self._pointed(alias)
         if len(pointed) > 1:
             self.load(str(pointed[-2]))
-        return self.version(str(self._index.move_back(alias, person, reason)))
+        return self.version(str(self._index.move_back(alias, person, reason, expects=pointed)))
 
     def _pointed(self, alias: str) -> list[int]:
         return standing([(move.kind, move.number) for move in self._index.moves(alias)])

@@ -84,7 +84,10 @@ def _places(folder: Path, depth: int) -> list[Path]:
         return [folder]
     if depth == 0 or not folder.is_dir():
         return []
-    children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    try:
+        children = [child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")]
+    except FileNotFoundError:  # somebody has just removed it
+        return []
     return [place for child in children for place in _places(child, depth - 1)]
 
 

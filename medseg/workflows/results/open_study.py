@@ -40,6 +40,9 @@ SCAN_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".zip")
 DEEPEST = 6
 """Folders below the chosen one in which studies are looked for; patient, study and series make three."""
 
+UNFINISHED = "this is being written, or was never finished. Wait for it; if it stays, segment or fetch the scan again."
+"""Of a folder that is not whole: whether somebody is at work on it cannot be told from outside."""
+
 _DICOM_MAGIC_OFFSET = 128
 _FILES_LOOKED_AT_FOR_DICOM = 4
 
@@ -181,9 +184,11 @@ def _entries(folder: Path, root: Path, depth: int) -> Iterator[StudyEntry]:
     if (folder / VESSEL_REPORT).is_file():
         yield _vessel_entry(folder, folder, root)
         return
-    children = sorted(
-        child for child in folder.iterdir() if not (child.name.startswith(".") and not is_unfinished(child))
-    )
+    try:
+        everything = sorted(folder.iterdir())
+    except FileNotFoundError:  # it was removed, or took its own name, since it was seen
+        return
+    children = [child for child in everything if not child.name.startswith(".") or is_unfinished(child)]
     files = [child for child in children if child.is_file() and not is_unfinished(child)]
     if (folder / RESULT_REPORT).is_file():
         yield from _entries(folder / RESULT, root, depth)
@@ -195,7 +200,7 @@ def _entries(folder: Path, root: Path, depth: int) -> Iterator[StudyEntry]:
         if not child.is_dir():
             continue
         if is_unfinished(child):
-            yield _broken(child, root, "this result was never finished: the run that wrote it stopped. Segment again.")
+            yield _broken(child, root, UNFINISHED)
         elif depth > 0 and not child.is_symlink():
             yield from _entries(child, root, depth - 1)
 

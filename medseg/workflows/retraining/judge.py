@@ -95,7 +95,8 @@ def frozen_cases(register: Register, original: Manifest) -> tuple[Case, ...]:
 def promote(registry_folder: Path, name: str, *, person: str) -> Version:
     """The version that is champion now, by a verdict that it may be.
 
-    Raises StoreError where nobody has judged it against the champion of now, or the gate refused it.
+    Raises StoreError where nobody has judged it against the champion of now, also where another became champion
+    meanwhile, or the gate refused it.
     """
     registry = Registry(registry_folder)
     wanted, champion = registry.version(name), registry.version(CHAMPION)
@@ -108,7 +109,8 @@ def promote(registry_folder: Path, name: str, *, person: str) -> Version:
             f"the gate refused version {wanted.number}: {', '.join(verdict.failed)} (see {path.with_suffix('.md')}). "
             "The champion stays."
         )
-    return registry.point(CHAMPION, str(wanted.number), person=person, reason=f"passed the gate: {path.name}")
+    reason = f"passed the gate: {path.name}"
+    return registry.point(CHAMPION, str(wanted.number), person=person, reason=reason, expects=champion.number)
 
 
 def verdict_path(registry_folder: Path, challenger_sha256: str, champion_sha256: str) -> Path:

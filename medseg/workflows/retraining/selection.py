@@ -143,9 +143,9 @@ def select(sources: Sources, champion: ModelBundle, registry: Path, run: Path, p
     InputError where there is no accepted correction to learn from or the data set holds one patient under two names,
     StoreError where the run is of another champion.
     """
-    if (run / SELECTION).is_file():
-        return _read(run / SELECTION, champion)
     with held_register(registry / REGISTER):
+        if (run / SELECTION).is_file():
+            return _read(run / SELECTION, champion)
         return _select(sources, champion, registry, run, progress)
 
 

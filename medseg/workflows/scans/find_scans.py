@@ -72,7 +72,7 @@ def find_scans(
             f"Give a manifest folder, or a .csv file with the columns case, {', '.join(c.name for c in task.channels)}."
         )
     else:
-        found = _of_trees(source, task, output)
+        found = _written(_of_trees(source, task, output))
     return FoundScans(_hashed(_uniquely_named(found.scans), progress), found.passed_over)
 
 
@@ -103,6 +103,23 @@ def _of_trees(source: Path, task: Task, output: Path) -> FoundScans:
     lines = [line.strip() for line in source.read_text(encoding="utf-8").splitlines()]
     found = [_of_tree((source.parent / line).absolute(), task, output.absolute()) for line in lines if line]
     return FoundScans(tuple(s for f in found for s in f.scans), tuple(p for f in found for p in f.passed_over))
+
+
+def _written(found: FoundScans) -> FoundScans:
+    """The same, with every path one that can be written down: a scan whose name is no UTF-8 is passed over."""
+    scans, passed = [], [PassedOver(_in_utf8(one.path), one.reason) for one in found.passed_over]
+    for scan in found.scans:
+        strange = next((path for path in scan.sources.values() if _in_utf8(path) != path), None)
+        if strange is None:
+            scans.append(scan)
+        else:
+            passed.append(PassedOver(_in_utf8(strange), "its name, or a folder's above it, is not UTF-8. Rename it."))
+    return FoundScans(tuple(scans), tuple(passed))
+
+
+def _in_utf8(path: Path) -> Path:
+    """The path, bytes that are no UTF-8 written as their numbers."""
+    return Path(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 def _of_tree(root: Path, task: Task, output: Path) -> FoundScans:

@@ -2,7 +2,7 @@
 
 OUTPUT/
   batch.sqlite      the queue: a batch that was killed goes on from here
-  batch.json        which model the results are of
+  batch.json        which model the results are of, and what was passed over
   batch.lock        held while a batch runs here; several may
   manifest.jsonl    a line for each scan and each file that was passed over
   results/NAME/     a result folder for each scan: report.json, segmentation.nii.gz, findings.csv
@@ -38,9 +38,10 @@ from medseg.models.store import find_model, load_model
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.scans.find_scans import FoundScan, FoundScans, find_scans
+from medseg.workflows.segmenting.batch_record import BATCH, add_to_record, read_record
 from medseg.workflows.segmenting.segment_study import read_channels, segment_scans
 
-QUEUE, BATCH, LOCK = "batch.sqlite", "batch.json", "batch.lock"
+QUEUE, LOCK = "batch.sqlite", "batch.lock"
 MANIFEST, RESULTS = "manifest.jsonl", "results"
 WORKFLOW = "segment_scan"
 _SECONDS_BETWEEN_MANIFESTS = 5.0
@@ -112,6 +113,12 @@ class SegmentScans:
         begin = time.perf_counter()
         reset_peak_memory()
         arguments = cast("dict[str, Any]", job.arguments)
+        wanted = arguments.get("model_sha256", bundle.sha256)
+        if wanted != bundle.sha256:
+            raise StoreError(
+                f"the scan waits for the model {wanted[:12]}, and this batch has {bundle.name}, {bundle.sha256[:12]}. "
+                "Start the batch again in another output folder."
+            )
         sources, scans = scans_of_job(arguments, bundle.spec.task)
         output = self.results / arguments["name"]
         keeps = bool(arguments.get("keeps_probabilities", False))
@@ -158,7 +165,8 @@ def process_batch(
     options = options or BatchOptions()
     model = find_model(model)
     bundle = load_model(model)
-    _require_same_model(output, bundle)
+    _require_folder_for_batches(output)
+    read_record(output, bundle)
     found = FoundScans((), ())
     if not options.only_failed:
         found = plan_batch(source, bundle, output, data_root=data_root, progress=progress)
@@ -168,18 +176,19 @@ def process_batch(
     jobs = [_job(scan, bundle, keeps_probabilities=keeps) for scan in found.scans[: options.limit]]
     # The queue first: a folder that holds something and no queue is taken for somebody else's.
     with Queue(output / QUEUE, options.limits) as queue, present(output / LOCK) as presence:
+        with queue.held():  # another batch may have begun here since
+            add_to_record(output, bundle, {} if options.only_failed else {source: found.passed_over})
         queue.release(is_gone)
         _discard_left(output, queue, presence)
         submitted = queue.retry() if options.only_failed else _submit(queue, jobs)
-        _remember_model(output, bundle)
         start = SegmentScans(model.absolute(), bundle.sha256, (output / RESULTS).absolute(), options.device)
         engine = options.engine.build(output / QUEUE, start, options.limits)
         try:
-            states = engine.run(_Told(queue, output, found, progress))
+            states = engine.run(_Told(queue, output, bundle, progress))
         finally:
             engine.close()
             if queue.path.exists():  # else the folder was removed, and is not begun anew without its queue
-                _write_manifest(output, queue, found)
+                _write_manifest(output, queue, bundle)
                 _discard_left(output, queue, presence)
         failures = queue.records("quarantined")
     return BatchSummary(states, submitted, len(found.passed_over), failures, time.perf_counter() - begin)
@@ -222,8 +231,8 @@ def _submit(queue: Queue, jobs: list[Job]) -> int:
 class _Told:
     """Passes the engine's counts on to a person, and writes the manifest now and then."""
 
-    def __init__(self, queue: Queue, output: Path, found: FoundScans, progress: Progress) -> None:
-        self._queue, self._output, self._found, self._progress = queue, output, found, progress
+    def __init__(self, queue: Queue, output: Path, bundle: Model, progress: Progress) -> None:
+        self._queue, self._output, self._bundle, self._progress = queue, output, bundle, progress
         self._begin_s = self._written_s = time.monotonic()
         self._settled_before = _settled(queue.counts())
 
@@ -235,18 +244,19 @@ class _Told:
         self._progress("Segmenting scans", settled, total, note + failed)
         if time.monotonic() - self._written_s > _SECONDS_BETWEEN_MANIFESTS:
             self._written_s = time.monotonic()
-            _write_manifest(self._output, self._queue, self._found)
+            _write_manifest(self._output, self._queue, self._bundle)
 
 
 def _settled(states: dict[JobState, int]) -> int:
     return sum(states[state] for state in SETTLED)
 
 
-def _write_manifest(output: Path, queue: Queue, found: FoundScans) -> None:
-    """Every scan of the queue and every file that this run passed over, a line of JSON each; whole or not at all."""
+def _write_manifest(output: Path, queue: Queue, bundle: Model) -> None:
+    """Every scan of the queue and every file that was passed over, a line of JSON each; whole or not at all."""
     lines: list[dict[str, Any]] = [_line(record) for record in queue.records()]
     lines += [
-        {"path": str(passed.path), "state": "passed over", "reason": passed.reason} for passed in found.passed_over
+        {"path": str(passed.path), "state": "passed over", "reason": passed.reason}
+        for passed in read_record(output, bundle).all_passed_over
     ]
     with whole_file(output / MANIFEST) as unfinished:
         unfinished.write_text("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines), encoding="utf-8")
@@ -257,29 +267,10 @@ def _line(record: JobRecord) -> dict[str, Any]:
     return {**record.job.arguments, "state": record.state, "starts": record.starts, "reason": record.reason, **result}
 
 
-def _require_same_model(output: Path, bundle: Model) -> None:
-    """Refuse to mix the results of two models in one folder."""
+def _require_folder_for_batches(output: Path) -> None:
+    """Raise InputError where something else than batches stands at `output`."""
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; the output of a batch is a folder. Choose another name.")
-    path = output / BATCH
-    if not path.is_file():
-        if output.is_dir() and any(output.iterdir()) and not (output / QUEUE).is_file():
-            raise InputError(f"{output} holds other files. Choose a new or an empty folder for a batch.")
-        return
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))["model_sha256"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} cannot be read: it should name the model of the batch. Choose another folder."
-        ) from error
-    if known != bundle.sha256:
-        raise InputError(
-            f"{output} holds a batch of another model ({str(known)[:12]}), and {bundle.name} is {bundle.sha256[:12]}. "
-            "Choose another output folder."
-        )
-
-
-def _remember_model(output: Path, bundle: Model) -> None:
-    text = json.dumps({"model": bundle.name, "model_sha256": bundle.sha256, "task": bundle.spec.task.name}, indent=1)
-    with whole_file(output / BATCH) as unfinished:
-        unfinished.write_text(text, encoding="utf-8")
+    own = (output / BATCH, output / QUEUE)
+    if output.is_dir() and any(output.iterdir()) and not any(path.is_file() for path in own):
+        raise InputError(f"{output} holds other files. Choose a new or an empty folder for a batch.")

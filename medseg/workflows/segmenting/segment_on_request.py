@@ -7,6 +7,7 @@ FOLDER/
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from medseg.jobs.job import Job, JobRecord
 from medseg.jobs.local_engine import LocalEngine, LocalEngineConfig
 from medseg.jobs.queue import Limits, Queue
 from medseg.jobs.worker_name import worker_name
+from medseg.workflows.scans.take_in_scans import stem_of
 
 WORKFLOW = "segment_on_request"
 LIMITS = Limits(failures=1)
@@ -31,6 +33,7 @@ LIMITS = Limits(failures=1)
 
 _QUEUE, _PROGRESS = "requests.sqlite", "progress"
 _SECONDS_BETWEEN_NOTES = 0.3
+_IDENTITY_LETTERS = 12
 
 
 class WithdrawnError(MedsegError):
@@ -186,6 +189,19 @@ class _Note:
 def result_name(scan: str, model: str) -> str:
     """The name of the result folder of a scan and a model: what is no letter, digit, point or dash becomes one line."""
     return re.sub(r"[^\w.-]+", "_", f"{scan}__{model}").strip("._-")[-120:]
+
+
+def result_folder(results: Path, source: Path, model: str) -> Path:
+    """Where below `results` a model's result on a scan goes: the same for the same scan, another for each other one.
+
+    The names of many scans end alike (2_thin, scan.nii.gz), so that a hash of where the scan lies is part of the name:
+    seen from the folder around `results` where it lies in there, so that the whole may be moved.
+    """
+    place, around = source.resolve(), results.resolve().parent
+    if place.is_relative_to(around):
+        place = place.relative_to(around)
+    identity = hashlib.sha256(place.as_posix().encode()).hexdigest()[:_IDENTITY_LETTERS]
+    return results / f"{result_name(stem_of(source), model)}-{identity}"
 
 
 def _note_of(folder: Path, job_id: str) -> Path:

@@ -11,20 +11,18 @@ All that is known lies in the databases and folders of `places`: kill -9 of any 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
 from medseg import __version__
 from medseg.core.atomic import discard_all_unfinished, whole_file
 from medseg.core.errors import InputError, MedsegError
+from medseg.core.presence import only_one
 from medseg.jobs.cores import share_cores, usable_cores
 from medseg.jobs.job import SETTLED, JobState
 from medseg.jobs.local_engine import LocalEngine, LocalEngineConfig
@@ -62,7 +60,9 @@ def serve(settings: Settings) -> None:
     places = Places.of(settings)
     places.make()
     log_to(settings.log)
-    with _only_one(places), places.queue() as queue:
+    mend = "Stop it first, or give this one a folders.state of its own."
+    alone = only_one(places.state / "service.lock", f"another service runs on {places.state}", mend)
+    with alone, places.queue() as queue:
         discard_all_unfinished(places.work)  # folders whose removal was cut off
         ledger = Ledger(places.ledger_file)
         health = Health()
@@ -214,19 +214,6 @@ def _children(settings: Settings) -> list[Kept]:
     if settings.viewer.enabled:
         children.append(BodyChild("viewer", show, settings))
     return [Kept(child) for child in children]
-
-
-@contextmanager
-def _only_one(places: Places) -> Iterator[None]:
-    """Hold the state folder's lock for the block. Raises InputError where another service holds it."""
-    with (places.state / "service.lock").open("a", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                f"another service runs on {places.state}. Stop it first, or give this one a folders.state of its own."
-            ) from None
-        yield
 
 
 def _tell_where(places: Places, address: str, port: int) -> None:

@@ -43,6 +43,7 @@ from medseg.workflows.progress import Progress, silent
 from medseg.workflows.training.choose_bias import Decoding, biased, choose_bias, dice_curves, score_biased
 from medseg.workflows.training.choose_mirroring import Mirroring, choose_mirroring, score_unmirrored, unmirrored
 from medseg.workflows.training.make_plan import training_budget
+from medseg.workflows.training.run_lock import alone_in
 from medseg.workflows.training.settle_folds import PLAN, PREPARED, remember_folds, require_folds, settle_shared_plan
 from medseg.workflows.training.train_model import train_model
 
@@ -78,30 +79,33 @@ def cross_validate(
     """Every fold trained into RUN_FOLDER/fold_N, every case scored out of fold, and the ensemble in RUN_FOLDER/model.
 
     The budget's minutes are for the whole; those of a plan that is given are for each fold. Raises InputError where
-    the data has fewer than two folds, a case without a mask, or a subject in two folds; PlanError where plan, data and
-    run folder do not belong together.
+    the data has fewer than two folds, a case without a mask, or a subject in two folds, or another cross-validation
+    runs in the folder; PlanError where plan, data and run folder do not belong together.
     """
     begin = time.monotonic()
     require_folds(manifest)
-    remember_folds(manifest, run_folder)
-    budget = budget or training_budget()
-    run = _Run(manifest, run_folder, settle_shared_plan(manifest, run_folder, plan, budget, progress), budget, progress)
-    folds = [_run_fold(run, number) for number in manifest.folds]
-    mirroring, folds = _choose_mirroring(run, folds)
-    decoding, folds = _choose_bias(run, folds)
-    evaluation = _evaluation([score for fold in folds for score in fold.evaluation.cases], manifest.in_folds)
-    write_case_scores(evaluation.cases, run_folder / VALIDATION)
-    scores = bundle_scores(evaluation, manifest.facts.name, what_is_known(run.plan, len(evaluation.cases)))
-    ensemble = save_ensemble(run_folder / "model", {fold.folder.name: fold.bundle for fold in folds}, scores)
-    return CrossValidation(
-        ensemble=ensemble,
-        folder=run_folder / "model",
-        evaluation=evaluation,
-        fold_dice=tuple(fold.evaluation.summary.over_labels["dice"].mean for fold in folds),
-        mirroring=mirroring,
-        decoding=decoding,
-        duration_s=time.monotonic() - begin,
-    )
+    with alone_in(run_folder):
+        remember_folds(manifest, run_folder)
+        budget = budget or training_budget()
+        run = _Run(
+            manifest, run_folder, settle_shared_plan(manifest, run_folder, plan, budget, progress), budget, progress
+        )
+        folds = [_run_fold(run, number) for number in manifest.folds]
+        mirroring, folds = _choose_mirroring(run, folds)
+        decoding, folds = _choose_bias(run, folds)
+        evaluation = _evaluation([score for fold in folds for score in fold.evaluation.cases], manifest.in_folds)
+        write_case_scores(evaluation.cases, run_folder / VALIDATION)
+        scores = bundle_scores(evaluation, manifest.facts.name, what_is_known(run.plan, len(evaluation.cases)))
+        ensemble = save_ensemble(run_folder / "model", {fold.folder.name: fold.bundle for fold in folds}, scores)
+        return CrossValidation(
+            ensemble=ensemble,
+            folder=run_folder / "model",
+            evaluation=evaluation,
+            fold_dice=tuple(fold.evaluation.summary.over_labels["dice"].mean for fold in folds),
+            mirroring=mirroring,
+            decoding=decoding,
+            duration_s=time.monotonic() - begin,
+        )
 
 
 def what_is_known(plan: Plan, cases: int) -> str:

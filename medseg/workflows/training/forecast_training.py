@@ -27,6 +27,7 @@ from medseg.training.probe.training import TrainingTrial, try_training
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.training.fine_tune import FineTuning
 from medseg.workflows.training.make_plan import look_at_data
+from medseg.workflows.training.run_lock import alone_in
 from medseg.workflows.training.run_record import RunRecord, read_record, write_record
 from medseg.workflows.training.settle_plan import require_same_task, settle_plan
 
@@ -79,19 +80,21 @@ def forecast_run(
 ) -> Forecast | None:
     """The forecast of the training that a new run folder is about to hold, its plan settled and written there.
 
-    None where the run has begun before. Raises what `forecast_training` raises.
+    None where the run has begun before. Raises what `forecast_training` raises, InputError where another training runs
+    in the folder.
     """
-    if (run_folder / "plan.toml").exists():
-        return None
-    plan = settle_plan(manifest, fold, run_folder, wanted, budget, progress)
-    looked = run_folder / "fingerprint.json"
-    if looked.exists():
-        fingerprint = Fingerprint.model_validate_json(looked.read_text(encoding="utf-8"))
-    else:
-        fingerprint = look_at_data(manifest, fold, progress)
-    made = forecast_training(manifest, fold, plan, fingerprint, budget=budget, progress=progress)
-    write_record(run_folder, RunRecord(forecast=made))
-    return made
+    with alone_in(run_folder):
+        if (run_folder / "plan.toml").exists():
+            return None
+        plan = settle_plan(manifest, fold, run_folder, wanted, budget, progress)
+        looked = run_folder / "fingerprint.json"
+        if looked.exists():
+            fingerprint = Fingerprint.model_validate_json(looked.read_text(encoding="utf-8"))
+        else:
+            fingerprint = look_at_data(manifest, fold, progress)
+        made = forecast_training(manifest, fold, plan, fingerprint, budget=budget, progress=progress)
+        write_record(run_folder, RunRecord(forecast=made))
+        return made
 
 
 def save_forecast(made: Forecast, plan_path: Path) -> None:

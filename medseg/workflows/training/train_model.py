@@ -8,6 +8,7 @@ A run folder holds
     parent.json              where the training starts from another model's weights: which, and what they lack
     prepared/                the cases as the network sees them
     checkpoint.safetensors   the state after the last epoch
+    run.lock                 while a training runs there: no other begins
     metrics.csv, curves.png
     tensorboard/             or mlflow.db and mlflow_artifacts/, or nothing: as tracking.json has it
     forecast.json            what the training was to take, where that was forecast, and what it took
@@ -24,6 +25,7 @@ import json
 import platform
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +57,7 @@ from medseg.workflows.models.evaluate_model import Evaluation, bundle_scores, ev
 from medseg.workflows.progress import Progress, silent
 from medseg.workflows.training.fine_tune import FineTuning, begin_from, require_parent
 from medseg.workflows.training.make_plan import training_budget
+from medseg.workflows.training.run_lock import alone_in
 from medseg.workflows.training.run_record import RunWatch
 from medseg.workflows.training.settle_plan import require_same_task, settle_plan
 
@@ -98,21 +101,25 @@ def train_model(
     A run folder that holds an unfinished training of the same plan and data is continued. Without a plan the one in
     the run folder is followed, or one is made for the budget, with the network and losses chosen; without a budget the
     GPU is used where there is one. Raises PlanError where plan, data and run folder do not belong together, InputError
-    where the data cannot be used.
+    where the data cannot be used or another training runs in the folder.
     """
     begin = time.monotonic()
     run = Run(manifest, fold, run_folder, plan, budget or training_budget())
     team = Team(choose_device(run.budget.device))
-    return _score(run, _train(run, team, progress), team.device, progress, begin)
+    with alone_in(run_folder):
+        return _score(run, _train(run, team, progress), team.device, progress, begin)
 
 
 def train_together(run: Run, seat: Seat, progress: Progress = silent) -> TrainedModel | None:
     """As `train_model`, in one of the processes that torchrun has started; None in all but the first of them."""
     begin = time.monotonic()
     progress = progress if seat.rank == 0 else silent
-    with assembled(seat, choose_device(run.budget.device)) as team:
-        trained = _train(run, team, progress)
-    return _score(run, trained, team.device, progress, begin) if team.is_leader else None
+    with ExitStack() as alone:
+        with assembled(seat, choose_device(run.budget.device)) as team:
+            if team.is_leader:
+                alone.enter_context(alone_in(run.folder))
+            trained = _train(run, team, progress)
+        return _score(run, trained, team.device, progress, begin) if team.is_leader else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

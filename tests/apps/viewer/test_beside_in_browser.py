@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -21,13 +22,16 @@ from medseg.workflows.results.open_study import list_studies, open_study
 pytestmark = pytest.mark.browser
 
 
-def redate(folder: Path, date: str, model: str) -> None:
-    """Let a result be of another day and another model."""
+DOUBT = "slices 4 and 5 lie 0.3 mm closer together than the others"
+
+
+def redate(folder: Path, date: str, model: str, warnings: tuple[str, ...] = ()) -> None:
+    """Let a result be of another day and another model, and come with warnings."""
     report = Report.model_validate_json((folder / "report.json").read_bytes())
     series = replace(report.series, study=replace(report.series.study, date=date))
     model_copy = report.model.model_copy(update={"name": model})
     (folder / "report.json").write_text(
-        report.model_copy(update={"series": series, "model": model_copy}).model_dump_json()
+        report.model_copy(update={"series": series, "model": model_copy, "warnings": warnings}).model_dump_json()
     )
 
 
@@ -41,7 +45,7 @@ def served(
     root = tmp_path_factory.mktemp("beside")
     write = writer_in(root)
     redate(write("current"), "20260312", "model_a")
-    redate(write("prior"), "20251201", "model_b")
+    redate(write("prior"), "20251201", "model_b", (DOUBT,))
     results = root / "results"
     prior = open_study(next(entry for entry in list_studies(results) if entry.name == "prior"))
     assert prior.label_map is not None
@@ -87,7 +91,15 @@ def test_two_studies_scroll_together_and_apart(window: Window) -> None:
     page.locator("[data-action=link]").click()
     page.keyboard.press("ArrowUp")
     assert [cursor[2] for cursor in cursors()] == [4, 5]
-    assert page.locator(".changes").inner_text().strip() != ""
+    assert page.get_by_label("Prior", exact=True).get_by_role("alert").inner_text() == DOUBT
+    assert page.get_by_label("Current", exact=True).get_by_role("alert").count() == 0
+    row = page.locator("tr[data-change]").first
+    assert re.fullmatch(r"[\d.]+ → [\d.]+", row.locator(".number").first.inner_text())
+    page.keyboard.press("Home")
+    row.locator("button").click()
+    places = """({ page }) => [page.prior, page.current].map((side) =>
+        side.study.findings.find((one) => one.is_counted && one.instance === 1).index)"""
+    assert cursors() == host.evaluate(places)
 
 
 def test_another_mask_is_laid_over_and_its_differences_are_coloured(window: Window) -> None:

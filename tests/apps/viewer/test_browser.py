@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -48,6 +49,13 @@ def served(
 def window(chromium: Any, served: Any) -> Iterator[Window]:
     with window_on(chromium, served) as opened:
         yield opened
+
+
+@pytest.mark.parametrize("path", ["/", "/_stcore/health", "/data/jobs"])
+def test_no_other_page_may_frame_the_viewer_or_learn_its_addresses(served: Any, path: str) -> None:
+    headers = httpx.get(served.url + path, timeout=30, trust_env=False).headers
+    assert headers["content-security-policy"] == "frame-ancestors 'none'"
+    assert (headers["x-frame-options"], headers["referrer-policy"]) == ("DENY", "no-referrer")
 
 
 def test_open_scroll_window_jump_and_read_out(window: Window) -> None:

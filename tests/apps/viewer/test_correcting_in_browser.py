@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from viewer_window import (
     Window,
     accept,
@@ -24,13 +25,14 @@ from viewer_window import (
 )
 
 from medseg.analysis.quantification.by_hand import measure_by_hand
-from medseg.imaging.pictures.slices import PLANES
-from medseg.review.marks import MarkStore
+from medseg.imaging.pictures.slices import PLANES, mask_for_screen, mask_from_screen
+from medseg.review.corrections import REVIEW_FOLDER, CorrectionStore, Signature
+from medseg.review.marks import MarkList, MarkStore
 from medseg.review.records import Verdict
 
 pytestmark = pytest.mark.browser
 
-STUDIES = ("drawn", "draft", "review", "measured", "untouched")
+STUDIES = ("drawn", "draft", "behind", "overtaken", "meanwhile", "twice", "left", "review", "measured", "untouched")
 """A study of its own for each test that leaves something behind."""
 
 
@@ -46,6 +48,25 @@ def window(
         writer_in(root)(name, "PIR", turned_deg=20.0 + number)
     with serve(root / "results") as viewer, window_on(chromium, viewer) as opened:
         yield opened
+
+
+def is_save(asked: Any) -> bool:
+    """Whether a request sends a corrected mask."""
+    return bool(asked.method == "PUT" and asked.url.endswith("/mask"))
+
+
+def hold_first_save(room: Any) -> list[Any]:
+    """The first correction that the page sends from now on; it waits on its way to the server."""
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        if is_save(route.request) and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    room.page.route("**/mask", hold)
+    return held
 
 
 def test_drawn_in_three_planes_undone_saved_and_shown_again(window: Window) -> None:
@@ -91,6 +112,149 @@ def test_a_draft_survives_the_tab(window: Window) -> None:
     again.get_by_role("button", name="Discard").click()
     wait_in_room(again, "!room.edit.isDirty")
     assert not np.array_equal(labels_in(again), drawn)
+
+
+def test_a_stroke_is_kept_though_the_next_study_is_opened_at_once(window: Window) -> None:
+    room = window.open("left")
+    room.page.keyboard.press("b")
+    brush_stroke(room, "axial")
+    drawn = labels_in(room)
+    before = in_room(room, "room.study.id")
+    room.page.keyboard.press("g")
+    wait_in_room(room, f"room.study.id !== '{before}' && room.isOpen")
+    again = window.open("left")
+    wait_in_room(again, "room.edit.isDirty")
+    assert np.array_equal(labels_in(again), drawn)
+
+
+def correct_elsewhere(window: Window, name: str) -> None:
+    """John saves a correction of a study over its model's mask, in another process: the first slice is all lesion."""
+    found = stored(window, name)
+    assert found.label_map is not None
+    assert found.report is not None
+    base = mask_for_screen(found.label_map)
+    drawn = base.copy()
+    drawn[0] = 2
+    corrected = mask_from_screen(drawn, found.volume.geometry, found.label_map.schema)
+    by = Signature("john", model_sha256=found.report.model.sha256)
+    store = CorrectionStore(window.served.folder / REVIEW_FOLDER)
+    store.correct(corrected, found.label_map, found.source_sha256, found.report.task.name, by=by)
+
+
+def conflicting_stroke(window: Window, name: str) -> tuple[Any, NDArray[np.uint16]]:
+    """The room after a stroke that could not be saved, because of john; and what has to be there when it is."""
+    room = window.open(name)
+    before = labels_in(room)
+    room.page.keyboard.press("b")
+    brush_stroke(room, "axial")
+    drawn = labels_in(room)
+    wait_for_state(room, "draft kept")
+    correct_elsewhere(window, name)
+    room.page.keyboard.press("Control+s")
+    room.locator(".message", has_text="john saved another correction").wait_for()
+    room.locator("[data-draft]").wait_for()
+    both = drawn.copy()
+    both[0] = np.where(drawn[0] != before[0], drawn[0], 2)
+    assert not np.array_equal(both, drawn)
+    return room, both
+
+
+def test_a_stroke_that_met_a_conflict_is_put_on_the_newest_mask(window: Window) -> None:
+    room, both = conflicting_stroke(window, "behind")
+    room.get_by_role("button", name="Put on newest").click()
+    room.locator(".message", has_text="The draft was put on the newest mask").wait_for()
+    assert np.array_equal(labels_in(room), both)
+    assert room.locator("[data-draft]").count() == 0
+    save(room)
+    require_stored(window, "behind", both)
+
+
+def test_the_draft_of_a_conflict_waits_while_the_newest_mask_is_drawn_on(window: Window) -> None:
+    room, both = conflicting_stroke(window, "overtaken")
+    room.get_by_role("button", name="Discard").click()
+    wait_in_room(room, "!room.edit.isDirty")
+    assert room.locator("[data-draft]").count() == 1
+    room.page.close()
+    again = window.open("overtaken")
+    again.locator(".message", has_text="drawn over an older mask").wait_for()
+    newest = labels_in(again)
+    again.page.keyboard.press("b")
+    brush_stroke(again, "coronal")
+    wait_for_state(again, "draft kept")
+    again.get_by_role("button", name="Put on newest").click()
+    again.locator(".message", has_text="Save or discard your correction first").wait_for()
+    again.get_by_role("button", name="Discard").click()
+    wait_in_room(again, "!room.edit.isDirty")
+    again.get_by_role("button", name="Lay over").click()
+    wait_in_room(again, "room.other.isShown")
+    ours = np.array(in_room(again, "Array.from(room.other.labels)"), np.uint16).reshape(newest.shape)
+    assert np.array_equal(np.where(np.arange(len(newest))[:, None, None] == 0, both, ours), both)
+    again.get_by_role("button", name="Put on newest").click()
+    again.locator(".message", has_text="The draft was put on the newest mask").wait_for()
+    assert np.array_equal(labels_in(again), both)
+    again.page.keyboard.press("Control+z")
+    assert np.array_equal(labels_in(again), newest)
+
+
+def test_what_could_not_be_saved_is_kept_as_a_draft(window: Window) -> None:
+    room = window.open("untouched")
+    room.page.keyboard.press("b")
+    refused = {"status": 422, "body": "the disk is full", "content_type": "text/plain"}
+    room.page.route(
+        "**/mask", lambda route: route.fulfill(**refused) if route.request.method == "PUT" else route.fallback()
+    )
+    in_room(room, "(room.panel.change({ label: 3 }), room.tools.brush.space(room.panes[0]), room.panel.save())")
+    room.locator(".message", has_text="the disk is full").wait_for()
+    wait_for_state(room, "draft kept")
+    room.get_by_role("button", name="Discard").click()
+    wait_in_room(room, "!room.edit.isDirty")
+
+
+def test_what_is_drawn_while_a_save_is_on_its_way_is_not_saved_yet(window: Window) -> None:
+    room = window.open("meanwhile")
+    held = hold_first_save(room)
+    base = in_room(room, "room.maskSha256")
+    room.page.keyboard.press("b")
+    brush_stroke(room, "axial")
+    first = labels_in(room)
+    with room.page.expect_request(is_save):
+        room.page.keyboard.press("Control+s")
+    brush_stroke(room, "coronal")
+    both = labels_in(room)
+    assert not np.array_equal(first, both)
+    held[0].continue_()
+    wait_in_room(room, f"room.maskSha256 !== '{base}'")
+    assert in_room(room, "room.edit.isDirty")
+    require_stored(window, "meanwhile", first)
+    # It is kept as a draft over the mask that was just saved, so closing the tab does not lose it.
+    wait_for_state(room, "draft kept")
+    again = window.open("meanwhile")
+    assert np.array_equal(labels_in(again), both)
+    # Undone, it is as saved; drawn again, it is saved without a conflict against oneself.
+    room.page.bring_to_front()
+    room.page.keyboard.press("Control+z")
+    assert not in_room(room, "room.edit.isDirty")
+    room.page.keyboard.press("Control+y")
+    save(room)
+    require_stored(window, "meanwhile", both)
+
+
+def test_saved_twice_at_once_is_no_conflict(window: Window) -> None:
+    room = window.open("twice")
+    held = hold_first_save(room)
+    room.page.keyboard.press("b")
+    brush_stroke(room, "axial")
+    with room.page.expect_request(is_save):
+        room.page.keyboard.press("Control+s")
+    brush_stroke(room, "coronal")
+    drawn = labels_in(room)
+    room.page.keyboard.press("Control+s")
+    with room.page.expect_request(is_save):
+        held[0].continue_()
+    wait_for_state(room, "saved")
+    assert not in_room(room, "room.edit.isDirty")
+    assert not room.locator(".message").is_visible()
+    require_stored(window, "twice", drawn)
 
 
 def test_a_whole_review_by_keyboard(window: Window) -> None:
@@ -200,8 +364,13 @@ def test_measurements_by_hand(window: Window) -> None:
     page.keyboard.press("Delete")
     wait_in_room(room, "room.marks.list.length === 3")
     room.evaluate("async (host) => { await host.room.review.marksSent; }")
+    # What another reader measured goes into the same report: it is seen here, and stays.
+    (_, length), *_ = kept
+    MarkStore(window.served.folder / ".medseg-review").keep(MarkList(marks=(length,)), opened.source_sha256, "john")
     again = window.open("measured")
-    assert again.locator(".marks .name").all_inner_texts() == texts[:3]
+    assert again.locator(".marks .name").all_inner_texts() == [*texts[:3], texts[0]]
+    assert again.locator("[data-mark-of=john]").inner_text().split("\n")[-1] == "john"
+    assert again.locator("[data-mark-of=john] .icon").count() == 0
 
 
 def test_a_length_is_drawn_by_dragging(window: Window) -> None:

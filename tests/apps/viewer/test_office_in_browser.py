@@ -20,6 +20,12 @@ from medseg.workflows.results.open_study import list_studies, measured, open_stu
 
 pytestmark = pytest.mark.browser
 
+_STYLES_ARRIVED = """(one) => Promise.all(
+    [...one.getRootNode().querySelectorAll("link")].map(
+        (link) => link.sheet || new Promise((arrived) => link.addEventListener("load", arrived)),
+    ),
+)"""
+
 
 @pytest.fixture(scope="module")
 def served(
@@ -86,7 +92,7 @@ def test_a_job_is_taken_back_from_the_page(page: Any, served: Any) -> None:
     page.locator(".job-line", has_text="large").get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Jobs", exact=True).click()
     page.locator("tr", has_text="large").locator(".badge.cancelled").wait_for()
-    assert not (served.folder / "segmented" / "large__hippocampus_mr").exists()
+    assert list((served.folder / "segmented").glob("large__hippocampus_mr*")) == []
 
 
 def test_a_job_that_fails_says_why(page: Any, served: Any) -> None:
@@ -99,6 +105,51 @@ def test_a_job_that_fails_says_why(page: Any, served: Any) -> None:
     failed.wait_for()
     assert "cut.nii is not a NIfTI file" in failed.inner_text()
     assert str(served.folder) not in failed.inner_text()
+
+
+def press(pressed: Any) -> None:
+    """Press the mouse button on an element, and keep it down. What moves as the styles arrive has moved before."""
+    pressed.evaluate(_STYLES_ARRIVED)
+    pressed.hover()
+    pressed.page.mouse.down()
+
+
+def test_a_press_on_a_row_is_a_click_though_the_reading_order_comes_meanwhile(window: Window, served: Any) -> None:
+    page = window.page()
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/data/reading-order", hold)
+    with page.expect_request("**/data/reading-order"):
+        page.goto(served.url)
+    pressed = page.locator(".worklist tbody tr:not(.chosen)").last
+    study = pressed.get_attribute("data-study")
+    press(pressed.locator(".col-name"))
+    held.pop().fulfill(json=[study])
+    page.wait_for_function("(host) => host.worklist.order.length > 0", arg=page.locator(".room").element_handle())
+    page.mouse.up()
+    # The row is chosen, and the order is shown.
+    page.locator(f"tr.chosen[data-study='{study}'] .col-next", has_text="1").wait_for()
+    page.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [("Worklist", ".job-strip"), ("Jobs", ".job-strip"), ("Jobs", ".jobs tbody")]
+)
+def test_a_press_on_cancel_is_a_click_though_the_jobs_are_looked_at_meanwhile(page: Any, name: str, place: str) -> None:
+    job = {"id": "j", "source": "head", "model": "brain", "state": "running", "submitted_s": 0, "settled_s": None}
+    progress = {"stage": "predicting", "done": 0.1, "total": 1}
+    page.route("**/data/jobs", lambda route: route.fulfill(json=[{**job, "progress": progress}]))
+    page.route("**/data/jobs/j/cancel", lambda route: route.fulfill(status=204))
+    page.get_by_role("button", name=name, exact=True).click()
+    cancel = page.locator(place).get_by_role("button", name="Cancel")
+    press(cancel)
+    progress["done"] = 0.6
+    page.get_by_text("predicting 60 %").wait_for()
+    with page.expect_request("**/data/jobs/j/cancel"):
+        page.mouse.up()
 
 
 def test_what_is_no_scan_is_said_in_the_dialog(page: Any, tmp_path: Path) -> None:

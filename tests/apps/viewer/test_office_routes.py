@@ -6,8 +6,10 @@ import asyncio
 import csv
 import io
 import json
+import os
+import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,7 @@ from viewer_arrivals import arrived
 from apps.viewer.access.tokens import FOLDER, Permit, Right, issue, new_key
 from apps.viewer.desk import Desk
 from apps.viewer.routes import data_routes
-from medseg.core.atomic import unfinished_path
+from medseg.core.atomic import UNFINISHED_PREFIX, unfinished_path
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.exchange.write import write_volume
@@ -42,8 +44,10 @@ class Visitor:
         self.app = Starlette(routes=data_routes(self.desk, KEY))
         self.right = right
 
-    def send(self, method: str, path: str, body: bytes = b"", study: str = FOLDER) -> httpx.Response:
-        token = issue(KEY, Permit(study, "jane", self.right))
+    def send(
+        self, method: str, path: str, body: bytes = b"", study: str = FOLDER, token: str | None = None
+    ) -> httpx.Response:
+        token = issue(KEY, Permit(study, "jane", self.right)) if token is None else token
 
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(app=self.app)
@@ -64,8 +68,10 @@ class Visitor:
 
 
 @pytest.fixture
-def visitor(result_folder: Path) -> Visitor:
-    return Visitor(result_folder)
+def visitor(result_folder: Path) -> Iterator[Visitor]:
+    made = Visitor(result_folder)
+    yield made
+    made.desk.end()
 
 
 @pytest.fixture
@@ -93,12 +99,29 @@ class TestUpload:
         assert [path.name for path in visitor.desk.uploads.iterdir()] == ["scan"]
         assert not arriving.exists()
 
+    @pytest.mark.parametrize("kind", ["drafts", "marks", "masks"])
+    def test_what_a_kill_left_of_a_review_goes_after_a_day(self, visitor: Visitor, kind: str) -> None:
+        old, new = (
+            visitor.desk.reviews.folder / kind / f"{UNFINISHED_PREFIX}{number}-1.json" for number in ("old", "new")
+        )
+        old.parent.mkdir(parents=True)
+        for path in (old, new):
+            path.touch()
+        os.utime(old, (0, 0))
+        visitor.desk.begin()
+        assert [path.name for path in old.parent.iterdir()] == [new.name]
+
     def test_what_another_server_of_the_folder_takes_in_is_left(self, visitor: Visitor) -> None:
         visitor.desk.begin()
         arriving = visitor.desk.arrivals / "begun"
         arriving.mkdir(parents=True)
-        Desk(visitor.desk.folder).begin()
+        second = Desk(visitor.desk.folder)
+        second.begin()
         assert arriving.exists()
+        second.end()
+        visitor.desk.end()
+        visitor.desk.begin()
+        assert not arriving.exists()
 
     def test_what_is_too_large_is_refused_before_it_is_read(
         self, visitor: Visitor, scan_bytes: bytes, monkeypatch: pytest.MonkeyPatch
@@ -198,6 +221,17 @@ class TestJobs:
         assert visitor.send("POST", f"jobs/{job}/retry").status_code == 422
         assert [line.act for line in visitor.desk.log.newest()] == ["retry", "cancel", "run"]
 
+    def test_two_patients_scans_of_one_name_have_results_of_their_own(self, visitor: Visitor) -> None:
+        for patient in ("a", "b"):
+            write_volume(SCAN, visitor.desk.folder / "uploads" / patient / "scan.nii.gz")
+        for study in [entry.id for entry in visitor.desk.entries() if entry.name.startswith("uploads/")]:
+            for _ in range(2):  # the same scan, asked for again, goes to the same place
+                body = json.dumps({"study": study, "model": "hippocampus_mr"}).encode()
+                assert visitor.send("POST", "jobs", body).status_code == 200
+        told = visitor.send("GET", "jobs").json()
+        assert [one["source"] for one in told] == ["scan.nii.gz"] * 2
+        assert len({one["output"] for one in told}) == 2
+
     @pytest.mark.parametrize(
         "body", [b"{", b'{"study": "none", "model": "hippocampus_mr"}', b'{"study": "STUDY", "model": "x"}']
     )
@@ -248,13 +282,57 @@ def test_a_permit_for_a_study_is_none_for_the_folder(visitor: Visitor) -> None:
     assert visitor.send("GET", f"studies/{study}/export?format=csv").status_code == 403
 
 
-def test_every_route_is_named_above(visitor: Visitor, write_result: Callable[..., Path]) -> None:
-    """A route that is added must be added to the table of rights, or it is not tested."""
+STUDY_ROUTES = {
+    "read": [
+        ("GET", "scan"),
+        ("GET", "mask"),
+        ("GET", "uncertainty"),
+        ("GET", "formats"),
+        ("GET", "export"),
+        ("GET", "changes"),
+        ("GET", "straightened"),
+        ("GET", "section"),
+        ("GET", "readings"),
+        ("PUT", "marks"),
+    ],
+    "correct": [
+        ("PUT", "mask"),
+        ("PUT", "draft"),
+        ("GET", "draft"),
+        ("DELETE", "draft"),
+        ("GET", "drafts"),
+        ("POST", "verdict"),
+        ("POST", "send"),
+        ("POST", "adjudication"),
+    ],
+}
+
+
+@pytest.mark.parametrize("right", STUDY_ROUTES)
+def test_nothing_about_a_study_opens_without_a_permit_for_it_and_the_right(visitor: Visitor, right: Right) -> None:
+    study = visitor.desk.entries()[0].id
+    for method, path in STUDY_ROUTES[right]:
+        address = f"studies/{study}/{path}"
+        assert visitor.send(method, address, study=study).status_code != 403, address
+        for other in (FOLDER, "another"):
+            assert visitor.send(method, address, study=other).status_code == 403, (address, other)
+        assert visitor.send(method, address, token="").status_code == 403, address
+
+
+def test_who_may_read_a_study_writes_nothing_about_it(result_folder: Path) -> None:
+    visitor = Visitor(result_folder, "read")
+    study = visitor.desk.entries()[0].id
+    for method, path in STUDY_ROUTES["correct"]:
+        assert visitor.send(method, f"studies/{study}/{path}", study=study).status_code == 403, path
+
+
+def test_every_route_is_named_above(visitor: Visitor) -> None:
+    """A route that is added must be added to the tables of rights, or it is not tested."""
     named = {(method, path.replace("/1", "/{}")) for routes in FOLDER_ROUTES.values() for method, path in routes}
+    named |= {(method, f"studies/{{}}/{path}") for routes in STUDY_ROUTES.values() for method, path in routes}
     there = set()
     for route in visitor.app.routes:
-        path = route.path.removeprefix("/data/")  # type: ignore[attr-defined]
-        if not path.startswith(("studies/", "assets/")):
-            plain = path.replace("{job}", "{}").replace("{upload}", "{}").replace("{arrival}", "{}")
-            there |= {(method, plain) for method in route.methods - {"HEAD"}}  # type: ignore[attr-defined]
+        path = re.sub(r"{\w+}", "{}", route.path.removeprefix("/data/"))  # type: ignore[attr-defined]
+        if not path.startswith("assets/"):
+            there |= {(method, path) for method in route.methods - {"HEAD"}}  # type: ignore[attr-defined]
     assert there == named

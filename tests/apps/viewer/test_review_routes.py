@@ -17,6 +17,7 @@ from apps.viewer.access.tokens import Permit, Right, issue, new_key
 from apps.viewer.desk import Desk
 from apps.viewer.page_data import study_data
 from apps.viewer.routes import data_routes
+from medseg.core.errors import InputError
 from medseg.imaging.pictures.slices import mask_for_screen
 from medseg.review.records import Verdict
 from medseg.workflows.results.open_study import list_studies
@@ -160,6 +161,88 @@ def test_saving_ends_the_draft(reader: Reader) -> None:
     reader.send("PUT", "draft", body, If_Match=reader.base)
     reader.send("PUT", "mask", body, If_Match=reader.base)
     assert reader.send("GET", "draft").status_code == 204
+
+
+@pytest.mark.parametrize("is_other_process", [False, True])
+def test_the_draft_of_a_conflict_is_put_on_the_newest_mask(result_folder: Path, is_other_process: bool) -> None:
+    jane = Reader(result_folder)
+    base, first = jane.base, jane.labels()
+    theirs, mine = first.copy(), first.copy()
+    theirs[0, 0, :2] = 1
+    mine[0, 0, 1:4] = 3
+    john = Reader(result_folder, "john") if is_other_process else jane
+    newest = john.send("PUT", "mask", gzip.compress(theirs.tobytes()), If_Match=base).json()["mask_sha256"]
+    drawn = gzip.compress(mine.tobytes())
+    assert jane.send("PUT", "mask", drawn, If_Match=base).status_code == 409
+    assert jane.send("PUT", "draft", drawn, If_Match=base, X_Seconds="42").status_code == 204
+    # What is drawn on the newest mask is kept beside it.
+    assert jane.send("GET", "mask").headers["x-mask-sha256"] == newest
+    assert jane.send("PUT", "draft", gzip.compress(theirs.tobytes()), If_Match=newest).status_code == 204
+    assert {one["over"] for one in jane.send("GET", "drafts").json()} == {newest, base}
+    assert jane.send("GET", f"draft?over={base}").content == mine.tobytes()
+    put = jane.send("GET", f"draft?over={base}&onto={newest}")
+    both = theirs.copy()
+    both[0, 0, 1:4] = 3
+    assert put.content == both.tobytes()
+    told = [put.headers[name] for name in ("x-mask-sha256", "x-seconds", "x-also-changed", "x-base-known")]
+    assert told == [newest, "42", "1", "1"]
+    assert jane.send("GET", f"draft?over={base}&onto={base}").status_code == 409
+    assert jane.send("DELETE", f"draft?over={base}").status_code == 204
+    assert [one["over"] for one in jane.send("GET", "drafts").json()] == [newest]
+
+
+def test_a_draft_over_a_mask_that_is_gone_is_taken_as_a_whole(reader: Reader) -> None:
+    labels = reader.labels()
+    labels[0, 0, 0] = 1
+    reader.send("PUT", "draft", gzip.compress(labels.tobytes()), If_Match="gone")
+    put = reader.send("GET", f"draft?over=gone&onto={reader.base}")
+    assert (put.content, put.headers["x-base-known"]) == (labels.tobytes(), "0")
+
+
+def test_what_cannot_be_logged_is_not_done(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise InputError("the log cannot be used: database or disk is full")
+
+    labels = reader.labels()
+    labels[0, 0, 0] = 1
+    verdict = f'{{"decision": "accepted", "mask_sha256": "{reader.base}"}}'.encode()
+    with monkeypatch.context() as patched:
+        patched.setattr(reader.desk.log, "add", full)
+        answer = reader.send("PUT", "mask", gzip.compress(labels.tobytes()), If_Match=reader.base)
+        assert (answer.status_code, "disk is full" in answer.text) == (422, True)
+        assert reader.send("POST", "verdict", verdict).status_code == 422
+    assert reader.desk.reviews.scans() == ()
+    assert reader.send("PUT", "mask", gzip.compress(labels.tobytes()), If_Match=reader.base).status_code == 200
+
+
+def test_what_is_saved_is_told_so_where_the_head_and_the_draft_cannot_be_written(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("medseg.review.corrections.write_head", full)
+    monkeypatch.setattr(reader.desk.drafts, "drop", full)
+    labels = reader.labels()
+    for label in (1, 2):
+        labels[0, 0, 0] = label
+        assert reader.send("PUT", "mask", gzip.compress(labels.tobytes()), If_Match=reader.base).status_code == 200
+    assert [line.detail for line in reader.desk.log.newest()] == ["1 voxels", "1 voxels"]
+
+
+def test_a_verdict_on_a_mask_that_another_process_replaced_is_refused(result_folder: Path) -> None:
+    jane, john = Reader(result_folder), Reader(result_folder, "john")
+    base, labels = jane.base, jane.labels()
+    labels[0, 0, 0] = 1
+    assert john.send("PUT", "mask", gzip.compress(labels.tobytes()), If_Match=base).status_code == 200
+    body = '{{"decision": "accepted", "mask_sha256": "{}"}}'
+    answer = jane.send("POST", "verdict", body.format(base).encode())
+    assert (answer.status_code, "john saved another correction" in answer.text) == (409, True)
+    assert jane.desk.log.newest()[0].detail == "study accepted: refused"
+    # The newest mask is on the screen now, and may be decided on.
+    newest = jane.send("GET", "mask").headers["x-mask-sha256"]
+    assert newest != base
+    assert jane.send("POST", "verdict", body.format(newest).encode()).status_code == 204
 
 
 def test_verdicts_are_recorded(reader: Reader) -> None:

@@ -140,13 +140,6 @@ def test_a_plain_scan_is_served(tmp_path: Path) -> None:
     assert office.get("mask")[0] == 404
 
 
-def test_nothing_on_a_study_is_told_without_a_permit(office: Office) -> None:
-    for path in ("scan", "mask", "", "report"):
-        answer = office.client.get(f"/data/studies/{office.study}/{path}")
-        assert answer.status_code in (403, 404)
-        assert b"Doe" not in answer.content
-
-
 def test_the_component_is_served_and_cached_by_its_content(office: Office) -> None:
     answer = office.client.get(f"/data/assets/{asset_version()}/main.js")
     assert answer.status_code == 200

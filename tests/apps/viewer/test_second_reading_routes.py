@@ -22,7 +22,9 @@ from apps.viewer.readings_data import blindness, other_masks, readings_told
 from apps.viewer.routes import data_routes
 from apps.viewer.second_reading import second_reading_of
 from medseg.core.errors import InputError
+from medseg.core.findings import Mark
 from medseg.imaging.pictures.slices import mask_for_screen
+from medseg.review.marks import MarkList
 
 KEY = new_key()
 Ask = Callable[..., httpx.Response]
@@ -85,6 +87,11 @@ def test_a_second_reader_sees_the_models_mask_and_no_other(ask: Ask, desk: Desk,
     told = study_data(desk.open(blind, "john"))
     assert (told["status"], told["is_second_reading"], "jane" in json.dumps(told)) == ("new", True, False)
     assert other_masks(desk.open(blind, "john"), ()) == []
+    length = Mark(kind="length", plane="axial", points_mm=((0.0, 0.0, 0.0), (3.0, 4.0, 0.0)))
+    desk.marks.keep(MarkList(marks=(length,)), desk.open(study).opened.source_sha256, "jane")
+    assert desk.others_marks(desk.open(blind, "john"), "john") == ()
+    assert desk.others_marks(desk.open(study), "john") == (("jane", length),)
+    assert desk.others_marks(desk.open(study), "jane") == ()
     refused = ("mask?of=model", "mask?of=reading:0", "readings", "export?format=csv", f"changes?prior={study}")
     for path in refused:
         assert ask("john", blind, "GET", path).status_code in (404, 422), path

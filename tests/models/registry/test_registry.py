@@ -7,14 +7,17 @@ import sqlite3
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
+from medseg.core.database import connected
 from medseg.core.errors import InputError, StoreError
 from medseg.models.bundle import WEIGHTS, Provenance, save_bundle
-from medseg.models.inference.ensemble import load_folder, save_ensemble
+from medseg.models.inference.ensemble import Model, load_folder, save_ensemble
 from medseg.models.registry.archive import export_version, import_model
 from medseg.models.registry.index import INDEX
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
@@ -68,6 +71,45 @@ def test_promoted_and_rolled_back(registry: Registry) -> None:
         ("back", 2, "bob"),
         ("back", 1, "bob"),
     ]
+
+
+def test_a_champion_that_changed_meanwhile_is_not_replaced(registry: Registry) -> None:
+    registry.point(CHAMPION, "2", person="ann", reason="better than 1", expects=1)
+    said = r"the champion changed meanwhile: it was version 1, and now points at version 2\. Judge version 3 again"
+    with pytest.raises(StoreError, match=said):
+        registry.point(CHAMPION, "3", person="bob", reason="better than 1", expects=1)
+    with pytest.raises(StoreError, match="it was version 1, and now points at none"):
+        registry.point(CHALLENGER, "3", person="bob", reason="new", expects=1)
+    assert registry.aliases() == {CHAMPION: 2}
+
+
+def test_two_who_go_back_at_once_go_back_once(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in "23":
+        registry.point(CHAMPION, number, person="ann", reason="better")
+    load = Registry.load
+
+    def load_while_another_goes_back(self: Registry, name: str) -> Model:
+        monkeypatch.setattr(Registry, "load", load)
+        assert registry.roll_back(CHAMPION, person="bob", reason="worse").number == 2
+        return load(self, name)
+
+    monkeypatch.setattr(Registry, "load", load_while_another_goes_back)
+    with pytest.raises(StoreError, match="it was version 3, and now points at version 2"):
+        registry.roll_back(CHAMPION, person="eve", reason="worse")
+    assert registry.aliases() == {CHAMPION: 2}
+
+
+def test_a_full_disk_is_told_as_such(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def on_a_full_disk(path: Path, what: str, newest_format: int) -> Iterator[sqlite3.Connection]:
+        with connected(path, what, newest_format) as connection:
+            connection.execute("PRAGMA max_page_count = 1")  # as many as there are: none more can be had
+            yield connection
+
+    monkeypatch.setattr("medseg.models.registry.index.connected", on_a_full_disk)
+    with pytest.raises(InputError, match=r"models of ward 3 cannot be used: database or disk is full"):
+        registry.point(CHAMPION, "2", person="ann", reason="x" * 100_000)
+    assert registry.aliases() == {CHAMPION: 1}
 
 
 def test_a_registry_that_is_being_made_is_none_yet(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -154,7 +155,23 @@ def test_an_unfinished_result_is_listed_with_its_reason(tmp_path: Path) -> None:
     write_result(tmp_path / "out" / ".medseg-unfinished-x1", tmp_path / "a.nii.gz")
     (entry,) = list_studies(tmp_path / "out")
     assert entry.problem is not None
-    assert "never finished" in entry.problem
+    assert "being written, or was never finished" in entry.problem
+
+
+def test_a_folder_that_is_removed_while_it_is_listed_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_result(tmp_path / "out" / "kept", tmp_path / "a.nii.gz")
+    (tmp_path / "out" / "removed").mkdir()
+    iterdir = Path.iterdir
+
+    def iterdir_of_one_that_goes(folder: Path) -> Iterator[Path]:
+        if folder.name == "removed":
+            folder.rmdir()
+        return iterdir(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir_of_one_that_goes)
+    assert [entry.name for entry in list_studies(tmp_path / "out")] == ["kept"]
 
 
 def test_hidden_folders_are_passed_over(tmp_path: Path) -> None:

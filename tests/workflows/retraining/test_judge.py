@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from medseg.core.errors import InputError, StoreError
 from medseg.datasets.manifest import Manifest
 from medseg.exchange.nifti import write_nifti
 from medseg.models.bundle import ModelBundle, load_bundle, save_bundle
+from medseg.models.inference.ensemble import Model
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
 from medseg.models.store import load_model
-from medseg.review.promotion.verdict import GateRules
+from medseg.review.promotion.verdict import Check, GateRules, GateVerdict, write_verdict
 from medseg.workflows.progress import silent
-from medseg.workflows.retraining.judge import judge_challenger, promote
+from medseg.workflows.retraining.judge import judge_challenger, promote, verdict_path
 from medseg.workflows.retraining.selection import open_register
 from medseg.workflows.segmenting.segment_study import segment_study
 
@@ -113,6 +115,41 @@ def test_a_better_challenger_is_promoted_and_can_be_taken_back(
     assert report.model.sha256 == site.trained.bundle.sha256
     assert registry.aliases() == {CHAMPION: 1, CHALLENGER: 1}
     assert registry.roll_back(CHAMPION, person="ann", reason="a test").number == 2
+
+
+def test_of_two_judged_against_one_champion_only_the_first_is_promoted(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is promoted while the second, of which the gate knows nothing against the first, is being loaded."""
+    registry, load = site.registry, Registry.load
+    for change in ("scattered", "swapped"):
+        judged = registry.add(changed(site, tmp_path / change, change))
+        verdict = passed_verdict(judged.sha256, site.trained.bundle.sha256)
+        write_verdict(verdict, verdict_path(registry.folder, judged.sha256, site.trained.bundle.sha256))
+
+    def load_while_the_first_is_promoted(self: Registry, name: str) -> Model:
+        monkeypatch.setattr(Registry, "load", load)
+        promote(registry.folder, "2", person="ann")
+        return load(self, name)
+
+    monkeypatch.setattr(Registry, "load", load_while_the_first_is_promoted)
+    with pytest.raises(StoreError, match=r"the champion changed meanwhile: .*Judge version 3 again"):
+        promote(registry.folder, "3", person="bob")
+    assert [move.number for move in registry.history(CHAMPION)] == [1, 2]
+
+
+def passed_verdict(challenger_sha256: str, champion_sha256: str) -> GateVerdict:
+    check = Check(name="Dice, mean", is_passed=True, champion=0.5, challenger=0.6, difference=0.1, limit=0.0)
+    return GateVerdict(
+        created=datetime(2026, 1, 1, tzinfo=UTC),
+        champion_sha256=champion_sha256,
+        challenger_sha256=challenger_sha256,
+        dataset="balls",
+        cases=1,
+        subjects=1,
+        rules=RULES,
+        checks=(check,),
+    )
 
 
 def test_one_that_has_learned_from_the_test_is_refused(site_with_tests: Site, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from medseg.workflows.results.open_study import list_studies
 from medseg.workflows.retraining import selection as selecting
 from medseg.workflows.retraining.corrections import NOT_JUDGED, AcceptedCorrection, LeftOut, accepted_corrections
 from medseg.workflows.retraining.retrain import retrain
-from medseg.workflows.retraining.selection import REGISTER, open_register, select
+from medseg.workflows.retraining.selection import REGISTER, Selection, open_register, select
 from medseg.workflows.training.train_model import train_model
 
 
@@ -320,16 +320,35 @@ def test_a_patient_whom_the_data_set_gained_is_known_by_the_scan_when_corrected_
 def test_two_retrainings_at_once_lose_no_patient_of_the_register(
     site: Site, ball_image: BallImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The other begins while the first selects: it waits, or is over before the first writes what it read."""
     begun = open_register(site.registry.folder, site.original, site.trained.bundle, silent)
+    select_at_once(site, ball_image, [tmp_path / "one", tmp_path / "two"], monkeypatch)
+    register = read_register(site.registry.folder / REGISTER)
+    assert {register.subject_sha256(name) for name in ("one", "two")} == set(register.side_of) - set(begun.side_of)
+
+
+def test_a_retraining_that_is_started_twice_learns_from_one_selection(
+    site: Site, ball_image: BallImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = select_at_once(site, ball_image, [tmp_path / "run", tmp_path / "run"], monkeypatch)
+    assert one == two
+
+
+def select_at_once(
+    site: Site, ball_image: BallImage, runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> list[Selection]:
+    """What two retrainings learn from, each of which finds a correction that the other does not.
+
+    The other begins while the first selects: it waits, or is over before the first writes what it read.
+    """
     corrections = {name: of_patient(name, site, *ball_image(site.grid, n)) for name, n in (("one", 97), ("two", 98))}
     waits_or_is_over = threading.Event()
+    others: list[Selection] = []
 
-    def run(name: str) -> None:
-        select(site.sources(), site.trained.bundle, site.registry.folder, tmp_path / name, silent)
+    def run(folder: Path) -> Selection:
+        return select(site.sources(), site.trained.bundle, site.registry.folder, folder, silent)
 
     def run_other() -> None:
-        run("two")
+        others.append(run(runs[1]))
         waits_or_is_over.set()
 
     def hold(file: IO[str], how: int) -> None:
@@ -348,10 +367,9 @@ def test_two_retrainings_at_once_lose_no_patient_of_the_register(
     monkeypatch.setattr(fcntl, "flock", hold)
     monkeypatch.setattr("medseg.datasets.register.register.NEW_FOR_VALIDATION", 0.0)
     monkeypatch.setattr(selecting, "accepted_corrections", corrected)
-    run("one")
+    selected = run(runs[0])
     other.join(90)
-    register = read_register(site.registry.folder / REGISTER)
-    assert {register.subject_sha256(name) for name in ("one", "two")} == set(register.side_of) - set(begun.side_of)
+    return [selected, *others]
 
 
 def newcomer(site: Site, image: np.ndarray, truth: np.ndarray) -> CaseRow:

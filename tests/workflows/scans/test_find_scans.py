@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_names_that_collide_are_told_apart(tmp_path: Path) -> None:
     found = find_scans(touch(tmp_path, "a/b.nii.gz", "a_b.nii.gz", "A_B.nrrd"), TASK, OUTPUT)
     assert len(set(names(found))) == 3
     assert names(find_scans(tmp_path, TASK, OUTPUT)) == names(found)
+
+
+def test_a_name_that_is_no_utf8_is_passed_over_and_can_be_written_down(tmp_path: Path) -> None:
+    for name in (b"caf\xe9.nii.gz", b"caf\xe9.txt"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(b"1")
+    found = find_scans(touch(tmp_path, "a.nii.gz"), TASK, OUTPUT)
+    assert names(found) == ["a"]
+    told = {str(passed.path): passed.reason for passed in found.passed_over}
+    assert told[f"{tmp_path}/caf\\xe9.nii.gz"] == "its name, or a folder's above it, is not UTF-8. Rename it."
+    assert told[f"{tmp_path}/caf\\xe9.txt"] == "it is not DICOM"
 
 
 def test_each_series_of_the_right_modality_is_a_scan(tmp_path: Path, series: WriteSeries) -> None:

@@ -11,8 +11,9 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 
 import numpy as np
 import pytest
@@ -31,10 +32,14 @@ from medseg.core.volume import Volume
 from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
 from medseg.jobs.job import Job
+from medseg.jobs.local_engine import LocalEngineConfig
 from medseg.jobs.queue import Limits, Queue
 from medseg.jobs.worker import outcome_of
 from medseg.models.bundle import Provenance, load_bundle, save_bundle
 from medseg.models.spec import ModelSpec
+from medseg.models.weights import weights_of
+from medseg.workflows.scans.find_scans import FoundScans
+from medseg.workflows.segmenting import process_batch as processing
 from medseg.workflows.segmenting.process_batch import BatchOptions, SegmentScans, _discard_left, process_batch
 
 GRID = Geometry.from_spacing((16, 14, 12), (1.0, 1.0, 1.0))
@@ -211,6 +216,75 @@ def test_two_batches_on_one_output_share_the_work(tmp_path: Path, model: Path) -
     assert [batch.returncode for batch in batches] == [0, 0], said
     lines = manifest(output)
     assert [(line["state"], line["starts"]) for line in lines] == [("done", 1)] * 6
+
+
+class NoWorkers:
+    """An engine that leaves every job waiting."""
+
+    def build(self, *_: object) -> Self:
+        return self
+
+    def run(self, told: object) -> dict[str, int]:
+        return {}
+
+    def close(self) -> None: ...
+
+
+WAITING = BatchOptions(engine=cast("LocalEngineConfig", NoWorkers()))
+
+
+def test_of_two_batches_of_two_models_that_begin_at_once_one_is_refused(
+    tmp_path: Path, model: Path, spec: ModelSpec, provenance: Provenance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other begins while the one looks for scans, and is what the folder holds when the one has found them."""
+    source, output = tmp_path / "in", tmp_path / "out"
+    write_scan(source / "a.nii.gz", 1)
+    torch.manual_seed(5)
+    other = save_bundle(tmp_path / "other", spec, weights_of(spec.network.build(1, spec.class_count)), provenance, None)
+    plan = processing.plan_batch
+
+    def plan_while_another_begins(*arguments: Any, **named: Any) -> FoundScans:
+        monkeypatch.setattr(processing, "plan_batch", plan)
+        process_batch(source, tmp_path / "other", output, WAITING)
+        return plan(*arguments, **named)
+
+    monkeypatch.setattr(processing, "plan_batch", plan_while_another_begins)
+    with pytest.raises(InputError, match=f"holds a batch of another model \\({other.sha256[:12]}\\)"):
+        process_batch(source, model, output, WAITING)
+    with Queue(output / "batch.sqlite") as queue:
+        assert [record.job.arguments["model_sha256"] for record in queue.records()] == [other.sha256]
+
+
+def test_a_scan_that_waits_for_another_model_is_not_segmented(tmp_path: Path, model: Path) -> None:
+    write_scan(tmp_path / "a.nii.gz", 1)
+    run = SegmentScans(model, load_bundle(model).sha256, tmp_path / "results", "cpu")(torch.get_num_threads())
+    arguments: dict[str, JsonValue] = {"name": "a", "sources": {"MR": str(tmp_path / "a.nii.gz")}, "series": {}}
+    outcome = outcome_of(run, Job(workflow="segment_scan", arguments=arguments | {"model_sha256": "b" * 64}))
+    assert (outcome.reason or "").startswith("the scan waits for the model bbbbbbbbbbbb, and this batch has ")
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_manifest_keeps_what_every_input_passed_over(tmp_path: Path, model: Path) -> None:
+    output = tmp_path / "out"
+
+    def passed_over() -> set[str]:
+        return {Path(line["path"]).name for line in manifest(output) if line["state"] == "passed over"}
+
+    for name in ("one", "two"):
+        write_scan(tmp_path / name / f"{name}.nii.gz", 1)
+        (tmp_path / name / f"{name}.txt").write_text("no scan")
+        (tmp_path / name / f"{name}.csv").write_text("no scan")
+        process_batch(tmp_path / name, model, output, WAITING)
+    assert passed_over() == {"one.txt", "one.csv", "two.txt", "two.csv"}
+    process_batch(tmp_path / "one", model, output, replace(WAITING, only_failed=True))
+    assert passed_over() == {"one.txt", "one.csv", "two.txt", "two.csv"}
+    (tmp_path / "one" / "one.txt").unlink()
+    process_batch(tmp_path / "one", model, output, WAITING)
+    assert passed_over() == {"one.csv", "two.txt", "two.csv"}
+    write_scan(tmp_path / "three.nii.gz", 1)
+    (tmp_path / "two" / "two.csv").unlink()
+    process_batch(tmp_path, model, output, WAITING)
+    assert passed_over() == {"one.csv", "two.txt", *(path.name for path in model.iterdir())}, "it holds all others"
 
 
 def test_what_killed_writers_left_is_removed_once_nobody_is_at_work(tmp_path: Path, model: Path) -> None:

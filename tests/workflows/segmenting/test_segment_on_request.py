@@ -8,7 +8,13 @@ import pytest
 
 from medseg.core.geometry import Geometry
 from medseg.exchange.nifti import write_nifti
-from medseg.workflows.segmenting.segment_on_request import Requests, SegmentRequests, WithdrawnError, result_name
+from medseg.workflows.segmenting.segment_on_request import (
+    Requests,
+    SegmentRequests,
+    WithdrawnError,
+    result_folder,
+    result_name,
+)
 from medseg.workflows.training.train_model import TrainedModel
 
 
@@ -91,3 +97,18 @@ def test_requests_that_nobody_can_work_off_fail_with_the_reason(tmp_path: Path) 
 
 def test_result_names_are_folder_names() -> None:
     assert result_name("sub/../CT 1.nii.gz", "liver") == "sub_.._CT_1.nii.gz__liver"
+
+
+def test_each_scan_has_a_result_folder_of_its_own(tmp_path: Path) -> None:
+    results = tmp_path / "segmented"
+    scans = [tmp_path / "uploads" / patient / "2_thin" for patient in ("A", "B")]
+    one, other = (result_folder(results, scan, "liver") for scan in scans)
+    assert one != other
+    assert one.name.startswith("2_thin__liver-")
+    assert result_folder(results, tmp_path / "uploads" / "B" / ".." / "A" / "2_thin", "liver") == one
+    assert result_folder(results, scans[0], "spleen") != one
+    moved = tmp_path / "moved"
+    assert result_folder(moved / "segmented", moved / "uploads" / "A" / "2_thin", "liver").name == one.name
+    # Names so long that they are cut still tell the scans apart.
+    long = "model" * 30
+    assert result_folder(results, scans[0], long) != result_folder(results, scans[1], long)

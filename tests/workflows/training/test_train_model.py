@@ -16,11 +16,13 @@ from medseg.training.planning.ladder import Choice
 from medseg.training.planning.plan import Plan, read_plan, write_plan
 from medseg.training.planning.rules import Budget
 from medseg.workflows.progress import silent
+from medseg.workflows.training.cross_validate import cross_validate
 from medseg.workflows.training.fine_tune import fine_tuning
+from medseg.workflows.training.forecast_training import forecast_run
 from medseg.workflows.training.make_plan import plan_training
 from medseg.workflows.training.settle_plan import settle_plan
 from medseg.workflows.training.track_training import choose_tracking
-from medseg.workflows.training.train_model import TrainedModel, train_model
+from medseg.workflows.training.train_model import Run, Seat, TrainedModel, train_model, train_together
 
 
 def test_the_model_finds_the_ball_and_the_run_folder_tells_all(trained: TrainedModel, ball_data: Manifest) -> None:
@@ -70,6 +72,34 @@ def test_a_run_folder_keeps_to_its_plan_and_its_data(
         train_model(ball_data, 0, run, plan=other)
     with pytest.raises(PlanError, match="another training data"):
         train_model(ball_data, 1, run)
+
+
+def test_a_second_training_of_a_run_folder_is_refused_and_leaves_the_first_alone(
+    ball_data: Manifest, ball_plan: Plan, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    begun = run / ".medseg-unfinished-x-checkpoint.safetensors"
+    spec = ball_plan.training.model_copy(update={"epochs": 2, "steps_per_epoch": 2})
+    refused: list[str] = []
+
+    def begin_another(stage: str, done: float, total: float, note: str = "") -> None:
+        if stage == "Training" and not refused:
+            begun.write_text("what the first is writing")
+            for begin in (
+                lambda: train_model(ball_data, 0, run),
+                lambda: train_together(Run(ball_data, 0, run, None, Budget()), Seat()),
+                lambda: forecast_run(ball_data, 0, run, None, Budget()),
+                lambda: cross_validate(ball_data, run),
+            ):
+                with pytest.raises(InputError, match=r"another training runs in .*/run \(process \d+ of .*Wait for it"):
+                    begin()
+                refused.append(begun.read_text())
+
+    train_model(ball_data, 0, run, plan=ball_plan.model_copy(update={"training": spec}), progress=begin_another)
+    assert refused == ["what the first is writing"] * 4
+    assert not (run / "run.lock").exists()
+    train_model(ball_data, 0, run)
+    assert not begun.exists()
 
 
 def test_a_plan_for_another_task_is_refused(ball_data: Manifest, ball_plan: Plan, tmp_path: Path) -> None:

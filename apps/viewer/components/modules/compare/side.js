@@ -1,6 +1,6 @@
 // One of two studies side by side: a plane of it, with its mask.
 
-import { element } from "../page/dom.js";
+import { element, replaceChildren } from "../page/dom.js";
 import { loadMask, loadScan } from "../picture/source.js";
 import { CrosshairTool, PanTool, WindowTool } from "../picture/tools.js";
 import { Viewing } from "../picture/viewing.js";
@@ -15,13 +15,16 @@ export class Side extends Viewing {
     this.tools = { crosshair: new CrosshairTool(), window: new WindowTool(), pan: new PanTool() };
     this.tool = this.tools.crosshair;
     this.title = element("div", { class: "side-title" });
-    this.host = element("section", { class: "compare-side", "aria-label": words }, this.title, ...this.panes.map((pane) => pane.host));
+    this.notes = element("ul", { class: "warnings", role: "alert", hidden: "" });
+    this.host = element("section", { class: "compare-side", "aria-label": words }, this.title, this.notes, ...this.panes.map((pane) => pane.host));
   }
 
   async open(study, server) {
     this.loading = new AbortController();
     this.takeStudy(study);
     this.title.textContent = `${this.words}: ${study.corner.slice(0, 3).join("  ·  ") || study.name}`;
+    replaceChildren(this.notes, ...study.warnings.map((text) => element("li", { text })));
+    this.notes.hidden = study.warnings.length === 0;
     this.retable();
     this.isOpen = true;
     const { signal } = this.loading;

@@ -13,13 +13,18 @@ export class MaskEdit {
     this.undone = [];
     this.bytes = 0;
     this.stroke = null;
-    this.savedAt = 0;
-    this.isForgetful = false;
+    this.forgotten = null;
+    this.stored = null;
+  }
+
+  // The change that made the mask what it is, perhaps a stroke that is still drawn; null where it is as it was loaded.
+  get latest() {
+    return this.stroke?.offsets.length > 0 ? this.stroke : (this.done.at(-1) ?? this.forgotten);
   }
 
   // Whether the mask differs from what is stored.
   get isDirty() {
-    return this.done.length !== this.savedAt || this.isForgetful;
+    return this.latest !== this.stored;
   }
 
   begin() {
@@ -47,13 +52,11 @@ export class MaskEdit {
     };
     for (const one of this.undone) this.bytes -= size(one);
     this.undone = [];
-    if (this.savedAt > this.done.length) this.isForgetful = true;
     this.done.push(kept);
     this.bytes += size(kept);
     while (this.bytes > MOST_UNDO_BYTES && this.done.length > 1) {
-      this.bytes -= size(this.done.shift());
-      this.savedAt -= 1;
-      if (this.savedAt < 0) this.isForgetful = true;
+      this.forgotten = this.done.shift();
+      this.bytes -= size(this.forgotten);
     }
     this.room.edited();
     return kept.offsets.length;
@@ -82,9 +85,9 @@ export class MaskEdit {
     this.room.edited();
   }
 
-  saved() {
-    this.savedAt = this.done.length;
-    this.isForgetful = false;
+  // The mask as it was after that change is stored.
+  saved(change) {
+    this.stored = change;
   }
 }
 

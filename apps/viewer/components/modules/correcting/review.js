@@ -27,6 +27,10 @@ export class Review {
     const now = performance.now();
     if (this.lastEdit !== null && now - this.lastEdit < 60_000) this.seconds += (now - this.lastEdit) / 1000;
     this.lastEdit = now;
+    this.keepSoon();
+  }
+
+  keepSoon() {
     this.isKept = false;
     this.say("not saved");
     clearTimeout(this.timer);
@@ -53,8 +57,10 @@ export class Review {
 
   keepDraft() {
     clearTimeout(this.timer);
+    const { mask } = this.room;
     if (!this.room.edit.isDirty) return this.saving;
     this.saving = this.saving.then(async () => {
+      if (this.room.mask === mask && !this.room.edit.isDirty) return; // the save before it took it along
       const drawn = this.lastEdit;
       try {
         await this.send("draft", "PUT", await this.packed(), this.headers());
@@ -81,62 +87,93 @@ export class Review {
     if (this.room.isOpen) this.timer = setTimeout(() => this.keepDraft(), AGAIN_AFTER_MS);
   }
 
-  // Lay the reader's draft over the mask, as one change that can be undone.
+  // Lay the reader's draft over the mask it was drawn on; say where others wait that were drawn over older masks.
   async takeUpDraft() {
     const { room } = this;
-    const response = await this.send("draft", "GET");
-    if (response.status === 204) return;
-    const labels = new room.mask.constructor(await response.arrayBuffer());
-    if (labels.length !== room.mask.length) return;
-    if (response.headers.get("X-Mask-Sha256") !== room.maskSha256) {
-      room.say("A draft of yours was drawn over an older mask and is not shown; it is replaced when you draw again.");
-      return;
+    await room.drafts.load();
+    const { kept } = room.drafts;
+    if (kept.some((one) => one.over === room.maskSha256)) {
+      const response = await this.send(`draft?over=${room.maskSha256}`, "GET");
+      if (response.status !== 204 && (await this.layOver(response)) > 0) {
+        clearTimeout(this.timer);
+        this.isKept = true;
+        this.say("draft taken up");
+      }
     }
-    room.edit.begin();
-    for (let offset = 0; offset < labels.length; offset += 1) if (labels[offset] !== room.mask[offset]) room.edit.set(offset, labels[offset]);
-    if (room.edit.end() > 0) {
-      clearTimeout(this.timer);
-      this.isKept = true;
-      this.seconds = Number(response.headers.get("X-Seconds") ?? 0);
-      this.say("draft taken up");
-    }
+    if (kept.some((one) => one.over !== room.maskSha256)) room.say("A draft of yours was drawn over an older mask: under Review it can be laid over this one, or put on it.");
   }
 
+  // Lay labels that arrived over the mask, as one change that can be undone; how many voxels it changed.
+  async layOver(response) {
+    const { room } = this;
+    const labels = new room.mask.constructor(await response.arrayBuffer());
+    if (labels.length !== room.mask.length) throw new Error("the draft arrived incomplete; reload the page");
+    room.edit.begin();
+    for (let offset = 0; offset < labels.length; offset += 1) if (labels[offset] !== room.mask[offset]) room.edit.set(offset, labels[offset]);
+    const changed = room.edit.end();
+    if (changed > 0) this.seconds = Number(response.headers.get("X-Seconds") ?? 0);
+    return changed;
+  }
+
+  // One after another, and drafts between: each begins from what the one before it left on the server.
   async save(reason) {
+    clearTimeout(this.timer);
+    const saving = this.saving.then(() => this.saveNow(reason));
+    this.saving = saving;
+    const error = await saving;
+    if (error === null) return;
+    await this.keepDraft();
+    if (error.isConflict) await this.room.drafts.fellBehind();
+  }
+
+  // Save what is drawn by now; the error that kept it from being saved, null where there was none.
+  async saveNow(reason) {
     const { room } = this;
     const isSecond = room.study.is_second_reading;
-    if (isSecond && !room.mayEdit()) return; // its draft may not have been taken up yet
+    if (isSecond && !room.mayEdit()) return null; // its draft may not have been taken up yet
     if (!room.edit.isDirty && !isSecond) {
       room.say("Nothing was changed, so there is nothing to save.");
-      return;
+      return null;
     }
-    clearTimeout(this.timer);
     this.say("saving");
-    await this.saving;
+    const sent = { mask: room.mask, change: room.edit.latest, seconds: this.seconds };
     try {
       const headers = { ...this.headers(), "X-Reason": encodeURIComponent(reason) };
       const response = await this.send("mask", "PUT", await this.packed(), headers);
       const saved = await response.json();
-      room.maskSha256 = saved.mask_sha256;
-      room.edit.saved();
-      this.isKept = true;
-      this.seconds = 0;
-      this.lastEdit = null;
-      this.say("saved");
+      if (room.mask === sent.mask) this.saved(saved.mask_sha256, sent);
       if (isSecond) room.say("Your reading is kept beside the first. Whoever opens the study sees how far the two agree.");
       room.page.trigger("saved", saved.mask_sha256);
     } catch (error) {
       this.say("not saved");
       room.say(error.message);
-      if (error.isConflict || !error.isAnswer) await this.keepDraft();
+      return error;
     }
+    return null;
+  }
+
+  // The mask as it was sent is the one that corrections begin from; what was drawn since is not saved yet.
+  saved(maskSha256, sent) {
+    const { room } = this;
+    room.maskSha256 = maskSha256;
+    room.edit.saved(sent.change);
+    this.seconds -= sent.seconds;
+    if (room.edit.isDirty) {
+      this.keepSoon();
+      return;
+    }
+    clearTimeout(this.timer);
+    this.isKept = true;
+    this.lastEdit = null;
+    this.say("saved");
   }
 
   async discard() {
     const { room } = this;
     clearTimeout(this.timer);
     await this.saving;
-    await this.send("draft", "DELETE");
+    // A draft that another reader's save left behind is on the list of drafts, and stays there.
+    if (!room.drafts.isBehind) await this.send(`draft?over=${room.maskSha256}`, "DELETE");
     await loadStoredMask(room);
     this.isKept = true;
     this.seconds = 0;

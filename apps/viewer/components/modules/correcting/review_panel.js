@@ -21,7 +21,7 @@ export const REVIEW_KEYS = [
   { group: "Sign off", shown: "Ctrl + s", keys: ["s"], isCommand: true, words: "save the correction", run: (room) => room.panel.save() },
   { group: "Sign off", shown: "y, u", keys: ["y", "u"], words: "accept, reject the chosen finding", run: (room, key) => room.panel.decideFinding(key === "y" ? "accepted" : "rejected") },
   { group: "Sign off", shown: "Shift + y, Shift + u", keys: ["Y", "U"], words: "accept, reject the study", run: (room, key) => room.panel.decideStudy(key === "Y" ? "accepted" : "rejected") },
-  { group: "Studies", shown: "g", keys: ["g"], words: "next study that is not decided", run: (room) => room.page.trigger("next", Date.now()) },
+  { group: "Studies", shown: "g", keys: ["g"], words: "next study that is not decided", run: (room) => room.leave("next") },
 ];
 
 export class ReviewPanel {
@@ -69,6 +69,7 @@ export class ReviewPanel {
       this.reason,
       element("div", { class: "row" }, this.saveButton, this.discard),
       element("div", { class: "row" }, this.state),
+      room.drafts.host,
       isSecond ? null : element(
         "div",
         { class: "preset-grid" },

@@ -10,18 +10,27 @@ export class MarksPanel {
   constructor(room) {
     this.room = room;
     this.list = [];
+    this.others = [];
     this.host = element("section", { class: "marks" });
   }
 
-  // Take the marks that are kept with a study; their points come in world millimetres.
-  open(kept, grid) {
-    this.list = kept.map((mark) => ({
-      kind: mark.kind,
-      plane: mark.plane,
-      depth: PLANES[mark.plane].depth,
-      points: mark.points_mm.map((point) => grid.fromWorld(point)),
-    }));
+  // Take the marks that are kept with a study, this reader's and others'; their points come in world millimetres.
+  open(kept, others, grid) {
+    [this.list, this.others] = [kept, others].map((marks) =>
+      marks.map((mark) => ({
+        reader: mark.reader,
+        kind: mark.kind,
+        plane: mark.plane,
+        depth: PLANES[mark.plane].depth,
+        points: mark.points_mm.map((point) => grid.fromWorld(point)),
+      })),
+    );
     this.update();
+  }
+
+  // All that are drawn: the reports of the study hold them too.
+  get shown() {
+    return [...this.list, ...this.others];
   }
 
   add(mark) {
@@ -44,23 +53,23 @@ export class MarksPanel {
     this.room.review.keepMarks(list.map(({ kind, plane, points }) => ({ kind, plane, points_mm: points.map(world) })));
   }
 
-  goTo(n) {
+  goTo({ points, plane }) {
     const { room } = this;
-    const { points, plane } = this.list[n];
     room.setCursor(points[0]);
     room.setActive(room.panes.find((pane) => pane.planeName === plane));
   }
 
   update() {
-    const rows = this.list.map((mark, n) =>
-      element(
-        "div",
-        { class: "label-row", "data-mark": String(n) },
-        button(`${KINDS[mark.kind].words}: ${valuesOf(mark, this.room.volume).join(", ")}`, "Go there", () => this.goTo(n), { class: "jump name" }),
-        iconButton(CROSS, "Remove this measurement", () => this.remove(n), { class: "icon eye" }),
-      ),
+    const own = this.list.map((mark, n) =>
+      element("div", { class: "label-row", "data-mark": String(n) }, this.jump(mark), iconButton(CROSS, "Remove this measurement", () => this.remove(n), { class: "icon eye" })),
     );
+    const others = this.others.map((mark) => element("div", { class: "label-row", "data-mark-of": mark.reader }, this.jump(mark), element("span", { class: "quiet", text: mark.reader })));
+    const rows = [...own, ...others];
     this.host.hidden = rows.length === 0;
     replaceChildren(this.host, element("h2", { text: "Measurements" }), ...rows);
+  }
+
+  jump(mark) {
+    return button(`${KINDS[mark.kind].words}: ${valuesOf(mark, this.room.volume).join(", ")}`, "Go there", () => this.goTo(mark), { class: "jump name" });
   }
 }

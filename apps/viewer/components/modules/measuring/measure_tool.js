@@ -55,7 +55,7 @@ export class MeasureTool {
   // The finished marks of this kind on the slice that is shown, and the one that is being drawn.
   drawOver(context, pane) {
     const { room } = this;
-    for (const mark of room.marks.list) {
+    for (const mark of room.marks.shown) {
       if (mark.kind === this.kind && mark.plane === pane.planeName && Math.round(mark.points[0][mark.depth]) === pane.slice) drawMark(context, pane, mark.kind, mark.points, valuesOf(mark, room.volume));
     }
     if (room.tool !== this || this.points.length === 0 || this.pane !== pane || this.slice !== pane.slice) return;

@@ -1,6 +1,6 @@
 // A line for each job that waits or runs, over the worklist, with a bar and a way to take it back; looked at every second.
 
-import { button, element, replaceChildren } from "../page/dom.js";
+import { button, element, renewChildren } from "../page/dom.js";
 
 const LOOK_MS = 1000;
 
@@ -12,18 +12,20 @@ export class JobStrip {
   }
 
   async look() {
-    clearTimeout(this.timer);
     try {
-      this.show(await this.page.server.json("/data/jobs"));
+      const jobs = await this.page.server.json("/data/jobs");
+      if (jobs.filter(isOpen).length === this.wasOpen) this.show(jobs);
+      else this.page.whenReleased(() => this.show(jobs));
     } catch (error) {
       this.page.say(error.message);
     }
   }
 
   show(jobs) {
-    const open = jobs.filter((job) => job.state === "waiting" || job.state === "running");
+    clearTimeout(this.timer);
+    const open = jobs.filter(isOpen);
     this.host.hidden = open.length === 0;
-    replaceChildren(this.host, ...open.map((job) => jobLine(job, this.page, () => this.look())));
+    renewChildren(this.host, ...open.map((job) => jobLine(job, this.page, () => this.look())));
     if (open.length < this.wasOpen) {
       const last = jobs.find((job) => !open.includes(job));
       if (last?.state === "failed") this.page.say(`${last.source} could not be segmented: ${last.reason}`);
@@ -36,6 +38,10 @@ export class JobStrip {
   destroy() {
     clearTimeout(this.timer);
   }
+}
+
+function isOpen(job) {
+  return job.state === "waiting" || job.state === "running";
 }
 
 export function jobLine(job, page, onchange) {

@@ -1,9 +1,9 @@
 // The jobs: what waits, runs, is done, failed or was taken back, with the reason; tried again or taken back here.
 
-import { button, element, replaceChildren } from "../page/dom.js";
+import { button, element, renewChildren, replaceChildren } from "../page/dom.js";
 import { jobLine } from "./job_strip.js";
 import { mounter, Page } from "./page.js";
-import { moment, table } from "./table.js";
+import { moment, table, tableRow } from "./table.js";
 
 const LOOK_MS = 1000;
 const COLUMNS = (page) => [
@@ -20,9 +20,10 @@ export class Jobs extends Page {
   constructor(parent) {
     super(parent, "jobs");
     this.open = element("section", { class: "job-strip", "aria-label": "Jobs at work" });
-    this.list = element("div", {});
+    this.columns = COLUMNS(this);
+    this.table = table(this.columns, [], { class: "worklist jobs" });
     this.empty = element("p", { class: "quiet", text: "No segmentation was asked for yet. Choose a study in the worklist and press “Segment …”, or s." });
-    replaceChildren(this.main, element("h1", { text: "Jobs" }), this.open, this.empty, this.list);
+    replaceChildren(this.main, element("h1", { text: "Jobs" }), this.open, this.empty, this.table);
   }
 
   take() {
@@ -30,14 +31,20 @@ export class Jobs extends Page {
   }
 
   async look() {
-    clearTimeout(this.timer);
     const jobs = await this.attempt(() => this.server.json("/data/jobs"));
     if (jobs === null) return;
-    const open = jobs.filter((job) => job.state === "running");
+    if (jobs.filter(isRunning).length === this.open.childElementCount) this.show(jobs);
+    else this.whenReleased(() => this.show(jobs));
+  }
+
+  show(jobs) {
+    clearTimeout(this.timer);
+    const open = jobs.filter(isRunning);
     this.open.hidden = open.length === 0;
     this.empty.hidden = jobs.length > 0;
-    replaceChildren(this.open, ...open.map((job) => jobLine(job, this, () => this.look())));
-    replaceChildren(this.list, jobs.length > 0 ? table(COLUMNS(this), jobs, { class: "worklist jobs" }) : null);
+    renewChildren(this.open, ...open.map((job) => jobLine(job, this, () => this.look())));
+    this.table.hidden = jobs.length === 0;
+    renewChildren(this.table.tBodies[0], ...jobs.map((job) => tableRow(this.columns, job, { "data-job": job.id })));
     if (jobs.some((job) => job.state === "running" || job.state === "waiting")) this.timer = setTimeout(() => this.look(), LOOK_MS);
   }
 
@@ -54,6 +61,10 @@ export class Jobs extends Page {
     clearTimeout(this.timer);
     super.destroy();
   }
+}
+
+function isRunning(job) {
+  return job.state === "running";
 }
 
 export const mount = mounter(Jobs);

@@ -1,9 +1,10 @@
 // What the pages around the reading room share: the bar with the other pages, the permits, a message, the theme.
 
-import { element, replaceChildren } from "../page/dom.js";
+import { element, renewChildren } from "../page/dom.js";
 import { Server } from "../page/server.js";
 import { Triggers } from "../page/triggers.js";
 
+const RELEASED_AFTER_MS = 50;
 const PAGES = [
   ["worklist", "Worklist"],
   ["jobs", "Jobs"],
@@ -43,7 +44,7 @@ export class Page {
     this.mayCorrect = data.may_correct;
     this.user.textContent = data.user;
     const shown = PAGES.filter(([name]) => name !== "log" || data.may_administer);
-    replaceChildren(
+    renewChildren(
       this.nav,
       ...shown.map(([name, words]) =>
         element("button", { type: "button", class: "page-link", text: words, "aria-current": name === this.name ? "page" : null, onclick: () => this.go(name) }),
@@ -65,6 +66,12 @@ export class Page {
   take() {}
 
   press() {}
+
+  // Run it once nothing on the page is pressed: rows that move between press and release take the click away.
+  whenReleased(run) {
+    if (this.main.matches(":active")) setTimeout(() => this.whenReleased(run), RELEASED_AFTER_MS);
+    else run();
+  }
 
   // Say what went wrong where `run` fails; its result otherwise.
   async attempt(run) {

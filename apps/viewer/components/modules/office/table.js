@@ -8,8 +8,12 @@ export function table(columns, rows, properties = {}) {
     "table",
     { class: "worklist", ...properties },
     element("thead", {}, element("tr", {}, ...head)),
-    element("tbody", {}, ...rows.map((row) => element("tr", {}, ...columns.map((column) => cell(column, row))))),
+    element("tbody", {}, ...rows.map((row) => tableRow(columns, row))),
   );
+}
+
+export function tableRow(columns, row, properties = {}) {
+  return element("tr", properties, ...columns.map((column) => cell(column, row)));
 }
 
 function cell([name, , options], row) {

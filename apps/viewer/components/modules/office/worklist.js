@@ -3,7 +3,7 @@
 import { fetchDialog } from "../dialogs/fetch.js";
 import { uploadDialog } from "../dialogs/upload.js";
 import { runDialog } from "../dialogs/run.js";
-import { button, element, replaceChildren } from "../page/dom.js";
+import { button, element, renewChildren, replaceChildren } from "../page/dom.js";
 import { mounter, Page } from "./page.js";
 import { JobStrip } from "./job_strip.js";
 
@@ -36,7 +36,7 @@ export class Worklist extends Page {
     this.run = button("Segment …", "Segment the chosen study (s)", () => this.segment(), { "data-action": "segment" });
     this.second = button("Second reading", "Read the chosen study without a look at the first reader's mask (b)", () => this.readBlind(), { "data-action": "second" });
     this.compare = button("Compare", "Compare the chosen study with its prior, or the two that are marked (x marks)", () => this.openPair(), { "data-action": "compare" });
-    this.table = element("table", { class: "worklist" });
+    this.table = element("table", { class: "worklist" }, element("thead", {}, element("tr", {})), element("tbody", {}));
     this.order = [];
     this.strip = new JobStrip(this);
     replaceChildren(this.tools, this.search, this.filter, this.count, element("span", { class: "gap" }), this.upload, this.fetch, this.run, this.second, this.compare);
@@ -57,9 +57,9 @@ export class Worklist extends Page {
     this.run.hidden = !this.mayCorrect;
     this.second.hidden = !this.mayCorrect;
     const statuses = ["all", ...new Set(rows.map((row) => row.status))];
-    replaceChildren(this.filter, ...statuses.map((status) => element("option", { value: status, text: status === "all" ? "Every status" : status })));
+    renewChildren(this.filter, ...statuses.map((status) => element("option", { value: status, text: status === "all" ? "Every status" : status })));
     this.filter.value = statuses.includes(this.status) ? this.status : "all";
-    this.draw();
+    this.whenReleased(() => this.draw());
     this.strip.look();
     this.lookAtOrder();
   }
@@ -70,7 +70,7 @@ export class Worklist extends Page {
     if (order === null || order.join() === this.order.join()) return;
     this.order = order;
     this.rank();
-    this.draw();
+    this.whenReleased(() => this.draw());
   }
 
   rank() {
@@ -98,14 +98,11 @@ export class Worklist extends Page {
     const columns = COLUMNS.filter(([name]) => this.rows.some((row) => row[name] !== ""));
     const head = columns.map(([name, words]) => {
       const order = this.sortBy === name ? (this.isDescending ? "descending" : "ascending") : "none";
-      return element("th", { scope: "col", "aria-sort": order }, element("button", { type: "button", text: words, onclick: () => this.sort(name) }));
+      return element("th", { scope: "col", "aria-sort": order, "data-column": name }, element("button", { type: "button", text: words, onclick: () => this.sort(name) }));
     });
     if (!rows.some((row) => row.id === this.chosen)) this.chosen = (rows.find((row) => row.problem === "") ?? rows[0])?.id ?? null;
-    replaceChildren(
-      this.table,
-      element("thead", {}, element("tr", {}, ...head)),
-      element("tbody", {}, ...rows.map((row) => this.row(row, columns))),
-    );
+    renewChildren(this.table.tHead.rows[0], ...head);
+    renewChildren(this.table.tBodies[0], ...rows.map((row) => this.row(row, columns)));
     this.count.textContent = rows.length === this.rows.length ? `${rows.length} ${rows.length === 1 ? "study" : "studies"}` : `${rows.length} of ${this.rows.length} studies`;
     if (this.rows.length === 0) this.count.textContent = "No studies in this folder: bring one in, segment a scan into it, or give another folder.";
   }
@@ -121,7 +118,7 @@ export class Worklist extends Page {
       return cell;
     });
     const classes = [row.id === this.chosen ? "chosen" : "", this.marked.has(row.id) ? "marked" : ""].join(" ").trim();
-    const made = element("tr", { "data-study": row.id, class: classes || null, ondblclick: () => this.open(row), onclick: () => this.choose(row.id) }, ...cells);
+    const made = element("tr", { "data-study": row.id, "data-kind": row.kind, class: classes || null, ondblclick: () => this.open(row), onclick: () => this.choose(row.id) }, ...cells);
     if (row.problem !== "") (made.querySelector("td.col-task") ?? made.querySelector("td.col-name"))?.append(element("div", { class: "problem", text: row.problem }));
     return made;
   }

@@ -35,3 +35,32 @@ export function iconButton(path, title, onclick, properties = {}) {
 export function replaceChildren(parent, ...children) {
   parent.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
 }
+
+// Bring what a parent holds in line with what was made anew, for what changes by itself under a reader's hand. A child that
+// is equal stays in its place, where it keeps the focus and a press on it becomes a click; one with the same `data-` values
+// stays too, and its own children are brought in line. So whatever a listener goes by must be seen on its element.
+export function renewChildren(parent, ...children) {
+  const there = new Map();
+  for (const old of parent.childNodes) there.set(identity(old), [...(there.get(identity(old)) ?? []), old]);
+  const wanted = children.filter((child) => child !== null && child !== undefined).map((made) => {
+    const old = there.get(identity(made))?.shift();
+    if (old !== undefined && !old.isEqualNode(made)) renew(old, made);
+    return old ?? made;
+  });
+  const staying = new Set(wanted);
+  for (const old of [...parent.childNodes]) if (!staying.has(old)) old.remove();
+  wanted.forEach((child, n) => {
+    if (parent.childNodes[n] !== child) parent.insertBefore(child, parent.childNodes[n] ?? null);
+  });
+}
+
+function renew(old, made) {
+  for (const name of old.getAttributeNames()) if (!made.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of made.attributes) old.setAttribute(name, value);
+  renewChildren(old, ...made.childNodes);
+}
+
+function identity(node) {
+  const named = JSON.stringify({ ...node.dataset });
+  return named === "{}" ? (node.outerHTML ?? node.data) : `${node.tagName} ${named}`;
+}

@@ -29,8 +29,8 @@ export async function loadScan(base, server, volume, start, onPart, signal) {
 }
 
 // The mask as labels in display order, with the hash of what is stored.
-export async function loadMask(base, server, grid, bytesPerLabel, signal, query = "") {
-  const response = await server.request(`${base}/mask${query}`, { signal });
+export async function loadMask(base, server, grid, bytesPerLabel, signal, query = "", path = "mask") {
+  const response = await server.request(`${base}/${path}${query}`, { signal });
   const buffer = await response.arrayBuffer();
   const labels = bytesPerLabel === 1 ? new Uint8Array(buffer) : new Uint16Array(buffer);
   if (labels.length !== grid.count) throw new Error("the mask arrived incomplete; reload the page");

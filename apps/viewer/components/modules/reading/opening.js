@@ -2,6 +2,8 @@
 
 import { loadMask, loadScan } from "../picture/source.js";
 
+export const DRAFT = "draft:";
+
 export async function load(room) {
   const { signal } = room.loading;
   const { study } = room;
@@ -30,14 +32,19 @@ export async function loadStoredMask(room) {
   room.mask = labels;
   room.maskSha256 = sha256;
   room.edit.reset();
+  room.drafts.isBehind = false;
+  room.drafts.update();
   room.changed("mask");
   room.panel.update();
 }
 
-// Another mask of the same scan, to lay over this one: the model's own ("model"), or another result's.
+// Another mask of the same scan, to lay over this one: the model's own ("model"), another result's, or with DRAFT before
+// the hash of the mask it was drawn over, a draft of the reader's.
 export async function loadOtherMask(room, id) {
   const { study } = room;
-  return (await loadMask(study.base, room.server, room.volume.grid, study.mask.bytes_per_label, room.loading.signal, `?of=${id}`)).labels;
+  const isDraft = id.startsWith(DRAFT);
+  const [path, query] = isDraft ? ["draft", `?over=${id.slice(DRAFT.length)}`] : ["mask", `?of=${id}`];
+  return (await loadMask(study.base, room.server, room.volume.grid, study.mask.bytes_per_label, room.loading.signal, query, path)).labels;
 }
 
 // How unsure the model was of each voxel, 0 to 255.

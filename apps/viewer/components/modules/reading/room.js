@@ -16,6 +16,7 @@ import { load, loadStoredMask } from "./opening.js";
 import { OtherMask } from "./other_mask.js";
 import { cornerTexts, readOut } from "./read_out.js";
 import { Server } from "../page/server.js";
+import { Drafts } from "../correcting/drafts.js";
 import { Review } from "../correcting/review.js";
 import { ReadingsPanel } from "../correcting/readings.js";
 import { REVIEW_KEYS, ReviewPanel } from "../correcting/review_panel.js";
@@ -32,6 +33,7 @@ export class Room extends Viewing {
     this.server = new Server(() => page.trigger("renew", Date.now()));
     this.edit = new MaskEdit(this);
     this.review = new Review(this);
+    this.drafts = new Drafts(this);
     this.panel = new ReviewPanel(this);
     this.readings = new ReadingsPanel(this);
     this.marks = new MarksPanel(this);
@@ -92,10 +94,11 @@ export class Room extends Viewing {
     this.loading = new AbortController();
     this.edit.reset();
     this.review.reset();
+    this.drafts.reset();
     this.brush.label = (study.labels.find((label) => label.is_counted) ?? study.labels[0])?.index ?? 0;
     this.brush.limits = [study.window.centre - study.window.width / 2, study.window.centre + study.window.width / 2];
     this.chosenColours = new Map();
-    this.marks.open(study.marks, this.volume.grid);
+    this.marks.open(study.marks, study.others_marks, this.volume.grid);
     this.toggle3d(false);
     this.moreKeys = study.mask ? REVIEW_KEYS : [];
     this.isOpen = true;
@@ -371,8 +374,10 @@ export class Room extends Viewing {
     }
   }
 
-  leave() {
-    this.page.trigger("leave", Date.now());
+  // Go back to the worklist, or on to the next study, once what is drawn is kept: its permit ends with the study.
+  async leave(to = "leave") {
+    await this.review.keepDraft();
+    if (!this.edit.isDirty || this.review.isKept) this.page.trigger(to, Date.now());
   }
 
   close() {

@@ -35,12 +35,23 @@ export class SidePanel {
       section.append(element("p", { class: "quiet", text: study.model ? "Nothing was found." : "This scan has not been segmented." }));
       return section;
     }
-    const columns = leadingMeasurements(study.findings);
-    const head = element("tr", {}, element("th", { text: "Structure", scope: "col" }), ...columns.map((c) => element("th", { class: "number", scope: "col", text: `${c.name}${c.unit === "1" ? "" : ` (${c.unit})`}` })));
-    this.rows = study.findings.map((finding, n) => this.row(finding, n, columns));
+    const groups = new Map();
+    study.findings.forEach((finding, n) => {
+      const columns = leadingMeasurements(finding).map((m) => m.name).join();
+      groups.set(columns, [...(groups.get(columns) ?? []), n]);
+    });
+    for (const members of groups.values()) section.append(this.table(study, members));
     this.detail = element("div", { class: "detail" });
-    section.append(element("table", {}, element("thead", {}, head), element("tbody", {}, ...this.rows)), this.detail);
+    section.append(this.detail);
     return section;
+  }
+
+  // Findings that are measured alike, under columns of their own.
+  table(study, members) {
+    const columns = leadingMeasurements(study.findings[members[0]]);
+    const head = element("tr", {}, element("th", { text: "Structure", scope: "col" }), ...columns.map((c) => element("th", { class: "number", scope: "col", text: `${c.name}${c.unit === "1" ? "" : ` (${c.unit})`}` })));
+    for (const n of members) this.rows[n] = this.row(study.findings[n], n, columns);
+    return element("table", {}, element("thead", {}, head), element("tbody", {}, ...members.map((n) => this.rows[n])));
   }
 
   row(finding, n, columns) {
@@ -48,6 +59,8 @@ export class SidePanel {
     const jump = element("button", { type: "button", class: "jump", title: "Go there", onclick: () => this.room.goToFinding(n) }, swatch(finding.colour), element("span", { text: name }));
     const cells = columns.map((column) => element("td", { class: "number", text: cell(finding, column.name) }));
     const verdict = this.room.study.verdicts.find((one) => one.finding[0] === finding.label && one.finding[1] === finding.instance);
+    if (finding.place) jump.append(element("span", { class: "quiet", text: finding.place }));
+    if (finding.flags.length > 0) jump.append(element("span", { class: "flag", text: "!", title: finding.flags.join(", "), "aria-label": finding.flags.join(", ") }));
     if (verdict) jump.append(element("span", { class: `verdict ${verdict.decision}`, text: verdict.decision === "accepted" ? "✓" : "✕", title: verdict.decision }));
     return element("tr", { "data-finding": String(n), onclick: () => this.room.goToFinding(n) }, element("td", {}, jump), ...cells);
   }
@@ -156,7 +169,9 @@ export class SidePanel {
     });
     if (!this.detail) return;
     const finding = this.room.study.findings[n];
-    this.detail.replaceChildren(...(finding ? finding.measurements.map((m) => measurementLine(m)) : []));
+    if (!finding) return this.detail.replaceChildren();
+    const flags = finding.flags.map((text) => element("div", { class: "flagged", text: `! ${text}` }));
+    this.detail.replaceChildren(...flags, ...finding.measurements.map((m) => measurementLine(m)));
   }
 }
 
@@ -192,11 +207,9 @@ export function number(value) {
   return value.toFixed(size >= 100 ? 0 : size >= 1 ? 1 : 3);
 }
 
-// The first two kinds of measurement that any finding has: the columns of the table.
-function leadingMeasurements(findings) {
-  const seen = new Map();
-  for (const finding of findings) for (const m of finding.measurements) if (!seen.has(m.name)) seen.set(m.name, m);
-  return [...seen.values()].slice(0, 2);
+// The first two kinds of measurement that a finding has: the columns of its table.
+function leadingMeasurements(finding) {
+  return finding.measurements.slice(0, 2);
 }
 
 function cell(finding, name) {
