@@ -77,9 +77,8 @@ def status(
         shown = [asdict(row) for row in rows]
         for row in shown if not identify else ():
             del row["study_uid"], row["series_uid"]
-        told = {"health": health, "archive": found.archive, "to_mend": found.to_mend, "jobs": found.counts}
-        told["series"] = shown
-        typer.echo(json.dumps(told, indent=1))
+        told = {"health": health, "archive": found.archive, "to_mend": found.to_mend}
+        typer.echo(json.dumps({**told, "jobs": found.counts, "series": shown}, indent=1))
     else:
         counts = [(state, str(count)) for state, count in found.counts.items()]
         passed = sum(row.state == "passed over" for row in found.rows)
