@@ -56,8 +56,9 @@ class OnlyAs:
         host, origin = _host_of(f"//{headers.get('host', '')}"), headers.get("origin")
         if host not in self._names:
             return (
-                "This viewer does not answer under the name it was asked by. Open it at the address of redirect_uri in "
-                "its access file; where a proxy asks by another name, add that to `hosts` there."
+                "This viewer does not answer under the name it was asked by. On its own machine open it as localhost, "
+                "elsewhere at the address of redirect_uri in its access file. Where a proxy asks by another name, add "
+                "that to `hosts` there."
             )
         if origin is not None and _host_of(origin) not in self._names:
             return "This viewer does not answer to pages of other sites."

@@ -190,9 +190,8 @@ def _entries(folder: Path, root: Path, depth: int) -> Iterator[StudyEntry]:
         return
     children = [child for child in everything if not child.name.startswith(".") or is_unfinished(child)]
     files = [child for child in children if child.is_file() and not is_unfinished(child)]
-    if (folder / RESULT_REPORT).is_file():
-        yield from _entries(folder / RESULT, root, depth)
-        children = [child for child in children if child.name not in _listed_with_result(folder)]
+    if _is_job(folder):
+        children = [child for child in children if child.name not in (IMAGES, OBJECTS)]
     yield from (_scan_entry(file, root) for file in files if file.name.lower().endswith(SCAN_SUFFIXES))
     if any(_is_dicom(file) for file in files[:_FILES_LOOKED_AT_FOR_DICOM]):
         yield _scan_entry(folder, root)
@@ -205,11 +204,12 @@ def _entries(folder: Path, root: Path, depth: int) -> Iterator[StudyEntry]:
             yield from _entries(child, root, depth - 1)
 
 
-def _listed_with_result(folder: Path) -> tuple[str, ...]:
-    """The folders beside a result in RESULT that are no studies of their own: where it is a job's, also its scan."""
+def _is_job(folder: Path) -> bool:
+    """Whether a folder is that of a job of the service which has a result: one of the scan that lies beside it."""
+    if not (folder / RESULT_REPORT).is_file():
+        return False
     report = _result_entry(folder / RESULT, folder).report
-    is_job = report is not None and report.source.parts[-2:] == (folder.name, IMAGES)
-    return (RESULT, IMAGES, OBJECTS) if is_job else (RESULT,)
+    return report is not None and report.source.parts[-2:] == (folder.name, IMAGES)
 
 
 def _result_entry(folder: Path, root: Path) -> StudyEntry:
