@@ -34,6 +34,8 @@ def main(arguments: list[str]) -> int:
         return 2
     for study, reason in made.selection.left_out.items():
         sys.stderr.write(f"left out: {study}: {reason}\n")
+    if made.without_control:
+        sys.stderr.write(f"warning: {made.without_control}\n")
     sys.stdout.write(f"version {made.challenger.number} is the challenger ({made.challenger.sha256})\n")
     return 0
 

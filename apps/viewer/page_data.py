@@ -97,7 +97,7 @@ def study_data(
 def predicted_dice(on_screen: StudyOnScreen) -> dict[str, Any] | None:
     """What the model's quality control expects of the mask that is shown; None where nothing is known of it."""
     quality = None if on_screen.opened.correction else quality_of(on_screen.opened.entry.path)
-    return None if quality is None else quality.predicted.model_dump(mode="json")
+    return None if quality is None or quality.predicted is None else quality.predicted.model_dump(mode="json")
 
 
 def person_name(dicom_name: str) -> str:

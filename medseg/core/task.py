@@ -21,6 +21,10 @@ MeasurementKind = Literal["volume", "diameters", "shape", "intensity", "uptake",
 SUVpeak, metabolic volume and total lesion glycolysis of PET; and blockages of the vessels, each a finding."""
 
 
+BodyRegion = Literal["head", "neck", "chest", "abdomen", "pelvis", "arm", "leg"]
+"""A part of the body as fields of view are named; the spine is where its vertebrae are."""
+
+
 class Channel(BaseModel):
     """One image that goes into the network, and the modality it must have."""
 
@@ -65,6 +69,8 @@ class Task(BaseModel):
     labels: tuple[Label, ...] = Field(min_length=1, max_length=IGNORED_CLASS - 1)
     ignored_index: int | None = Field(default=None, ge=1, le=65535)
     """The value of voxels in reference masks that nobody judged: nothing is learned from them, nothing scored there."""
+    body_regions: tuple[BodyRegion, ...] = ()
+    """The fields of view that may show the labels, a neighbour's too where scans go beyond theirs; empty: any."""
     regions: tuple[Region, ...] = ()
     """What overlap is trained and scored for where labels are parts of larger structures, as in BraTS."""
     measurements: tuple[MeasurementKind, ...] = ("volume",)

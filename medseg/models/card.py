@@ -5,6 +5,7 @@ from __future__ import annotations
 from medseg.core.geometry import format_mm
 from medseg.core.report import NOT_FOR_DIAGNOSIS
 from medseg.models.bundle import ModelBundle
+from medseg.models.quality.dice_prediction import DicePredictor
 
 SHOWN = {"dice": "Dice", "nsd": "NSD", "hd95_mm": "HD95", "volume_difference_ml": "volume difference"}
 
@@ -47,6 +48,10 @@ Licence of the data: {origin.dataset_licence or "not stated"}.
 
 {_scores(bundle)}
 
+## How far a result can be trusted
+
+{_quality(bundle)}
+
 ## Limits
 
 It knows scans like those it learned from: other scanners, protocols, ages, diseases and fields of view were not
@@ -83,6 +88,31 @@ def _scores(bundle: ModelBundle) -> str:
 | label | measure | mean | 95 % interval | cases |
 |---|---|---|---|---|
 {rows}"""
+
+
+def _quality(bundle: ModelBundle) -> str:
+    known = bundle.quality
+    if known is None:
+        return """It has no quality control: probabilities are not calibrated, the Dice of a result is not predicted,
+and a scan unlike those it learned from is not noticed."""
+    return f"""Quality control was fitted on {known.fitted_on}, held out from training.
+
+- Probabilities are calibrated by the temperature {known.temperature:.2f}.
+- The input gate knows {known.gate.scans} scans and warns of one that is unlike them.
+{_predicts(known.predictor)}"""
+
+
+def _predicts(predictor: DicePredictor | None) -> str:
+    if predictor is None:
+        return "- The Dice of a result is not predicted: the held-out cases were too few."
+    held = (
+        "too few to halve and see how often that holds"
+        if predictor.held is None
+        else f"fitted on half of them, such intervals held the Dice of {predictor.held:.1%} of the other half"
+    )
+    within = f"within {predictor.half_width:.3f} in {predictor.coverage:.0%} of cases"
+    return f"""- The Dice of a result is predicted {within}, by {predictor.cases} cases left out one at a time;
+  {held}."""
 
 
 def _times(sides: tuple[int, ...]) -> str:

@@ -159,11 +159,7 @@ def qualify(
             progress=progress,
         )
     if made.quality is not None:
-        known = made.quality
-        typer.echo(
-            f"{output}: temperature {known.temperature:.2f}; predicted Dice within {known.predictor.half_width:.3f} in "
-            f"{known.predictor.coverage:.0%} of cases; the gate knows {known.gate.scans} scans"
-        )
+        typer.echo(f"{output}: {made.quality.sentence}")
 
 
 @app.command()
@@ -206,6 +202,8 @@ def judge(
     print_table(("asked", "champion", "challenger", "difference", "95 % interval", "passed"), rows, title)
     if verdict.shadow is not None:
         typer.echo(verdict.shadow.sentence)
+    for warning in verdict.warnings:
+        typer.echo(f"warning: {warning}")
     path = verdict_path(registry, verdict.challenger_sha256, verdict.champion_sha256)
     typer.echo(f"{path.with_suffix('.md')}: the verdict")
     if not verdict.is_passed:
@@ -273,13 +271,17 @@ def promote(
 ) -> None:
     """Make a version the champion, in one step; the gate must have let it through (`medseg models judge`)."""
     from medseg.models.registry.registry import CHAMPION, Registry
+    from medseg.workflows.retraining.control import lost_by_promotion
     from medseg.workflows.retraining.judge import promote as promote_by_verdict
 
     who = person or getpass.getuser()
+    lost = lost_by_promotion(Registry(registry), version)
     if because is None:
         moved = promote_by_verdict(registry, version, person=who)
     else:
         moved = Registry(registry).point(CHAMPION, version, person=who, reason=f"without a verdict: {because}")
+    for warning in lost:
+        typer.echo(f"warning: {warning}")
     typer.echo(f"{registry}: the champion is version {moved.number} ({moved.sha256[:12]})")
 
 

@@ -51,6 +51,8 @@ def retrain(
         )
     for study, reason in made.selection.left_out.items():
         typer.echo(f"left out: {study}: {reason}")
+    if made.without_control:
+        typer.echo(f"warning: {made.without_control}")
     corrections = made.selection.corrections
     typer.echo(
         f"{registry}: version {made.challenger.number} is the challenger, from {corrections} corrections "

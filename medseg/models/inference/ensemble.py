@@ -26,6 +26,7 @@ from medseg.core.atomic import whole_folder
 from medseg.core.errors import StoreError
 from medseg.core.task import first_problem
 from medseg.models.bundle import LARGEST_TEXT_BYTES, SCORES, ModelBundle, Scores, load_bundle, save_bundle
+from medseg.models.quality.control import QualityControl
 from medseg.models.spec import ModelSpec
 
 ENSEMBLE = "ensemble.json"
@@ -69,6 +70,11 @@ Model = ModelBundle | Ensemble
 def members_of(model: Model) -> tuple[ModelBundle, ...]:
     """The bundles whose answers are averaged; a bundle stands for itself."""
     return model.members if isinstance(model, Ensemble) else (model,)
+
+
+def control_of(model: Model) -> QualityControl | None:
+    """The quality control by which the model's results are judged; an ensemble has none."""
+    return model.quality if isinstance(model, ModelBundle) else None
 
 
 def make_ensemble(name: str, members: Mapping[str, ModelBundle], scores: Scores | None = None) -> Ensemble:

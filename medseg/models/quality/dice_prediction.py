@@ -19,6 +19,7 @@ from medseg.models.quality.expected_dice import expected_dice
 
 COVERAGE = 0.9
 FEWEST_CASES = 10
+HALVINGS = 200
 SMALLEST_SPREAD = 1e-3
 """What every case shows alike tells nothing of any: its spread is no smaller."""
 LEAD = 0.8
@@ -55,6 +56,8 @@ class DicePredictor(BaseModel):
     coverage: float = Field(gt=0, lt=1)
     poor: float
     cases: int
+    held: float | None = Field(default=None, ge=0, le=1)
+    """How often an interval held the true Dice, by `held_out_coverage`; None where the cases are too few to halve."""
 
     @classmethod
     def fit(cls, shown: Sequence[NDArray[np.float64]], dice: Sequence[float], coverage: float = COVERAGE) -> Self:
@@ -86,6 +89,10 @@ class DicePredictor(BaseModel):
             cases=count,
         )
 
+    def measured(self, shown: Sequence[NDArray[np.float64]], dice: Sequence[float]) -> Self:
+        """The predictor of these cases, which knows how often intervals of its kind held."""
+        return self.model_copy(update={"held": held_out_coverage(shown, dice, self.coverage)})
+
     def predict(self, shown: NDArray[np.float64]) -> PredictedDice:
         """The Dice to expect, 0 to 1, with its interval cut off there."""
         known = shown[: len(self.weights)]
@@ -93,6 +100,27 @@ class DicePredictor(BaseModel):
         dice = float(np.clip(scaled @ np.asarray(self.weights), 0, 1))
         interval = (max(0.0, dice - self.half_width), min(1.0, dice + self.half_width))
         return PredictedDice(dice=dice, interval=interval, coverage=self.coverage)
+
+
+def held_out_coverage(
+    shown: Sequence[NDArray[np.float64]], dice: Sequence[float], coverage: float = COVERAGE
+) -> float | None:
+    """How often the interval of a predictor that is fitted on one half of the cases holds those of the other half.
+
+    The mean over `HALVINGS` random halves; None where a half is too few for an interval.
+    """
+    count = len(dice)
+    if count // 2 < max(FEWEST_CASES, math.ceil(coverage / (1 - coverage))):
+        return None
+    generator = np.random.default_rng(0)
+    held = []
+    for _ in range(HALVINGS):
+        order = generator.permutation(count)
+        known, asked = order[: count // 2], order[count // 2 :]
+        predictor = DicePredictor.fit([shown[n] for n in known], [dice[n] for n in known], coverage)
+        intervals = [predictor.predict(shown[n]).interval for n in asked]
+        held += [low <= dice[n] <= high for n, (low, high) in zip(asked, intervals, strict=True)]
+    return float(np.mean(held))
 
 
 def result_features(volume: Volume, label_map: LabelMap, probabilities: Probabilities) -> NDArray[np.float64]:

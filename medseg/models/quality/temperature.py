@@ -25,14 +25,15 @@ def class_samples(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Probabilities (voxel, class) with background first, and the true class (voxel), where a label is or may be.
 
-    The labels are those whose maps are kept, in their order; maps and reference lie on one grid.
+    Voxels that nobody judged are left out. The labels are those whose maps are kept, in their order; maps and reference
+    lie on one grid.
     """
     names = list(probabilities.of_label)
     maps = np.stack([probabilities.of_label[name].array for name in names])
     truth = np.zeros(reference.array.shape, dtype=np.int64)
     for number, name in enumerate(names, start=1):
         truth[reference.mask(reference.schema.named(name).index)] = number
-    where = np.flatnonzero((maps.max(axis=0) > 0) | (truth > 0))
+    where = np.flatnonzero(((maps.max(axis=0) > 0) | (truth > 0)) & reference.known)
     if len(where) > MOST_VOXELS:
         where = generator.choice(where, MOST_VOXELS, replace=False)
     chosen = maps.reshape(len(names), -1)[:, where].T / np.float32(CERTAIN)

@@ -152,13 +152,20 @@ def _no_worse(
     tables = [np.where(True if counted is None else counted, table, np.nan)[:, columns] for table in _tables(paired)]
     once = np.ones((1, len(paired.champion)), dtype=np.int64)
     means = [float(weighted_means(table, once)[0]) for table in tables]
-    interval = interval_of(weighted_means(tables[1], paired.draws) - weighted_means(tables[0], paired.draws))
+    drawn = [weighted_means(table, paired.draws) for table in tables]
+    return _shown_no_worse(name, (means[0], means[1]), drawn[1] - drawn[0], margin)
+
+
+def _shown_no_worse(name: str, values: tuple[float, float], differences: NDArray[np.float64], margin: float) -> Check:
+    """Whether the lower 95 % limit of the draws' differences lies above minus the margin."""
+    champion, challenger = values
+    interval = interval_of(differences)
     return Check(
         name=name,
         is_passed=bool(interval[0] >= -margin),
-        champion=means[0],
-        challenger=means[1],
-        difference=means[1] - means[0],
+        champion=champion,
+        challenger=challenger,
+        difference=challenger - champion,
         interval=interval,
         limit=-margin,
     )
@@ -178,10 +185,25 @@ def _small(paired: _Paired, rules: GateRules) -> Check:
 
 
 def _worst(paired: _Paired, rules: GateRules) -> Check:
-    """The mean Dice of the cases on which each model is worst."""
-    count = max(1, round(rules.worst_share * len(paired.champion)))
-    worst = [float(np.sort(table.mean(axis=1))[:count].mean()) for table in _tables(paired)]
-    return _plain("Dice, worst cases", worst, rules.worst_margin)
+    """The mean Dice of the cases on which each model is worst: in each draw, of those that were drawn."""
+    of_case = [table.mean(axis=1) for table in _tables(paired)]
+    once = np.ones((1, len(paired.champion)), dtype=np.int64)
+    champion, challenger = (float(_tail_means(dice, once, rules.worst_share)[0]) for dice in of_case)
+    drawn = [_tail_means(dice, paired.draws, rules.worst_share) for dice in of_case]
+    return _shown_no_worse("Dice, worst cases", (champion, challenger), drawn[1] - drawn[0], rules.worst_margin)
+
+
+def _tail_means(values: NDArray[np.float64], weights: NDArray[np.int64], share: float) -> NDArray[np.float64]:
+    """For each row of weights (n, cases) the mean of the lowest values, as many as the share of the row's total.
+
+    A case that is drawn twice counts twice; at least one value is taken.
+    """
+    order = np.argsort(values, kind="stable")
+    sorted_weights = weights[:, order]
+    wanted = np.maximum(1, np.round(share * weights.sum(axis=1)))[:, None]
+    before = np.cumsum(sorted_weights, axis=1) - sorted_weights
+    taken = np.clip(wanted - before, 0, sorted_weights)
+    return np.asarray(taken @ values[order] / wanted[:, 0])
 
 
 def _found(paired: _Paired, rules: GateRules) -> Check:

@@ -37,7 +37,7 @@ class GateRules(BaseModel):
     """The share of the cases on which a model is worst, each model's own."""
 
     worst_margin: float = Field(default=0.02, ge=0)
-    """Of Dice, on the worst cases; of the difference itself, since the worst of each draw are others."""
+    """Of Dice, on the worst cases; in each draw those that are worst of the drawn."""
 
     found_margin: float = Field(default=0.02, ge=0)
     """Of the share of structures that are touched at all: the difference itself."""
@@ -90,6 +90,8 @@ class GateVerdict(BaseModel):
     corrections: int = 0
     """Scans that readers corrected on which both were measured too."""
     shadow: ShadowSummary | None = None
+    warnings: tuple[str, ...] = ()
+    """What a promotion would lose that no check asks for, as quality control."""
 
     @property
     def is_passed(self) -> bool:
@@ -107,6 +109,7 @@ class GateVerdict(BaseModel):
         rows = "\n".join(_row(check) for check in self.checks)
         past = f" Past corrections: {self.corrections}." if self.corrections else ""
         shadow = f"\n{self.shadow.sentence}\n" if self.shadow else ""
+        warnings = "".join(f"\nWarning: {warning}\n" for warning in self.warnings)
         return f"""# The challenger {self.challenger_sha256[:12]} {word}
 
 Against the champion {self.champion_sha256[:12]}, on {self.cases} frozen test cases of {self.subjects} subjects
@@ -118,7 +121,7 @@ Against the champion {self.champion_sha256[:12]}, on {self.cases} frozen test ca
 
 Differences are challenger less champion, by a paired bootstrap over subjects. Dice counts 1 where a structure is absent
 and none was found.{past}
-{shadow}"""
+{shadow}{warnings}"""
 
 
 def write_verdict(verdict: GateVerdict, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.analysis.evaluation.scores import LabelScores
 from medseg.core.errors import InputError, StoreError
 from medseg.core.study import Case
 from medseg.core.task import Task
@@ -21,7 +23,7 @@ from medseg.models.inference.device import DeviceName, choose_device
 from medseg.models.inference.kept_maps import Keep
 from medseg.models.inference.segmenter import NetworkSegmenter
 from medseg.models.quality.control import QualityControl
-from medseg.models.quality.dice_prediction import COVERAGE, DicePredictor, result_features
+from medseg.models.quality.dice_prediction import COVERAGE, FEWEST_CASES, DicePredictor, result_features
 from medseg.models.quality.input_gate import InputGate, Side, scan_features
 from medseg.models.quality.temperature import class_samples, fit_temperature
 from medseg.models.store import load_model
@@ -56,29 +58,41 @@ def qualify_model(
 
     `fold` is what was held out from its training; the gate also learns the scans of the other folds. With the run
     folder of a cross-validation by the same plan, temperature and predicted Dice come from every case, each by the
-    model of the fold that it was held out from. Raises InputError where a model has learned from its fold or there are
-    too few cases, StoreError for an ensemble.
+    model of the fold that it was held out from. Fewer than `FEWEST_CASES` held-out cases give no predicted Dice. Raises
+    InputError where a model has learned from its fold, there is no held-out case, or there are too few scans for the
+    gate or too few cases for the coverage; StoreError for an ensemble.
     """
     bundle = load_model(model)
     if not isinstance(bundle, ModelBundle):
         raise StoreError("quality control is kept with a single model; an ensemble has none")
     checkers = {fold: bundle} if cross_validation is None else _fold_models(cross_validation, bundle)
+    for number, checker in checkers.items():
+        _require_unseen(checker, manifest.validation(number), manifest.facts.name, number)
+    scans = [*manifest.training(fold), *manifest.validation(fold)]
+    gate = InputGate.fit([_features(case, bundle.spec.task) for case in scans])
     looked: list[Looked] = []
     for number, checker in checkers.items():
-        held_out = manifest.validation(number)
-        _require_unseen(checker, held_out, manifest.facts.name, number)
-        looked += look_at(checker, held_out, device, progress)
-    scans = [*manifest.training(fold), *manifest.validation(fold)]
+        looked += look_at(checker, manifest.validation(number), device, progress)
+    if not looked:
+        raise InputError(f"fold {fold} of {manifest.facts.name} holds no case to check results on; name another fold")
     named = f"fold {fold}" if cross_validation is None else f"folds {', '.join(map(str, checkers))}"
     quality = QualityControl(
         temperature=fit_temperature(
             np.concatenate([one.samples for one in looked]), np.concatenate([one.truth for one in looked])
         ),
-        predictor=DicePredictor.fit([one.shown for one in looked], [one.dice for one in looked], coverage),
-        gate=InputGate.fit([_features(case, bundle.spec.task) for case in scans]),
+        predictor=_predictor(looked, coverage),
+        gate=gate,
         fitted_on=f"{manifest.facts.name}, {named}",
     )
     return save_bundle(output, bundle.spec, bundle.weights, bundle.provenance, bundle.scores, quality)
+
+
+def _predictor(looked: Sequence[Looked], coverage: float) -> DicePredictor | None:
+    """None where there are too few cases for any interval. Raises InputError where they are too few for this one."""
+    if len(looked) < FEWEST_CASES:
+        return None
+    shown, dice = [one.shown for one in looked], [one.dice for one in looked]
+    return DicePredictor.fit(shown, dice, coverage).measured(shown, dice)
 
 
 def _fold_models(run: Path, bundle: ModelBundle) -> dict[int, ModelBundle]:
@@ -122,12 +136,17 @@ def look_at(
             if made.probabilities is None or made.label_map.geometry.difference(reference.geometry) is not None:
                 raise InputError(f"the scan and the reference of case {case.name} are stored along other axes")
             scores = score_turned(made.label_map, reference, task, case.name).labels
-            dice = float(np.nanmean([score.dice for score in scores])) if scores else 1.0
             samples, truth = class_samples(made.probabilities, reference, generator)
             shown = result_features(scans[task.channels[0].name].volume, made.label_map, made.probabilities)
-            looked.append(Looked(case.name, dice, shown, samples, truth))
+            looked.append(Looked(case.name, mean_dice(scores), shown, samples, truth))
             progress("Checking results", done, len(cases))
     return looked
+
+
+def mean_dice(scores: Sequence[LabelScores]) -> float:
+    """Over the labels that are there or were found; 1 where nothing is and nothing was found, which is right."""
+    dice = [score.dice for score in scores if not math.isnan(score.dice)]
+    return float(np.mean(dice)) if dice else 1.0
 
 
 def _features(case: Case, task: Task) -> dict[Side, NDArray[np.float64]]:

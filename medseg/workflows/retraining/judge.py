@@ -20,6 +20,7 @@ from medseg.review.promotion.gate import PastCorrections, judge
 from medseg.review.promotion.shadow import summarise_shadow
 from medseg.review.promotion.verdict import GateRules, GateVerdict, read_verdict, write_verdict
 from medseg.workflows.progress import Progress, silent
+from medseg.workflows.retraining.control import lost_control
 from medseg.workflows.retraining.corrections import AcceptedCorrection, accepted_corrections
 from medseg.workflows.retraining.measure import JudgedScan, judged_scans, measure
 from medseg.workflows.retraining.selection import REGISTER, case_prints
@@ -61,6 +62,7 @@ def judge_challenger(
         past=_past(models, results, device, progress),
         shadow=summarise_shadow(shadow_results(results, models[0].sha256, models[1].sha256)),
     )
+    verdict = verdict.model_copy(update={"warnings": lost_control(*models)})
     write_verdict(verdict, verdict_path(registry_folder, verdict.challenger_sha256, verdict.champion_sha256))
     return verdict
 

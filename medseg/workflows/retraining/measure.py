@@ -18,9 +18,8 @@ from medseg.core.study import Case
 from medseg.core.task import Task
 from medseg.core.volume import Volume
 from medseg.exchange.read import read_label_map
-from medseg.models.bundle import ModelBundle
 from medseg.models.inference.device import DeviceName, choose_device
-from medseg.models.inference.ensemble import Model
+from medseg.models.inference.ensemble import Model, control_of
 from medseg.models.inference.kept_maps import Keep
 from medseg.models.inference.segmenter import NetworkSegmenter, Segmentation
 from medseg.models.quality.temperature import calibrated
@@ -91,7 +90,7 @@ class _Meter:
 
     def _as_delivered(self, made: Segmentation, folder: Path) -> Segmentation:
         """With calibrated probabilities, where the model has quality control."""
-        quality = self.model.quality if isinstance(self.model, ModelBundle) else None
+        quality = control_of(self.model)
         if quality is None or made.probabilities is None:
             return made
         return replace(made, probabilities=calibrated(made.probabilities, quality.temperature, folder))

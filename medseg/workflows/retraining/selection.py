@@ -45,7 +45,8 @@ REGISTER, SELECTION = "cases.json", "selection.json"
 FEWEST_REPLAYED = 10
 """Original cases that are replayed however few corrections there are."""
 
-_VALIDATION_FOLD, _TRAINING_FOLD = 0, 1
+VALIDATION_FOLD, _TRAINING_FOLD = 0, 1
+"""Of the manifest that a selection makes."""
 
 
 class SelectedCase(BaseModel):
@@ -84,7 +85,7 @@ class Selection(BaseModel):
             CaseRow(
                 case=case.name,
                 subject=case.subject_sha256,
-                fold=_VALIDATION_FOLD if case.side == "validation" else _TRAINING_FOLD,
+                fold=VALIDATION_FOLD if case.side == "validation" else _TRAINING_FOLD,
                 channels={name: DataFile(str(path)) for name, path in case.channels.items()},
                 label=DataFile(str(case.label)),
             )

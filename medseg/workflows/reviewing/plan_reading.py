@@ -49,16 +49,19 @@ def plan_reading(
 def candidate_of(entry: StudyEntry, report: Report) -> Candidate:
     """What speaks for a failure of a result, from its own files.
 
-    The doubt is that of quality.json, else that of the kept probabilities; of a result with neither nothing is known.
+    The doubt is that of the Dice predicted in quality.json, else that of the kept probabilities; of a result with
+    neither nothing is known.
     """
     name, folder, disagreement = entry.name, entry.path, None
     try:
         label_map = read_label_map(folder / MASK_FILE, report.task.label_schema)
         disagreement = _disagreement(folder, label_map)
         quality = quality_of(folder)
-        if quality is not None:
-            return Candidate(name, 1 - quality.predicted.dice, disagreement, max(quality.distances.values()))
-        return Candidate(name, _doubt(folder, report, label_map), disagreement)
+        if quality is None:
+            return Candidate(name, _doubt(folder, report, label_map), disagreement)
+        predicted = quality.predicted
+        doubt = 1 - predicted.dice if predicted else _doubt(folder, report, label_map)
+        return Candidate(name, doubt, disagreement, max(quality.distances.values()))
     except MedsegError:  # a result that cannot be read is one to look at
         return Candidate(name, None, disagreement)
 

@@ -29,13 +29,13 @@ from medseg.exchange.read_channel import read_channel
 from medseg.exchange.reports.findings_csv import write_findings_csv
 from medseg.exchange.scan import Mends, Scan
 from medseg.exchange.write import write_label_map
-from medseg.models.bundle import ModelBundle
 from medseg.models.inference.cascade import MARGIN_MM, Cascade
 from medseg.models.inference.device import InferenceDevice
-from medseg.models.inference.ensemble import Model
+from medseg.models.inference.ensemble import Model, control_of
 from medseg.models.inference.kept_maps import Keep
 from medseg.models.inference.segmenter import NetworkSegmenter, Segmentation
-from medseg.models.quality.control import QualityControl, ResultQuality, control
+from medseg.models.quality.body_part import body_part_warnings
+from medseg.models.quality.control import ResultQuality, control
 from medseg.models.quality.temperature import calibrated
 from medseg.models.store import load_model
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
@@ -98,7 +98,7 @@ def segment_scans(
         segmentation = segmenter.segment(
             {name: scan.volume for name, scan in scans.items()},
             lambda done, total: progress("Segmenting", done, total),
-            _kept(task, output, keeps_all=keeps_probabilities or _quality_of(bundle) is not None),
+            _kept(task, output, keeps_all=keeps_probabilities or control_of(bundle) is not None),
         )
     sources = named_channels(sources, tuple(channel.name for channel in task.channels))
     first, source = scans[task.channels[0].name], sources[task.channels[0].name]
@@ -172,15 +172,11 @@ def _look(segmentation: Segmentation, task: Task, scan: Scan, progress: Progress
     return _Seen(reported, painted(segmentation.label_map, vessels, reported), findings, warnings, vessels)
 
 
-def _quality_of(model: Model) -> QualityControl | None:
-    return model.quality if isinstance(model, ModelBundle) else None
-
-
 def _checked(
     segmentation: Segmentation, scan: Scan, model: Model, output: Path
 ) -> tuple[Segmentation, ResultQuality | None]:
     """The segmentation with calibrated probabilities, and how far it can be trusted, where the model knows."""
-    known, probabilities = _quality_of(model), segmentation.probabilities
+    known, probabilities = control_of(model), segmentation.probabilities
     if known is None or probabilities is None:
         return segmentation, None
     quality = control(known, scan.volume, segmentation.label_map, probabilities)
@@ -205,11 +201,15 @@ def open_bundle(name_or_path: str | Path) -> Model:
 def read_channels(
     sources: Mapping[str, Path], task: Task, progress: Progress = silent, mends: Mapping[str, Mends] | None = None
 ) -> dict[str, Scan]:
-    """The scan of each channel of the task, modality and unit checked; `mends` are the user's choices by channel."""
+    """The scan of each channel of the task, modality and unit checked; `mends` are the user's choices by channel.
+
+    A scan that says to show another part of the body has a warning.
+    """
     sources = named_channels(sources, tuple(channel.name for channel in task.channels))
     scans = {}
     for done, channel in enumerate(task.channels, start=1):
-        scans[channel.name] = read_channel(sources[channel.name], channel, (mends or {}).get(channel.name))
+        scan = read_channel(sources[channel.name], channel, (mends or {}).get(channel.name))
+        scans[channel.name] = replace(scan, warnings=(*scan.warnings, *body_part_warnings(scan.series, task)))
         _require_depth(scans[channel.name], sources[channel.name])
         _require_contrast(scans[channel.name], sources[channel.name])
         progress("Reading", done, len(task.channels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,13 @@ from medseg.review.corrections import Signature
 from medseg.review.records import mask_sha256
 from medseg.review.worklist import Candidate
 from medseg.workflows.results.open_study import StudyEntry
-from medseg.workflows.reviewing.plan_reading import plan_reading
+from medseg.workflows.reviewing.plan_reading import candidate_of, plan_reading
 
 
-def expect(folder: Path, dice: float) -> None:
-    """Let the model's quality control have said that of a result."""
+def expect(folder: Path, dice: float | None) -> None:
+    """Let the model's quality control have said that of a result; None where it cannot predict."""
     quality = ResultQuality(
-        predicted=PredictedDice(dice=dice, interval=(dice - 0.1, dice + 0.1), coverage=0.9),
+        predicted=None if dice is None else PredictedDice(dice=dice, interval=(dice - 0.1, dice + 0.1), coverage=0.9),
         distances={"noise": 0.2},
         warnings=(),
     )
@@ -87,3 +88,15 @@ def test_the_predicted_dice_is_told_until_the_mask_is_corrected(desk: Desk) -> N
     desk.reviews.correct(corrected, opened.label_map, opened.source_sha256, opened.report.task.name, by=by)
     assert predicted_dice(desk.open(entry.id)) is None
     assert predicted_dice(desk.open(desk.entries()[2].id)) is not None
+
+
+def test_a_gate_without_a_prediction_tells_no_dice_and_the_distance_still_counts(desk: Desk) -> None:
+    """The doubt is then that of the kept probabilities, as without quality control."""
+    entry = desk.entries()[1]
+    report = desk.open(entry.id).opened.report
+    assert report is not None
+    (entry.path / "quality.json").unlink()
+    by_probabilities = candidate_of(entry, report)
+    expect(entry.path, None)
+    assert predicted_dice(desk.open(entry.id)) is None
+    assert candidate_of(entry, report) == replace(by_probabilities, strangeness=0.2)

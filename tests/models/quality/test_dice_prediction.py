@@ -10,7 +10,7 @@ from medseg.core.label_map import LabelMap
 from medseg.core.probability import Probabilities, ProbabilityMap
 from medseg.core.task import load_task
 from medseg.core.volume import Volume
-from medseg.models.quality.dice_prediction import DicePredictor, result_features
+from medseg.models.quality.dice_prediction import DicePredictor, held_out_coverage, result_features
 
 Shown = list[NDArray[np.float64]]
 
@@ -41,6 +41,16 @@ def test_the_interval_holds_as_often_as_it_says(coverage: float) -> None:
             low, high = predictor.predict(one).interval
             held.append(low <= dice <= high)
     assert np.mean(held) == pytest.approx(coverage, abs=0.02)
+
+
+def test_a_predictor_knows_how_often_its_intervals_held() -> None:
+    shown, dice = cases(60, 0)
+    measured = DicePredictor.fit(shown, dice).measured(shown, dice)
+    assert measured.held == held_out_coverage(shown, dice)
+    assert measured.held == pytest.approx(0.9, abs=0.04)
+    assert held_out_coverage(shown, np.where(np.arange(60) % 2, 0.0, 1.0).tolist(), 0.5) == pytest.approx(0.5, abs=0.2)
+    assert held_out_coverage(shown[:19], dice[:19]) is None
+    assert held_out_coverage(shown[:20], dice[:20]) is not None
 
 
 def test_a_predictor_of_before_is_still_read() -> None:

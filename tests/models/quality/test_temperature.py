@@ -15,6 +15,7 @@ from medseg.models.quality.temperature import calibrated, class_samples, fit_tem
 SCHEMA = load_task("hippocampus_mr").label_schema
 NAMES = tuple(label.name for label in SCHEMA.labels)
 GRID = Geometry.from_spacing((40, 30, 20), (1.0, 1.0, 1.0))
+HALF = Geometry.from_spacing((20, 30, 20), (1.0, 1.0, 1.0))
 
 
 def made(too_sure: float) -> tuple[Probabilities, LabelMap]:
@@ -36,6 +37,21 @@ def test_the_temperature_is_how_much_too_sure_it_was(too_sure: float) -> None:
     samples, truth = class_samples(*made(too_sure), np.random.default_rng(1))
     assert samples.shape == (20_000, 3)
     assert fit_temperature(samples, truth) == pytest.approx(too_sure, rel=0.05)
+
+
+def test_what_nobody_judged_says_nothing() -> None:
+    told, reference = made(2.5)
+    schema = SCHEMA.model_copy(update={"ignored": 9})
+    array = reference.array.copy()
+    array[:20] = 9
+    samples, truth = class_samples(told, LabelMap(array, GRID, schema), np.random.default_rng(1))
+    right, known = class_samples(
+        Probabilities({name: ProbabilityMap(told.of_label[name].array[20:], HALF) for name in NAMES}),
+        LabelMap(reference.array[20:], HALF, SCHEMA),
+        np.random.default_rng(1),
+    )
+    assert np.array_equal(samples, right)
+    assert np.array_equal(truth, known)
 
 
 def test_calibrated_probabilities_are_true(tmp_path: Path) -> None:

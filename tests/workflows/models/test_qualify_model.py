@@ -1,5 +1,6 @@
 """A model with quality control says of each result how far it can be trusted."""
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medseg.analysis.evaluation.scores import LabelScores
 from medseg.core.errors import InputError, StoreError
 from medseg.core.geometry import Geometry
 from medseg.datasets.manifest import Manifest
@@ -15,7 +17,7 @@ from medseg.exchange.probabilities import read_probability
 from medseg.models.bundle import ModelBundle, load_bundle
 from medseg.models.inference.ensemble import load_ensemble, save_ensemble
 from medseg.models.quality.control import ResultQuality
-from medseg.workflows.models.qualify_model import qualify_model
+from medseg.workflows.models.qualify_model import mean_dice, qualify_model
 from medseg.workflows.segmenting.segment_study import QUALITY, segment_study
 from medseg.workflows.training.train_model import TrainedModel
 
@@ -57,7 +59,8 @@ def qualified(
 def test_it_is_kept_with_the_bundle(qualified: ModelBundle, trained: TrainedModel, tmp_path: Path) -> None:
     assert qualified.quality is not None
     assert qualified.sha256 != trained.bundle.sha256
-    assert qualified.quality.predictor.cases == 14
+    assert qualified.quality.predictor is not None
+    assert (qualified.quality.predictor.cases, qualified.quality.predictor.held) == (14, None)
     assert qualified.quality.gate.scans == 18
     save_ensemble(tmp_path / "two", {"a": qualified, "b": trained.bundle})
     assert load_ensemble(tmp_path / "two").members[0].quality == qualified.quality
@@ -66,6 +69,7 @@ def test_it_is_kept_with_the_bundle(qualified: ModelBundle, trained: TrainedMode
 def test_a_known_scan_is_predicted_well(qualified: ModelBundle, ball_data: Manifest, tmp_path: Path) -> None:
     report = segment_study(ball_data.cases[0].channels, qualified, tmp_path / "out")
     quality = ResultQuality.model_validate_json((tmp_path / "out" / QUALITY).read_bytes())
+    assert quality.predicted is not None
     assert quality.predicted.dice > 0.8
     assert quality.predicted.interval[0] < quality.predicted.dice
     assert max(quality.distances.values()) < 1
@@ -99,6 +103,12 @@ def test_kept_probabilities_are_calibrated(
     odds = (plain[between] / (1 - plain[between])) ** (1 / qualified.quality.temperature)
     assert right[between] == pytest.approx(odds / (1 + odds), abs=0.003)
     assert not (tmp_path / "plain" / QUALITY).exists()
+
+
+def test_a_result_that_nothing_is_found_in_and_nothing_is_there_is_right() -> None:
+    nan = LabelScores("ball", math.nan, math.nan, math.nan, math.nan, 0.0, math.nan, 0.0, 0.0)
+    half = replace(nan, dice=0.5)
+    assert (mean_dice([nan]), mean_dice([nan, half]), mean_dice([])) == (1.0, 0.5, 1.0)
 
 
 def test_a_fold_that_was_learned_from_is_refused(trained: TrainedModel, ball_data: Manifest, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,48 +12,17 @@ from made_site import BallImage, Site
 
 from apps.retraining.promote import main
 from medseg.core.errors import InputError, StoreError
-from medseg.datasets.manifest import Manifest
 from medseg.exchange.nifti import write_nifti
 from medseg.models.bundle import ModelBundle, load_bundle, save_bundle
 from medseg.models.inference.ensemble import Model
 from medseg.models.registry.registry import CHALLENGER, CHAMPION, Registry
 from medseg.models.store import load_model
 from medseg.review.promotion.verdict import Check, GateRules, GateVerdict, write_verdict
-from medseg.workflows.progress import silent
 from medseg.workflows.retraining.judge import judge_challenger, promote, verdict_path
-from medseg.workflows.retraining.selection import open_register
 from medseg.workflows.segmenting.segment_study import segment_study
 
 RULES = GateRules(most_times_as_slow=20.0)
 """Seconds say nothing on a busy machine."""
-
-
-@pytest.fixture
-def site_with_tests(site: Site, ball_image: BallImage) -> Site:
-    """The site with 24 patients more, of whom no model has learned; half of all unlearned ones are test cases."""
-    rows = list(site.original.rows)
-    for number in range(100, 124):
-        image, truth = ball_image(site.grid, number)
-        channel = next(iter(rows[0].channels))
-        for kind, array in (("images", image), ("labels", truth)):
-            write_nifti(array, site.grid, site.folder / "more" / kind / f"more{number}.nii.gz")
-        image_file = replace(
-            rows[0].channels[channel], path=str(site.folder / "more" / "images" / f"more{number}.nii.gz")
-        )
-        label_file = replace(image_file, path=str(site.folder / "more" / "labels" / f"more{number}.nii.gz"))
-        rows.append(
-            replace(
-                rows[0],
-                case=f"more{number}",
-                subject=f"more{number}",
-                fold=0,
-                channels={channel: image_file},
-                label=label_file,
-            )
-        )
-    original: Manifest = replace(site.original, rows=tuple(rows))
-    open_register(site.registry.folder, original, site.trained.bundle, silent)
-    return replace(site, original=original)
 
 
 def changed(site: Site, folder: Path, change: str) -> Path:

@@ -4,6 +4,7 @@ import csv
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from medseg.core.geometry import Geometry
 from medseg.core.label_map import LabelMap
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.study import Series, Study
+from medseg.core.task import load_task
 from medseg.core.volume import Volume
 from medseg.exchange.dicom.writing.series import write_series
 from medseg.exchange.nifti import write_nifti
 from medseg.exchange.read import read_label_map, read_scan
 from medseg.models.bundle import load_bundle
 from medseg.workflows.models.evaluate_model import score_turned
-from medseg.workflows.segmenting.segment_study import named_channels, segment_study
+from medseg.workflows.segmenting.segment_study import named_channels, read_channels, segment_study
 from medseg.workflows.training.train_model import TrainedModel
 
 BallImage = Callable[[Geometry, int], tuple[np.ndarray, np.ndarray]]
@@ -55,6 +57,16 @@ def test_the_mask_lies_on_the_scans_own_grid_over_the_same_anatomy(
     assert finding.value("volume") == pytest.approx(truth.sum() * grid.voxel_volume_ml, rel=0.25)
     assert np.linalg.norm(np.subtract(finding.centroid_mm, grid.world(np.argwhere(truth).mean(axis=0)))) < 2.0
     assert mask.array[finding.index] == finding.label.index
+
+
+@pytest.mark.parametrize(("body_part", "warnings"), [("HEAD", 0), ("CHEST", 1), ("", 0)])
+def test_a_scan_of_another_body_part_has_a_warning(
+    body_part: str, warnings: int, tmp_path: Path, upright: Geometry, ball_image: BallImage
+) -> None:
+    volume = Volume(np.round(ball_image(upright, SEED)[0]), upright)
+    write_series(volume, tmp_path / "dicom", replace(MR, body_part=body_part))
+    scans = read_channels({"MR": tmp_path / "dicom"}, load_task("hippocampus_mr"))
+    assert sum("shows CHEST, and hippocampus_mr is for the head" in one for one in scans["MR"].warnings) == warnings
 
 
 def test_nifti_dicom_and_zip_of_one_scan_give_the_same_mask(

@@ -12,9 +12,14 @@ from medseg.cli import app
 from medseg.core.geometry import Geometry
 from medseg.core.report import Report
 from medseg.core.volume import Volume
+from medseg.datasets.phantoms.study import make_study
 from medseg.datasets.phantoms.vessels.study import VesselScene, make_vessel_study, vessel_grid
 from medseg.exchange.read import read_label_map
 from medseg.exchange.write import write_volume
+from medseg.models.inference.ensemble import control_of
+from medseg.models.quality.control import ResultQuality
+from medseg.models.store import load_model, shipped_models
+from medseg.workflows.segmenting.segment_study import QUALITY
 
 
 def segmented(scan: Volume, model: str, folder: Path) -> tuple[Report, NDArray[np.bool_]]:
@@ -50,3 +55,24 @@ def test_vessels_mra_finds_the_vessels_of_an_angiogram(tmp_path: Path) -> None:
     report, found = segmented(study.volume, "vessels_mra", tmp_path)
     assert report.findings[0].label.name == "vessel"
     assert dice(found, study.lumen) > 0.7
+
+
+def test_hippocampus_mr_warns_of_a_ct(tmp_path: Path) -> None:
+    """A NIfTI file names no modality; its voxels, its size and its grey values do."""
+    ct = make_study(3).volume
+    report, _ = segmented(ct, "hippocampus_mr", tmp_path)
+    (warning,) = [one for one in report.warnings if "unlike the 200 that the model learned from" in one]
+    assert all(side in warning for side in ("voxel size", "field of view", "grey values"))
+    quality = ResultQuality.model_validate_json((tmp_path / "out" / QUALITY).read_bytes())
+    assert quality.predicted is not None
+
+
+def test_the_shipped_models_that_learned_from_patients_have_quality_control() -> None:
+    known = {name: control_of(load_model(name)) for name in shipped_models()}
+    assert {name for name, quality in known.items() if quality is not None} == {"hippocampus_mr", "sarcoma_pet"}
+    hippocampus, sarcoma = known["hippocampus_mr"], known["sarcoma_pet"]
+    assert hippocampus is not None
+    assert hippocampus.predictor is not None
+    assert hippocampus.predictor.held == pytest.approx(hippocampus.predictor.coverage, abs=0.03)
+    assert sarcoma is not None
+    assert sarcoma.predictor is None
