@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from apps.viewer.launch import DEFAULT_PORT, LOCALHOST, launch_viewer
+from apps.viewer.access.names import LOCALHOST
+from apps.viewer.launch import DEFAULT_PORT, launch_viewer
 from medseg.core.errors import MedsegError
+from medseg.settings.sources import read_settings
 
 USER_ERROR = 2
 
@@ -25,7 +28,8 @@ def main(
 ) -> None:
     """Look at segmented scans in a browser. Stop with Ctrl+C."""
     try:
-        launch_viewer(folder, port, address, models=models, access=access, settings=config, may_open_browser=browser)
+        settings = read_settings(config, os.environ).settings if config is not None else None
+        launch_viewer(folder, port, address, models=models, access=access, settings=settings, may_open_browser=browser)
     except MedsegError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(USER_ERROR) from error

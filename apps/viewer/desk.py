@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +41,7 @@ from medseg.review.drafts import DraftStore
 from medseg.review.marks import MarkStore
 from medseg.review.records import Correction, Record, mask_sha256, review_status
 from medseg.review.worklist import Candidate
-from medseg.settings.model import Archive, WebDestination
-from medseg.settings.sources import read_settings
+from medseg.settings.model import Archive, Settings, WebDestination
 from medseg.workflows.results.open_study import (
     MASK_FILE,
     REPORT_FILE,
@@ -118,7 +116,7 @@ class StudyOnScreen:
 class Desk:
     """The studies under one folder. Safe to use from several threads; a study is opened once, whoever asks."""
 
-    def __init__(self, folder: Path, models: Path | None = None, settings: Path | None = None) -> None:
+    def __init__(self, folder: Path, models: Path | None = None, settings: Settings | None = None) -> None:
         self.folder = folder
         self.archives = web_archives(settings)
         self.is_collection = folder.is_dir() and not (folder / REPORT_FILE).is_file()
@@ -354,21 +352,28 @@ def thinning(shape: Shape) -> int:
     return step
 
 
-@lru_cache(maxsize=4)
-def desk_of(folder: Path, models: Path | None = None, settings: Path | None = None) -> Desk:
+def open_desk(folder: Path, models: Path | None = None, settings: Settings | None = None) -> Desk:
+    """The desk of a folder, from now on the one that `desk_of` gives."""
+    _DESKS[folder] = Desk(folder, models, settings)
+    return _DESKS[folder]
+
+
+def desk_of(folder: Path) -> Desk:
     """The one desk of a folder in this process: pages and routes share what is open."""
-    return Desk(folder, models, settings)
+    return _DESKS[folder] if folder in _DESKS else open_desk(folder)
 
 
-def web_archives(settings: Path | None) -> dict[str, WebDestination | Archive]:
-    """The archives by name that medseg.toml names and that speak DICOMweb. Raises InputError where it is damaged."""
+_DESKS: dict[Path, Desk] = {}
+
+
+def web_archives(settings: Settings | None) -> dict[str, WebDestination | Archive]:
+    """The archives by name that the settings name and that speak DICOMweb."""
     if settings is None:
         return {}
-    read = read_settings(settings).settings
     named: dict[str, WebDestination | Archive] = {
-        one.name: one for one in read.destinations if isinstance(one, WebDestination)
+        one.name: one for one in settings.destinations if isinstance(one, WebDestination)
     }
-    return named if read.archive is None else {"archive": read.archive, **named}
+    return named if settings.archive is None else {"archive": settings.archive, **named}
 
 
 def _on_screen(

@@ -8,20 +8,22 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 from starlette.middleware import Middleware
 
-from apps.viewer.access.accounts import read_access
+from apps.viewer.access.accounts import Access, read_access
 from apps.viewer.access.headers import GuardedAnswers
+from apps.viewer.access.names import ALL_ADDRESSES, LOCALHOST, OnlyAs, served_names
 from apps.viewer.access.tokens import new_key
-from apps.viewer.desk import desk_of
+from apps.viewer.desk import open_desk
 from apps.viewer.routes import data_routes
 from medseg.core.errors import InputError
+from medseg.settings.model import Settings
 
-LOCALHOST = "127.0.0.1"
 DEFAULT_PORT = 8501
 
 _SCRIPT = Path(__file__).resolve().parent / "app.py"
@@ -35,66 +37,69 @@ def launch_viewer(
     *,
     models: Path | None = None,
     access: Path | None = None,
-    settings: Path | None = None,
+    settings: Settings | None = None,
     may_open_browser: bool = True,
 ) -> None:
-    """Serve the studies of a folder until interrupted.
+    """Serve the studies of a folder until interrupted; `settings` names the archives.
 
-    Raises InputError where a folder does not exist, the access file or the settings cannot be used, or others would be
-    served without an access file.
-    """
-    if address not in (LOCALHOST, "localhost") and access is None:
-        raise InputError(
-            f"at the address {address} others could reach the studies, and nobody would be asked who they are. "
-            "Give an access file with --access, or leave the address out to serve this machine only."
-        )
-    app = viewer_app(folder, new_key(), getpass.getuser(), models, access, settings)
-    if may_open_browser:
-        threading.Thread(target=_open_browser_when_up, args=(f"http://{address}:{port}",), daemon=True).start()
-    app.run(config=server_config(port, address))
-
-
-def viewer_app(
-    folder: Path,
-    signing_key: str,
-    reader: str,
-    models: Path | None = None,
-    access: Path | None = None,
-    settings: Path | None = None,
-) -> st.App:
-    """The viewer over one folder as an ASGI application; `settings` (medseg.toml) names the archives.
-
-    Raises InputError where a folder does not exist, or the access file or the settings cannot be used.
+    Raises InputError where a folder does not exist, the access file cannot be used, or others would be served without
+    one.
     """
     folder = folder.expanduser().resolve()
     if not folder.exists():
         raise InputError(f"there is no folder {folder}. Give the folder that `medseg segment --output` wrote.")
-    if models is not None:
-        models = models.expanduser().resolve()
-        if not models.is_dir():
-            raise InputError(f"there is no folder {models}. Give a folder below which models lie, such as `runs`.")
-    settings = settings.expanduser().resolve() if settings is not None else None
-    told: dict[str, Any] = {"folder": str(folder), "signing_key": signing_key, "reader": reader}
-    told |= {"models": str(models) if models else "", "settings": str(settings) if settings else ""}
-    allowed = read_access(access) if access is not None else None
+    models = models.expanduser().resolve() if models is not None else None
+    if models is not None and not models.is_dir():
+        raise InputError(f"there is no folder {models}. Give a folder below which models lie, such as `runs`.")
+    allowed = access_at(address, access)
+    app = viewer_app(folder, models, settings, allowed, served_names(address, allowed))
+    if may_open_browser:
+        here = LOCALHOST if address in ALL_ADDRESSES else address
+        threading.Thread(target=_open_browser_when_up, args=(f"http://{here}:{port}",), daemon=True).start()
+    app.run(config=server_config(port, address, allowed))
+
+
+def access_at(address: str, access: Path | None) -> Access | None:
+    """Who may come in at an address; None where one person alone works on this machine.
+
+    Raises InputError where the access file cannot be used, or others would be served without one.
+    """
+    if access is not None:
+        return read_access(access)
+    if address in (LOCALHOST, "localhost"):
+        return None
+    raise InputError(
+        f"at the address {address} others could reach the studies, and nobody would be asked who they are. "
+        "Give an access file, or leave the address out to serve this machine only."
+    )
+
+
+def viewer_app(
+    folder: Path, models: Path | None, settings: Settings | None, allowed: Access | None, names: Collection[str]
+) -> st.App:
+    """The viewer over one folder as an ASGI application, which answers under these names."""
+    signing_key = new_key()
+    told = {"folder": str(folder), "signing_key": signing_key, "reader": getpass.getuser()}
     told["access"] = allowed.model_copy(update={"auth": {}}).model_dump_json() if allowed else ""
     secrets: dict[str, Any] = {"medseg": told, **({"auth": allowed.auth} if allowed else {})}
-    desk = desk_of(folder, models, settings)
+    desk = open_desk(folder, models, settings)
     desk.begin()
-    middleware = [Middleware(GuardedAnswers)]
+    middleware = [Middleware(GuardedAnswers), Middleware(OnlyAs, names=names)]
     return st.App(_SCRIPT, secrets=secrets, routes=data_routes(desk, signing_key), middleware=middleware)
 
 
-def server_config(port: int, address: str) -> dict[str, Any]:
+def server_config(port: int, address: str, access: Access | None) -> dict[str, Any]:
     """Streamlit's settings for patient data: nothing leaves the machine, nothing is told to strangers."""
     return {
         "server.port": port,
         "server.address": address,
         "server.headless": True,
-        "server.allowedHosts": [LOCALHOST, "localhost"] if address == LOCALHOST else [address],
+        "server.allowedHosts": list(served_names(address, access)),
         "server.enableStaticServing": False,
         "server.fileWatcherType": "none",
         "server.runOnSave": False,
+        # known, so that Streamlit asks nobody outside what this machine's address is when an Origin is not the Host
+        "browser.serverAddress": LOCALHOST if access is None else access.host,
         "browser.gatherUsageStats": False,
         "client.allowedOrigins": [],
         "client.showErrorDetails": "none",

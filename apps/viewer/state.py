@@ -24,11 +24,9 @@ PAGES: tuple[PageName, ...] = get_args(PageName)
 
 @dataclass(frozen=True, slots=True)
 class ViewerSettings:
-    """What the launcher hands to the pages: its folders, the key that signs permits, who reads."""
+    """What the launcher hands to the pages: its folder, the key that signs permits, who reads."""
 
     folder: Path
-    models: Path | None
-    settings: Path | None
     signing_key: str
     user: User
 
@@ -36,9 +34,7 @@ class ViewerSettings:
     def current(cls) -> Self:
         """The settings of this server; Streamlit keeps them among its secrets, out of reach of the browser."""
         given = st.secrets["medseg"]
-        models = Path(given["models"]) if given["models"] else None
-        settings = Path(given["settings"]) if given["settings"] else None
-        return cls(Path(given["folder"]), models, settings, str(given["signing_key"]), cls._user())
+        return cls(Path(given["folder"]), str(given["signing_key"]), cls._user())
 
     @classmethod
     def access(cls) -> Access | None:
@@ -59,7 +55,7 @@ class ViewerSettings:
     @property
     def desk(self) -> Desk:
         """The desk of the folder."""
-        return desk_of(self.folder, self.models, self.settings)
+        return desk_of(self.folder)
 
     def told(self, study: str | None = None) -> dict[str, Any]:
         """What every page of the browser is told: permits for the folder and a study, and what this user may."""

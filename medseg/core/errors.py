@@ -6,6 +6,7 @@
       PlanError       a plan that cannot be built or does not fit in memory
       StoreError      a model that is missing, altered, or not allowed to be promoted
       UnreachableError  another machine does not answer, or not now: the same may work later
+        NoEntryError  it does not let us in: the same works once a person has mended a name or a password
 
 Every message says what was wrong, what was got (numbers and file), and how to mend it. The command line prints
 the message and exits 2, the viewer shows it in the page, a job stores it. A traceback is for bugs only.
@@ -34,3 +35,7 @@ class StoreError(MedsegError):
 
 class UnreachableError(MedsegError):
     """Another machine does not answer, or says that it cannot now: the same may work later."""
+
+
+class NoEntryError(UnreachableError):
+    """Another machine does not let us in: the same works once a person has mended a name or a password."""

@@ -7,6 +7,9 @@ from importlib.util import find_spec
 
 from medseg.core.errors import InputError
 
+VIEWER_PACKAGES = ("streamlit", "starlette", "itsdangerous")
+"""What the extra viewer brings."""
+
 
 def require_extra(what: str, extra: str, packages: Sequence[str]) -> None:
     """Raise InputError where a package is missing that `what` needs; it says which one, and what installs them all.

@@ -96,21 +96,30 @@ Destination = Annotated[WebDestination | DimseDestination, Field(discriminator="
 class Retention(Section):
     """How long results stay on this machine: `days` after they were stored, `failed_days` where they failed.
 
-    Fetched images go at once, unless `images` says that they stay as long as the result, as the viewer needs. Below
-    `least_free_gb` the oldest results go early, and while that does not suffice no scan is fetched.
+    `images` says whether fetched images stay as long as the result, or go at once; left out, they stay where the viewer
+    is enabled, which can show nothing without them. The days count from the last that somebody did with the result in
+    the viewer; one that was corrected stays, as a model may learn from it. Below `least_free_gb` the oldest results go
+    early, the corrected ones last, and while that does not suffice no scan is fetched.
     """
 
     days: float = Field(default=7.0, ge=0)
     failed_days: float = Field(default=30.0, ge=0)
-    images: bool = False
+    images: bool | None = None
     least_free_gb: float = Field(default=5.0, ge=0)
 
 
 class Viewer(Section):
-    """The viewer on the results, as `medseg view`; it shows scans only where retention.images keeps them."""
+    """The viewer on the results, as `medseg view`; it opens only those whose scans retention.images keeps.
+
+    At another `address` than this machine's own it needs `access`, a file that says who may sign in. Below `models` lie
+    those that its pages may run, besides those that come with medseg.
+    """
 
     enabled: bool = False
+    address: str = "127.0.0.1"
     port: int = Field(default=8501, ge=1, le=65535)
+    access: Path | None = None
+    models: Path | None = None
 
 
 class Metrics(Section):
@@ -165,6 +174,12 @@ class Settings(Section):
                     f"there are: {', '.join(sorted(known)) or 'none'}"
                 )
         return self
+
+    @property
+    def keeps_images(self) -> bool:
+        """Whether fetched images stay as long as the result."""
+        said = self.retention.images
+        return self.viewer.enabled if said is None else said
 
     def route(self, name: str) -> Route | None:
         """The route of that name; None where it was taken out of the file."""

@@ -59,8 +59,28 @@ def test_status_tells_what_needs_a_person(places: Places) -> None:
     assert "1.2.3.4.7" in run("status", "--identify", exit_code=3)
     told = json.loads(run("status", "--json", exit_code=3))
     assert told["jobs"]["quarantined"] == 1
+    assert told["to_mend"] == []
     assert {row["state"] for row in told["series"]} == {"quarantined", "held"}
     assert not any("study_uid" in row for row in told["series"])
+
+
+def test_status_alone_ends_well_until_an_archive_does_not_let_us_in(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medseg.workflows.service.standing._health", lambda _: "")
+    places = Places.of(read_settings(config).settings)
+    places.make()
+    places.queue().close()
+    run("status")
+    ledger = Ledger(places.ledger_file)
+    ledger.note("archive", "the archive did not answer")
+    ledger.note_to_mend("gone", "storing", "a destination that medseg.toml no longer names")
+    assert "archive: the archive did not answer" in run("status"), "it may come back by itself"
+    ledger.note_to_mend("archive", "asking", "it does not let us in")
+    assert "to be mended: it does not let us in" in run("status", exit_code=3)
+    assert json.loads(run("status", "--json", exit_code=3))["to_mend"] == ["it does not let us in"]
+    ledger.note_to_mend("archive", "asking", "")
+    run("status")
 
 
 def test_what_failed_is_tried_again_and_what_is_held_released(places: Places) -> None:

@@ -37,12 +37,14 @@ def test_the_settings_are_read_and_name_places_that_the_others_give(settings: Se
     assert settings.folders.work.is_relative_to("/var/lib/medseg")
     assert str(settings.archive.password_file) == "/run/secrets/archive_password"
     commented = (DEPLOY / "medseg.toml").read_text().replace("# [", "[").replace("# host", "host")
-    for name in ("spool", "ae_title", "addresses"):
+    for name in ("spool", "ae_title", "enabled", "access", "address"):
         commented = commented.replace(f"# {name}", name)
     with_listener = Settings.model_validate(tomllib.loads(commented))
     assert with_listener.listener is not None
     assert with_listener.listener.spool.is_relative_to("/var/lib/medseg")
     assert with_listener.listener.port == PORT
+    assert with_listener.viewer.enabled
+    assert (with_listener.viewer.address, str(with_listener.viewer.access)) == ("0.0.0.0", "/run/secrets/viewer_access")
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
@@ -73,12 +75,19 @@ def test_the_container_runs_without_root_and_copies_what_there_is(tmp_path: Path
     assert final["USER"] == "10001:10001"
     assert json.loads(final["ENTRYPOINT"]) == ["medseg"]
     assert json.loads(final["CMD"]) == ["serve"]
-    assert final["EXPOSE"].split() == [str(settings.metrics.port), str(PORT)]
+    assert final["EXPOSE"].split() == [str(settings.metrics.port), str(PORT), str(settings.viewer.port)]
     assert f":{settings.metrics.port}/health" in final["HEALTHCHECK"]
     for one in parser.structure[:last]:
         if one["instruction"] == "COPY":
             *sources, _ = one["value"].split()
             assert [name for name in sources if not (DEPLOY.parent / name).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["Containerfile", "medseg.service"])
+def test_what_is_installed_is_enough_for_every_process_of_the_service(name: str) -> None:
+    (extras,) = re.findall(r"'(?:\.|medseg)\[([\w,]+)\]'", (DEPLOY / name).read_text())
+    known = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {"network", "viewer", "login"} <= set(extras.split(",")) <= set(known)
 
 
 def test_compose_is_valid_and_its_files_are_there(settings: Settings) -> None:
@@ -105,7 +114,7 @@ def test_kubernetes_takes_every_resource(settings: Settings) -> None:
     pod = deployment()["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert ports == {"metrics": settings.metrics.port, "dicom": PORT}
+    assert ports == {"metrics": settings.metrics.port, "dicom": PORT, "viewer": settings.viewer.port}
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] == 10001
     assert deployment()["spec"]["strategy"] == {"type": "Recreate"}, "never two services on one queue"

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from dockerfile_parse import DockerfileParser
@@ -164,7 +165,7 @@ def image(tmp_path: Path) -> dict[str, str]:
 
 
 def test_the_unit_and_the_container_run_without_root_on_read_only_disks(sandbox: Sandbox, tmp_path: Path) -> None:
-    port = free_port()
+    port, viewer_port = free_port(), free_port()
     final = image(sandbox.folder)
     health = [word.replace("9464", str(port)) for word in json.loads(final["HEALTHCHECK"].partition("CMD")[2])]
     with Orthanc(tmp_path / "orthanc", user="medseg", password="right") as archive:
@@ -174,6 +175,7 @@ def test_the_unit_and_the_container_run_without_root_on_read_only_disks(sandbox:
             ("/run/secrets/archive_password", "/run/credentials/medseg.service/archive_password"),
             ('address = "0.0.0.0"', 'address = "127.0.0.1"'),
             ("port = 9464", f"port = {port}\n[retention]\nleast_free_gb = 0.01\n[jobs]\nworkers = 1\nthreads = 1"),
+            ("[metrics]", f"[viewer]\nenabled = true\nport = {viewer_port}\n[metrics]"),
             ("user =", "look_back_days = 0\nsettle_s = 0\npoll_s = 0.5\nuser ="),
         ):
             assert old in text
@@ -189,6 +191,7 @@ def test_the_unit_and_the_container_run_without_root_on_read_only_disks(sandbox:
         service = sandbox.starts(*unit_command("ExecStart"))
         sandbox.until(lambda: sandbox.runs(*health).returncode == 0)
         sandbox.until(lambda: archive.objects("SR") != [])
+        sandbox.until(lambda: answers(f"http://127.0.0.1:{viewer_port}/"))
         pid = served_by(service.pid)
         status = dict(
             line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
@@ -198,6 +201,13 @@ def test_the_unit_and_the_container_run_without_root_on_read_only_disks(sandbox:
         os.kill(pid, signal.SIGTERM)
         assert service.wait(LIMIT_S) == 0
     assert {path.owner() for path in (tmp_path / "state").iterdir()} == {"nobody"}
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def served_by(ancestor: int) -> int:

@@ -30,14 +30,14 @@ CHROMIUM_ARGUMENTS = (
 
 
 @contextmanager
-def launched_chromium() -> Iterator[Any]:
-    """A headless Chromium; the test is skipped where none is installed."""
+def launched_chromium(*arguments: str) -> Iterator[Any]:
+    """A headless Chromium, with more arguments; the test is skipped where none is installed."""
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no chromium on this machine: apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=program, args=list(CHROMIUM_ARGUMENTS))
+        browser = started.chromium.launch(executable_path=program, args=[*CHROMIUM_ARGUMENTS, *arguments])
         yield browser
         browser.close()
 

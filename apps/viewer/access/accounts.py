@@ -14,6 +14,9 @@ An access file (TOML) switches it on; without one the viewer has a single user, 
     client_id = "..."
     client_secret = "..."
     server_metadata_url = "https://login.hospital.example/.well-known/openid-configuration"
+
+People open the viewer at the host of `redirect_uri`. Where a proxy asks it by another name, such as a container's,
+`hosts = ["medseg"]` above the tables says so.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -32,6 +36,7 @@ from medseg.core.task import first_problem
 
 NEEDED = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
 LEAST_SECRET_CHARACTERS = 32
+CALLBACK = "/oauth2callback"
 
 
 class Access(BaseModel):
@@ -42,7 +47,17 @@ class Access(BaseModel):
     roles: dict[str, Role] = {}
     default_role: Role | None = None
     idle_minutes: float = Field(default=15, gt=0, le=24 * 60)
+    hosts: tuple[str, ...] = ()
     auth: dict[str, Any]
+
+    @property
+    def host(self) -> str:
+        """The host at which people open the viewer; empty where redirect_uri is no address that leads back to it."""
+        try:
+            parts = urlsplit(str(self.auth["redirect_uri"]))
+        except ValueError:
+            return ""
+        return parts.hostname or "" if parts.scheme in ("http", "https") and parts.path == CALLBACK else ""
 
     def user(self, claims: Mapping[str, Any]) -> User | None:
         """The user of a log-in's claims; None where that person may not come in, or the address is not verified."""
@@ -71,4 +86,9 @@ def read_access(path: Path) -> Access:
         raise InputError(f"the access file {path} lacks {', '.join(missing)} under [auth]")
     if len(str(access.auth["cookie_secret"])) < LEAST_SECRET_CHARACTERS:
         raise InputError(f"the cookie_secret in {path} is too short: at least {LEAST_SECRET_CHARACTERS} characters")
+    if not access.host:
+        raise InputError(
+            f"the redirect_uri in {path} must be such as https://viewer.hospital.example{CALLBACK}; got "
+            f"{access.auth['redirect_uri']!r}"
+        )
     return access.model_copy(update={"roles": {email.lower(): role for email, role in access.roles.items()}})

@@ -24,7 +24,8 @@ PACKAGES = ("dicomweb_client", "prometheus_client", "pynetdicom", "requests")
 """What the extra network brings."""
 
 UNWELL = 3
-"""Exit code of `status` where something is set aside, held, or not running, and of `config check` where it errs."""
+"""Exit code of `status` where something is set aside, held, not running or not let in, and of `config check` where it
+errs."""
 
 ConfigOption = Annotated[
     Path | None,
@@ -76,8 +77,8 @@ def status(
         shown = [asdict(row) for row in rows]
         for row in shown if not identify else ():
             del row["study_uid"], row["series_uid"]
-        told = {"health": health, "archive": found.archive, "jobs": found.counts, "series": shown}
-        typer.echo(json.dumps(told, indent=1))
+        told = {"health": health, "archive": found.archive, "to_mend": found.to_mend}
+        typer.echo(json.dumps({**told, "jobs": found.counts, "series": shown}, indent=1))
     else:
         counts = [(state, str(count)) for state, count in found.counts.items()]
         passed = sum(row.state == "passed over" for row in found.rows)
@@ -85,7 +86,9 @@ def status(
         _print_rows(rows, identify=identify)
         typer.echo(f"service: {health}")
         typer.echo(f"archive: {found.archive}")
-    if found.health != "" or any(row.state in ("quarantined", "held") for row in found.rows):
+        for text in found.to_mend:
+            typer.echo(f"to be mended: {text}")
+    if found.to_mend or found.health != "" or any(row.state in ("quarantined", "held") for row in found.rows):
         raise typer.Exit(UNWELL)
 
 

@@ -174,9 +174,9 @@ def view(
     ] = None,
 ) -> None:
     """Open the viewer on results, in the browser; on this machine only unless told otherwise."""
-    from medseg.core.extras import require_extra
+    from medseg.core.extras import VIEWER_PACKAGES, require_extra
 
-    require_extra("the viewer", "viewer", ("streamlit", "starlette", "itsdangerous"))
+    require_extra("the viewer", "viewer", VIEWER_PACKAGES)
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; give a result folder of `medseg segment`, or a folder of them")
     command = [sys.executable, "-m", "apps.viewer", str(folder), "--port", str(port)]

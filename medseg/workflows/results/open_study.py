@@ -1,7 +1,8 @@
 """What there is to look at in a folder, and one of it opened: the scan, its mask, its report, and what is doubtful.
 
 A folder may hold results of `medseg segment` (each a folder with `report.json` and `segmentation.nii.gz`), plain scan
-files, and DICOM series, at any depth down to `DEEPEST`. What is damaged or unfinished is listed with its reason.
+files, and DICOM series, at any depth down to `DEEPEST`. What is damaged or unfinished is listed with its reason. Of a
+job of the service only the result is listed, not its scan and the objects that were sent once more.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from medseg.exchange.read_channel import UNITS
 from medseg.review.agreement import second_reading_problem, second_readings
 from medseg.review.corrections import CorrectionStore
 from medseg.review.records import Correction, Record, shown_correction
+from medseg.workflows.results.job_folder import IMAGES, OBJECTS, RESULT, RESULT_REPORT
 
 REPORT_FILE = "report.json"
 MASK_FILE = "segmentation.nii.gz"
@@ -188,6 +190,8 @@ def _entries(folder: Path, root: Path, depth: int) -> Iterator[StudyEntry]:
         return
     children = [child for child in everything if not child.name.startswith(".") or is_unfinished(child)]
     files = [child for child in children if child.is_file() and not is_unfinished(child)]
+    if _is_job(folder):
+        children = [child for child in children if child.name not in (IMAGES, OBJECTS)]
     yield from (_scan_entry(file, root) for file in files if file.name.lower().endswith(SCAN_SUFFIXES))
     if any(_is_dicom(file) for file in files[:_FILES_LOOKED_AT_FOR_DICOM]):
         yield _scan_entry(folder, root)
@@ -198,6 +202,14 @@ def _entries(folder: Path, root: Path, depth: int) -> Iterator[StudyEntry]:
             yield _broken(child, root, UNFINISHED)
         elif depth > 0 and not child.is_symlink():
             yield from _entries(child, root, depth - 1)
+
+
+def _is_job(folder: Path) -> bool:
+    """Whether a folder is that of a job of the service which has a result: one of the scan that lies beside it."""
+    if not (folder / RESULT_REPORT).is_file():
+        return False
+    report = _result_entry(folder / RESULT, folder).report
+    return report is not None and report.source.parts[-2:] == (folder.name, IMAGES)
 
 
 def _result_entry(folder: Path, root: Path) -> StudyEntry:

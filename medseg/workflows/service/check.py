@@ -17,6 +17,7 @@ from medseg.models.store import load_model
 from medseg.settings.model import DimseDestination, Settings
 from medseg.settings.routes import Route
 from medseg.workflows.service.intake.ask_archive import ask, nodes
+from medseg.workflows.service.show_viewer import require_viewer
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -47,8 +48,8 @@ def check_settings(settings: Settings, *, asks: bool = False) -> list[Remark]:
             remarks += _of_archive(name, node)
         if asks:
             remarks += _tried(name, partial(ask, node, settings))
-    if settings.viewer.enabled and not settings.retention.images:
-        remarks.append(Remark("note", "viewer", "it shows masks without scans: retention.images is false"))
+    if settings.viewer.enabled:
+        remarks += _of_viewer(settings)
     return remarks
 
 
@@ -69,6 +70,14 @@ def _of_route(route: Route) -> list[Remark]:
         remarks.append(Remark("error", where, text))
     if not any(WRITERS[name].is_dicom for name in route.formats):
         remarks.append(Remark("note", where, "none of its formats is DICOM: nothing will be stored in an archive"))
+    return remarks
+
+
+def _of_viewer(settings: Settings) -> list[Remark]:
+    remarks = _tried("viewer", partial(require_viewer, settings))
+    if not settings.keeps_images:
+        text = "it could open no study: retention.images is false, so that each scan goes once it was segmented"
+        remarks.append(Remark("error", "viewer", text))
     return remarks
 
 

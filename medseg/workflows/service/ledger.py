@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,9 @@ FORMAT = 1
 
 _LOOKED_AT, _SETTLED, _ASKED_FOR = 0, 1, 2
 """How a study stands, in the column `is_settled`: somebody asked for it after it was settled, or while it was not."""
+
+_TO_MEND = "to mend: "
+"""Begins the names of such notes."""
 
 Standing = Literal["passed over", "held", "released"]
 """Passed over for good, held until it is complete or somebody releases it, or released by somebody."""
@@ -171,7 +174,7 @@ class Ledger:
             )
 
     def stored(self, job_id: str, destination: str) -> None:
-        """Note that a destination lists the objects of a job."""
+        """Note that a destination lists the objects of a job, or has committed itself to them."""
         with self._opened() as database:
             database.execute(
                 "UPDATE objects SET stored_s = COALESCE(stored_s, ?) WHERE job_id = ? AND destination = ?",
@@ -202,6 +205,16 @@ class Ledger:
         with self._opened() as database:
             rows = database.execute("SELECT name, text, noted_s FROM notes").fetchall()
         return {name: Note(text, noted_s) for name, text, noted_s in rows}
+
+    def note_to_mend(self, archive: str, what: str, text: str) -> None:
+        """Write why an archive will not be asked or stored in until a person mends something; empty where it is."""
+        self.note(f"{_TO_MEND}{archive} {what}", text)
+
+    def to_mend(self, archives: Collection[str]) -> tuple[str, ...]:
+        """What a person must mend before these archives can be used again, each once."""
+        notes = sorted(self.notes().items())
+        names = tuple(f"{_TO_MEND}{archive} " for archive in archives)
+        return tuple(dict.fromkeys(note.text for name, note in notes if name.startswith(names) and note.text))
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:

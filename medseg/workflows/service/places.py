@@ -20,7 +20,6 @@ from medseg.core.errors import InputError
 from medseg.jobs.queue import Limits, Queue
 from medseg.settings.model import Settings
 
-IMAGES, RESULT, OBJECTS = "images", "result", "objects"
 SHORT = 12
 """Digits of a hash that people see."""
 

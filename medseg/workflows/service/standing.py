@@ -39,12 +39,14 @@ class StatusRow:
 class ServiceStatus:
     """How many jobs are in each state, what is not well, and the series behind it.
 
-    `health` is what the running service says, empty where it is well; None where none answers.
+    `health` is what the running service says, empty where it is well; None where none answers. `to_mend` is what keeps
+    an archive or a destination from being used until a person mends it, such as a password.
     """
 
     counts: dict[JobState, int]
     health: str | None
     archive: str
+    to_mend: tuple[str, ...]
     rows: tuple[StatusRow, ...]
 
 
@@ -59,7 +61,14 @@ def read_status(settings: Settings) -> ServiceStatus:
     rows += [_row_of_series(one) for one in ledger.series("passed over")]
     note = ledger.notes().get(ARCHIVE)
     archive = "it was not asked yet" if note is None else note.text or "it answers"
-    return ServiceStatus(counts, _health(places), archive if settings.archive else "none is watched", tuple(rows))
+    archives = [*(["archive"] if settings.archive else []), *(one.name for one in settings.destinations)]
+    return ServiceStatus(
+        counts=counts,
+        health=_health(places),
+        archive=archive if settings.archive else "none is watched",
+        to_mend=ledger.to_mend(archives),
+        rows=tuple(rows),
+    )
 
 
 def quarantined(settings: Settings) -> tuple[StatusRow, ...]:

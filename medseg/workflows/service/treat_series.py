@@ -37,19 +37,20 @@ from medseg.review.audit import AuditLog
 from medseg.settings.model import Settings
 from medseg.settings.routes import Route
 from medseg.workflows.peak_memory import peak_memory_mb, reset_peak_memory
+from medseg.workflows.results.job_folder import IMAGES, OBJECTS, RESULT
 from medseg.workflows.results.report_study import MAP, report_study
 from medseg.workflows.segmenting.segment_study import REPORT, read_channels, segment_scans
 from medseg.workflows.service.deliver_results import Delivery
 from medseg.workflows.service.intake.choose_series import SUPERSEDED, images_hash
 from medseg.workflows.service.ledger import Ledger, short_name
-from medseg.workflows.service.places import IMAGES, OBJECTS, RESULT, SHORT, Places
+from medseg.workflows.service.places import SHORT, Places
 from medseg.workflows.service.write_log import Event, service_log, trace_of
 
 USER = "medseg serve"
 """Who acts, in the audit log."""
 
-_ARRIVING = "arriving"
-"""Images that are not yet known to be those of the job."""
+_ARRIVING = ".arriving"
+"""Images that are not yet known to be those of the job; hidden, so that no worklist shows them."""
 
 _MOST_MODELS = 2
 """Models that a worker keeps loaded."""
@@ -155,14 +156,19 @@ class _Treatment:
             files = self._write(route, has_findings=findings > 0)
         with self._timed("store", Event.STORED):
             delivery = Delivery(settings, self.worker.places, self.worker.ledger, self.job.id)
-            counts = {name: delivery.to(name, files) for name in route.destinations if files}
+            delivered = {name: delivery.to(name, files) for name in route.destinations if files}
+        counts = {name: one.new for name, one in delivered.items()}
+        unconfirmed = [name for name, one in delivered.items() if not one.is_confirmed]
+        for name in unconfirmed:
+            service_log(Event.UNCONFIRMED, job=self.job.id[:SHORT], destination=name)
         self.worker.audit.add(USER, "store", short_name(arguments["study"]), f"job {self.job.id[:SHORT]} {counts}")
-        if not settings.retention.images:
+        if not settings.keeps_images:
             shutil.rmtree(self.folder / IMAGES, ignore_errors=True)
         return {
             "findings": findings,
             "objects": len(files),
             "stored": cast("dict[str, JsonValue]", counts),
+            "unconfirmed": cast("list[JsonValue]", unconfirmed),
             "seconds": cast("dict[str, JsonValue]", self.seconds),
             "peak_memory_mb": peak_memory_mb(),
         }

@@ -34,6 +34,7 @@ class Event(StrEnum):
     FETCHED = "series fetched"
     SEGMENTED = "series segmented"
     STORED = "results stored"
+    UNCONFIRMED = "results taken without a word that they are kept"
     SETTLED = "job settled"
     POSTPONED = "job postponed"
     FAILED = "job failed"

@@ -46,6 +46,12 @@ def test_a_default_role_lets_everybody_in_as_that() -> None:
         (f'[roles]\n"a@b" = "boss"\n{AUTH}', "cannot be used"),
         (AUTH.replace("0123456789" * 4, "short"), "too short"),
         (f"idle_minutes = 0\n{AUTH}", "cannot be used"),
+        (
+            AUTH.replace("http://127.0.0.1:8501", "viewer.hospital.example"),
+            r"must be such as https://.*/oauth2callback",
+        ),
+        (AUTH.replace("http://127.0.0.1:8501/", "https://viewer.hospital.example/medseg/"), "must be such as"),
+        (AUTH.replace("http://127.0.0.1:8501", "http://["), "must be such as"),
     ],
 )
 def test_what_is_no_access_file_is_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -20,19 +22,26 @@ from viewer_arrivals import arrived
 from viewer_window import window_on
 
 from apps.viewer.access.tokens import FOLDER, Permit, Right, issue, new_key
-from apps.viewer.desk import Desk
+from apps.viewer.desk import Desk, desk_of
+from apps.viewer.launch import viewer_app
 from apps.viewer.routes import data_routes
-from medseg.core.errors import InputError
 from medseg.exchange.dicom.network.web.archive import WebArchive
 from medseg.exchange.dicom.network.web.config import WebArchiveConfig
+from medseg.settings.model import Settings
+from medseg.settings.sources import read_settings
 
 KEY = new_key()
+ROOT = Path(__file__).resolve().parents[3]
 NOBODY = "http://127.0.0.1:9/dicom-web"
 
 
 def settings_file(folder: Path, url: str) -> Path:
     (folder / "medseg.toml").write_text(f'[archive]\nurl = "{url}"\npause_s = 0.05\ntries = 1\n')
     return folder / "medseg.toml"
+
+
+def settings_of(folder: Path, url: str) -> Settings:
+    return read_settings(settings_file(folder, url)).settings
 
 
 def results_in(folder: Path) -> Path:
@@ -64,7 +73,7 @@ def brought_in(desk: Desk, begun: httpx.Response) -> httpx.Response:
 
 def test_a_series_is_found_and_fetched_and_a_result_is_stored(tmp_path: Path, orthanc: Orthanc) -> None:
     orthanc.push(made_ct(tmp_path / "made", patient="P1", shape=(16, 16, 8)))
-    desk = Desk(results_in(tmp_path), settings=settings_file(tmp_path, orthanc.dicomweb_url))
+    desk = Desk(results_in(tmp_path), settings=settings_of(tmp_path, orthanc.dicomweb_url))
     assert ask(desk, "archives", None).json()["archives"] == ["archive"]
     found = ask(desk, "archives/find", {"archive": "archive", "patient_id": "P1"}).json()
     ((study,), cut_at) = found["studies"], found["cut_at"]
@@ -108,7 +117,7 @@ def test_a_series_is_found_and_fetched_and_a_result_is_stored(tmp_path: Path, or
 def test_what_cannot_be_is_a_sentence_and_leaves_nothing(
     tmp_path: Path, path: str, content: dict[str, Any], sentence: str
 ) -> None:
-    desk = Desk(results_in(tmp_path), settings=settings_file(tmp_path, NOBODY))
+    desk = Desk(results_in(tmp_path), settings=settings_of(tmp_path, NOBODY))
     where = f"studies/{desk.entries()[0].id}/send" if path == "send" else path
     answer = ask(desk, where, content)
     answer = brought_in(desk, answer) if path == "archives/fetch" else answer
@@ -118,15 +127,26 @@ def test_what_cannot_be_is_a_sentence_and_leaves_nothing(
 
 
 def test_who_only_reads_sends_and_fetches_nothing(tmp_path: Path) -> None:
-    desk = Desk(results_in(tmp_path), settings=settings_file(tmp_path, NOBODY))
+    desk = Desk(results_in(tmp_path), settings=settings_of(tmp_path, NOBODY))
     for path in ("archives/find", "archives/fetch", f"studies/{desk.entries()[0].id}/send"):
         assert ask(desk, path, {}, "read").status_code == 403
 
 
 def test_damaged_settings_are_refused_at_the_start(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"medseg\.toml"):
-        Desk(results_in(tmp_path), settings=settings_file(tmp_path, "no address"))
+    command = [sys.executable, "-m", "apps.viewer", str(results_in(tmp_path)), "--no-browser", "--port", "1"]
+    command += ["--config", str(settings_file(tmp_path, "no address"))]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
+    assert (ended.returncode, "medseg.toml: archive.url: give the address" in ended.stderr) == (2, True)
     assert Desk(tmp_path / "results").archives == {}
+
+
+def test_the_pages_have_the_desk_that_the_viewer_was_started_with(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, NOBODY)
+    folder = results_in(tmp_path)
+    viewer_app(folder, tmp_path, settings, None, ())
+    desk = desk_of(folder)
+    assert desk.archive("archive") == settings.archive
+    assert desk.work.models == tmp_path
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Log-in by OpenID Connect against a small provider of the test's own: in with a role, out without one."""
+"""Log-in by OpenID Connect against a small provider of the test's own, at a name of the network, as others open it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from urllib.parse import urlencode
 
 import pytest
 from free_port import free_port
+from served_viewer import launched_chromium
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 pytestmark = pytest.mark.browser
+
+HOST = "viewer.hospital.example"
 
 
 class Provider:
@@ -85,7 +88,7 @@ def url(
     writer_in(root)("study_1")
     port = free_port()
     auth = {
-        "redirect_uri": f"http://127.0.0.1:{port}/oauth2callback",
+        "redirect_uri": f"http://{HOST}:{port}/oauth2callback",
         "cookie_secret": "a secret of forty characters or even more",
         "client_id": "viewer",
         "client_secret": "secret",
@@ -95,10 +98,10 @@ def url(
     roles = '[roles]\n"jane@hospital.example" = "reader"\n'
     (root / "access.toml").write_text("\n".join([roles, "[auth]", *lines]))
     command = [sys.executable, "-m", "apps.viewer", str(root / "results"), "--port", str(port), "--no-browser"]
-    command += ["--access", str(root / "access.toml")]
+    command += ["--access", str(root / "access.toml"), "--address", "0.0.0.0"]
     server = subprocess.Popen(command, cwd=Path(__file__).resolve().parents[3], stdout=subprocess.DEVNULL)
     wait_until_up(port)
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://{HOST}:{port}"
     server.terminate()
     server.wait(timeout=90)
 
@@ -113,9 +116,16 @@ def wait_until_up(port: int) -> None:
     pytest.fail(f"nothing answered at port {port}")
 
 
+@pytest.fixture(scope="module")
+def at_a_desk() -> Iterator[Any]:
+    """A Chromium for which the viewer's name leads to this machine."""
+    with launched_chromium(f"--host-resolver-rules=MAP {HOST} 127.0.0.1") as browser:
+        yield browser
+
+
 @pytest.fixture
-def page(chromium: Any) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+def page(at_a_desk: Any) -> Iterator[Any]:
+    context = at_a_desk.new_context(viewport={"width": 1280, "height": 800})
     opened = context.new_page()
     opened.set_default_timeout(90_000)
     yield opened

@@ -21,8 +21,7 @@ KEY = new_key()
 def run(folder: Path, study: str | None = None) -> AppTest:
     """The app over a folder, on the worklist or on the reading page of a study."""
     page = AppTest.from_file(str(SCRIPT), default_timeout=30)
-    empty = dict.fromkeys(("models", "access", "settings"), "")
-    page.secrets["medseg"] = {"folder": str(folder), "signing_key": KEY, "reader": "jane", **empty}
+    page.secrets["medseg"] = {"folder": str(folder), "signing_key": KEY, "reader": "jane", "access": ""}
     if study is not None:
         page.session_state["medseg_viewer"] = ViewerState(study=study, destination="read")
     return page.run()

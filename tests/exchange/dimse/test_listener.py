@@ -14,7 +14,7 @@ from orthanc import push, require_storescu, storescu
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 
-from medseg.core.errors import InputError, UnreachableError
+from medseg.core.errors import InputError, NoEntryError
 from medseg.exchange.dicom.network.dimse.client import echo
 from medseg.exchange.dicom.network.dimse.config import AllowedSender, ClientSettings, DimseNode, ListenerConfig
 from medseg.exchange.dicom.network.dimse.receiving.listener import Listener
@@ -35,9 +35,9 @@ def test_dcmtk_sends_a_series_and_every_byte_of_it_is_there(listener: RunningLis
 def test_an_echo_is_answered(listener: RunningListener) -> None:
     node = DimseNode(ae_title="MEDSEG", host="127.0.0.1", port=listener.port)
     echo(node, ClientSettings(ae_title="MODALITY"))
-    with pytest.raises(UnreachableError, match="does not know our AE title STRANGER"):
+    with pytest.raises(NoEntryError, match="does not know our AE title STRANGER"):
         echo(node, ClientSettings(ae_title="STRANGER"))
-    with pytest.raises(UnreachableError, match=r"is not called OTHER\. Correct its AE title"):
+    with pytest.raises(NoEntryError, match=r"is not called OTHER\. Correct its AE title"):
         echo(node.model_copy(update={"ae_title": "OTHER"}), ClientSettings(ae_title="MODALITY"))
 
 

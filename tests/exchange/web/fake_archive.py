@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import ssl
 import threading
@@ -10,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import pydicom
 
 STUDY, SERIES = "1.2.826.99.1", "1.2.826.99.2"
 BOUNDARY = "parts"
@@ -87,6 +90,15 @@ def multipart(objects: list[bytes]) -> bytes:
     """Objects as one body."""
     head = f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode()
     return b"".join(head + one + b"\r\n" for one in objects) + f"--{BOUNDARY}--".encode()
+
+
+def keep(request: Request, archive: FakeArchive) -> bool:
+    """Keep what was posted, as an archive does."""
+    if request.command == "POST":
+        part = request.body.split(b"\r\n\r\n", 1)[1]
+        content = part[: part.rindex(b"\r\n--")]
+        archive.objects[pydicom.dcmread(io.BytesIO(content)).SOPInstanceUID] = content
+    return False
 
 
 @contextmanager

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from fake_archive import BOUNDARY, SERIES, STUDY, FakeArchive, Request, multipart, running
+from fake_archive import BOUNDARY, SERIES, STUDY, FakeArchive, Request, keep, multipart, running
 from hypothesis import given
 from hypothesis import strategies as st
 from made_certificates import certified
 from orthanc import Orthanc, made_ct
 from pydantic import SecretStr, ValidationError
 
-from medseg.core.errors import InputError, UnreachableError
+from medseg.core.errors import InputError, NoEntryError, UnreachableError
 from medseg.exchange.dicom.network.web.archive import PAGE, StudyFilter, WebArchive
 from medseg.exchange.dicom.network.web.config import WebArchiveConfig
 from medseg.exchange.dicom.network.web.parts import save_parts
@@ -78,7 +78,7 @@ class TestRealArchive:
     def test_who_may_not_come_in_and_who_is_not_there(self, tmp_path: Path) -> None:
         with Orthanc(tmp_path / "orthanc", user="medseg", password="right") as orthanc:
             wrong = WebArchiveConfig(url=orthanc.dicomweb_url, user="medseg", password=SecretStr("wr0ng"), pause_s=0)
-            with WebArchive(wrong) as archive, pytest.raises(UnreachableError, match="does not let us in") as refused:
+            with WebArchive(wrong) as archive, pytest.raises(NoEntryError, match="does not let us in") as refused:
                 list(archive.studies())
             assert "wr0ng" not in str(refused.value)
             secret = tmp_path / "password"
@@ -87,7 +87,7 @@ class TestRealArchive:
             with WebArchive(right) as archive:
                 assert not list(archive.studies())
                 secret.write_text("changed")  # a secret is read anew for each request
-                with pytest.raises(UnreachableError, match="does not let us in"):
+                with pytest.raises(NoEntryError, match="does not let us in"):
                     list(archive.studies())
             orthanc.kill()
             with WebArchive(right) as archive, pytest.raises(UnreachableError, match="in 4 tries: no connection"):
@@ -328,12 +328,3 @@ def answered(request: Request, status: int, body: bytes, kind: str = "applicatio
 
 def fail(request: Request) -> bool:
     return answered(request, 503, b"")
-
-
-def keep(request: Request, fake: FakeArchive) -> bool:
-    """Keep what was posted, as an archive does."""
-    if request.command == "POST":
-        part = request.body.split(b"\r\n\r\n", 1)[1]
-        content = part[: part.rindex(b"\r\n--")]
-        fake.objects[pydicom.dcmread(io.BytesIO(content)).SOPInstanceUID] = content
-    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +72,48 @@ def test_plain_scans_are_listed_after_results_and_open_without_a_mask(tmp_path: 
     assert opened.label_map is None
     assert opened.report is None
     assert opened.volume.unit == "arbitrary"
+
+
+class TestAJobOfTheService:
+    """A folder with images/, result/ and objects/, as a worker leaves it."""
+
+    def job(self, work: Path) -> Path:
+        folder = work / "0123456789abcdef"
+        write_result(folder / "result", folder / "images" / "scan.nii.gz")
+        report = Report.model_validate_json((folder / "result" / "report.json").read_text())
+        as_service = report.model_copy(update={"source": folder / "images"})
+        (folder / "result" / "report.json").write_text(as_service.model_dump_json())
+        shutil.copytree(folder / "images", folder / "objects")
+        return folder
+
+    def names(self, folder: Path) -> list[str]:
+        return [entry.name for entry in list_studies(folder)]
+
+    def test_only_its_result_is_listed(self, tmp_path: Path) -> None:
+        folder = self.job(tmp_path / "work")
+        assert self.names(tmp_path / "work") == ["0123456789abcdef/result"]
+        shutil.rmtree(folder / "images")
+        assert self.names(tmp_path / "work") == ["0123456789abcdef/result"]
+        assert self.names(folder) == ["result"]
+
+    def test_before_there_is_a_result_its_scan_is(self, tmp_path: Path) -> None:
+        folder = self.job(tmp_path / "work")
+        shutil.rmtree(folder / "result")
+        shutil.rmtree(folder / "objects")
+        assert self.names(tmp_path / "work") == ["0123456789abcdef/images/scan.nii.gz"]
+
+    def test_what_lies_beside_a_result_of_another_scan_stays_listed(self, tmp_path: Path) -> None:
+        folder = self.job(tmp_path / "work")
+        write_result(folder / "result", tmp_path / "elsewhere.nii.gz")
+        write_result(folder / "more", tmp_path / "elsewhere.nii.gz")
+        job = "0123456789abcdef"
+        results = [f"{job}/more", f"{job}/result"]
+        assert self.names(tmp_path / "work") == [*results, f"{job}/images/scan.nii.gz", f"{job}/objects/scan.nii.gz"]
+
+    def test_a_damaged_report_hides_nothing(self, tmp_path: Path) -> None:
+        folder = self.job(tmp_path / "work")
+        (folder / "result" / "report.json").write_text("{")
+        assert len(self.names(tmp_path / "work")) == 3
 
 
 def test_ids_stay_and_differ(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """A series from the archive to results in the archive, step by step in one process."""
 
-import fcntl
-import os
 import shutil
 import subprocess
 import sys
@@ -12,13 +10,10 @@ import pytest
 from made_service import SHAPE, MakeParts, ServiceParts, save_model, write_settings
 from orthanc import Orthanc, made_ct
 
-from medseg.core.atomic import is_unfinished
 from medseg.exchange.dicom.network.web.objects import uids_of
 from medseg.jobs.worker import Outcome
-from medseg.settings.model import Retention
 from medseg.settings.sources import read_settings
 from medseg.workflows.service.check import check_settings
-from medseg.workflows.service.clean_up import clean_up
 from medseg.workflows.service.standing import read_status, release, retry
 
 DCIODVFY = Path(sys.executable).with_name("dciodvfy")
@@ -245,17 +240,17 @@ class TestBadInput:
         parts.work()
         assert parts.queue.counts()["done"] == 1
 
-    def test_results_that_the_archive_refuses(
+    def test_a_bug_while_results_are_stored(
         self, make_parts: MakeParts, orthanc: Orthanc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         parts = make_parts()
         orthanc.push(made_ct(tmp_path / "ct", shape=SHAPE))
         parts.watch()
 
-        def refuse(*_: object) -> None:
+        def breaks(*_: object) -> None:
             raise OSError("PHANTOM 2.25.1234567890123456789.1")
 
-        monkeypatch.setattr("medseg.exchange.dicom.network.web.archive.send_object", refuse)
+        monkeypatch.setattr("medseg.exchange.dicom.network.web.archive.send_object", breaks)
         for _ in range(parts.settings.jobs.failures):  # a bug may be a passing one
             done_or_failed(parts)
         said = reason(parts, "quarantined")
@@ -280,68 +275,3 @@ class TestUrgency:
         claim = parts.queue.claim("a test")
         assert claim is not None
         assert claim.job.arguments["study"] == uids_of(next(urgent.rglob("*.dcm")))[0]
-
-
-class TestCleaningUp:
-    def test_what_is_done_goes_when_its_time_is_over_and_early_for_space(
-        self, make_parts: MakeParts, orthanc: Orthanc, tmp_path: Path
-    ) -> None:
-        parts = make_parts()
-        orthanc.push(made_ct(tmp_path / "ct", shape=SHAPE))
-        parts.watch()
-        assert clean_up(parts.places, Retention(days=0), parts.queue) == 0, "what waits stays"
-        parts.work()
-        (folder,) = parts.places.work.iterdir()
-        assert not (folder / "images").exists()
-        assert clean_up(parts.places, Retention(), parts.queue) == 0
-        assert clean_up(parts.places, Retention(least_free_gb=1e9), parts.queue) == 1
-        assert not list(parts.places.work.iterdir())
-        assert parts.queue.counts()["done"] == 1, "it is remembered that it was done"
-
-    def test_what_is_tried_again_meanwhile_stays_and_what_goes_goes_whole(
-        self, make_parts: MakeParts, orthanc: Orthanc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        parts = make_parts()
-        orthanc.push(made_ct(tmp_path / "ct", shape=SHAPE))
-        parts.watch()
-        (waiting,) = parts.queue.records("waiting")
-        parts.work()
-        done = parts.queue.records("done")
-        (folder,) = parts.places.work.iterdir()
-        with monkeypatch.context() as patch:  # what was settled when it was listed
-            patch.setattr(parts.queue, "records", lambda *_: done)
-            patch.setattr(parts.queue, "record", lambda _: waiting)
-            assert clean_up(parts.places, Retention(days=0), parts.queue) == 0
-        assert folder.is_dir()
-        with monkeypatch.context() as patch:  # a kill before anything was removed
-            patch.setattr("medseg.core.atomic.shutil.rmtree", lambda *_, **__: None)
-            clean_up(parts.places, Retention(days=0), parts.queue)
-        assert not folder.exists()
-        assert all(is_unfinished(path) for path in parts.places.work.iterdir())
-
-    def test_a_job_at_which_another_worker_is_still_at_work_waits(
-        self, make_parts: MakeParts, orthanc: Orthanc, tmp_path: Path
-    ) -> None:
-        parts = make_parts()
-        orthanc.push(made_ct(tmp_path / "ct", shape=SHAPE))
-        parts.watch()
-        (record,) = parts.queue.records("waiting")
-        folder = parts.places.work_of(record.job.id)
-        folder.mkdir()
-        handle = os.open(folder, os.O_RDONLY)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        outcome = parts.work()
-        assert outcome is not None
-        assert (outcome.then, "still at work on it" in str(outcome.reason)) == ("wait", True)
-        assert list(folder.iterdir()) == []
-        os.close(handle)
-
-    def test_without_space_nothing_is_fetched(self, make_parts: MakeParts, orthanc: Orthanc, tmp_path: Path) -> None:
-        parts = make_parts(retention={"least_free_gb": 1e9})
-        orthanc.push(made_ct(tmp_path / "ct", shape=SHAPE))
-        parts.watch()
-        outcome = parts.work()
-        assert outcome is not None
-        assert outcome.then == "wait"
-        assert "below retention.least_free_gb" in str(outcome.reason)
-        assert not list(parts.places.work.iterdir())

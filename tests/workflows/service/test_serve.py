@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,9 @@ import pytest
 from free_port import free_port
 from made_service import SHAPE, write_settings
 from orthanc import Orthanc, made_ct, push
+from typer.testing import CliRunner
 
+from medseg.cli import app
 from medseg.core.errors import InputError
 from medseg.jobs.worker_name import is_gone
 from medseg.settings.sources import read_settings
@@ -139,17 +142,47 @@ def test_what_is_sent_to_the_listener_is_treated_once(orthanc: Orthanc, tmp_path
     file = write_settings(tmp_path, orthanc, listener=listener, destinations=[dimse], routes=[route])
     settings = file.read_text()
     file.write_text(settings[: settings.index("[archive]")] + settings[settings.index("[retention]") :])
-    with running(file):
+    with running(file) as service:
         until(lambda: answers(file).status_code == 200, file)
-        for _ in range(2):
-            push(made_ct(tmp_path / "a", 1, shape=SHAPE), port, called="MEDSEG")
-            until(lambda: results(orthanc) == 1, file)
+        push(made_ct(tmp_path / "a", 1, shape=SHAPE), port, called="MEDSEG")
+        until(lambda: results(orthanc) == 1, file)
+        until(lambda: 'state="done"} 1.0' in answers(file, "metrics").text, file)
+        for child in children(service.pid):  # the listener, the receiver and the worker
+            os.kill(child, signal.SIGKILL)
+        for name in ("listener", "receiver"):
+            again = re.compile(rf'medseg_process_starts_total{{process="{name}"}} [2-9]')
+            until(lambda again=again: again.search(answers(file, "metrics").text), file)  # type: ignore[misc]
+        until(lambda: answers(file).status_code == 200, file)
+        push(tmp_path / "a", port, called="MEDSEG")
         until(lambda: not list((tmp_path / "spool" / "series").iterdir()), file)
         until(lambda: 'state="done"} 1.0' in answers(file, "metrics").text, file)
     assert sorted(series["Modality"] for series in orthanc.objects()) == ["SEG", "SR"]
     with Places.of(read_settings(file).settings).queue() as queue:
         (record,) = queue.records()
     assert (record.state, record.starts) == ("done", 1)
+
+
+def test_a_wrong_password_is_told_by_status_until_it_is_mended(tmp_path: Path) -> None:
+    def status() -> int:
+        told = CliRunner().invoke(app, ["status", "--config", str(file)])
+        said.append(told.output)
+        return told.exit_code
+
+    said: list[str] = []
+    password = tmp_path / "password"
+    password.write_text("wrong")
+    with Orthanc(tmp_path / "orthanc", user="medseg", password="right") as archive:
+        signed = {"user": "medseg", "password_file": "password"}
+        file = write_settings(tmp_path, archive, archive=signed)
+        archive.push(made_ct(tmp_path / "a", 1, shape=SHAPE))
+        with running(file):
+            until(lambda: answers(file).status_code == 200, file)
+            until(lambda: status() == 3 and "to be mended: " in said[-1], file)
+            assert "does not let us in (HTTP 401)" in said[-1]
+            password.write_text("right")
+            until(lambda: results(archive) == 1, file)
+            until(lambda: status() == 0, file)
+            assert "archive: it answers" in said[-1]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Children of the service: started anew when they die or hang, with pauses; the viewer among them."""
 
+import inspect
 import os
 import signal
 import time
 from collections.abc import Callable
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -12,10 +14,12 @@ import pytest
 from free_port import free_port
 from made_service import write_settings
 
+from medseg.core.errors import InputError
 from medseg.settings.model import Settings
 from medseg.settings.sources import read_settings
 from medseg.workflows.service import supervise
 from medseg.workflows.service.answer_health import HANGS_S, Health
+from medseg.workflows.service.check import check_settings
 from medseg.workflows.service.ledger import Ledger
 from medseg.workflows.service.measure import Measures
 from medseg.workflows.service.places import Places
@@ -137,9 +141,78 @@ def test_a_service_is_not_well_before_each_of_its_parts_was_looked_at(tmp_path: 
     assert health.told()[0]
 
 
+def noted(settings: Settings, beat: Callable[[], None]) -> None:
+    """The viewer's process, which writes down what it would be begun with."""
+    launch = import_module("apps.viewer.launch")
+    signature = inspect.signature(launch.launch_viewer)
+
+    def note(*arguments: object, **named: object) -> None:
+        given = signature.bind(*arguments, **named).arguments
+        (settings.folders.state / "given.txt").write_text("\n".join(f"{name}={given[name]!r}" for name in given))
+        raise InputError("it was only noted")
+
+    launch.launch_viewer = note  # type: ignore[attr-defined]
+    show(settings, beat)
+
+
+def test_the_viewer_is_begun_with_all_that_the_settings_say_and_tells_why_it_cannot_be(tmp_path: Path) -> None:
+    viewer = {"port": 8765, "address": "10.1.2.3", "access": "access.toml", "models": "."}
+    archive = {"user": "medseg", "password_file": "password"}
+    file = write_settings(tmp_path, "http://127.0.0.1:9/dicom-web", viewer=viewer, archive=archive)
+    settings = read_settings(file).settings
+    Places.of(settings).make()
+    child = BodyChild("viewer", noted, settings)
+    child.start()
+    try:
+        assert child._process is not None
+        child._process.join(90)
+        assert child._process.exitcode == 2
+    finally:
+        child.kill()
+    given = dict(line.split("=", 1) for line in (settings.folders.state / "given.txt").read_text().splitlines())
+    assert given == {
+        "folder": repr(settings.folders.work.absolute()),
+        "port": "8765",
+        "address": "'10.1.2.3'",
+        "models": repr(tmp_path),
+        "access": repr(tmp_path / "access.toml"),
+        "settings": repr(settings),
+        "may_open_browser": "False",
+    }
+    assert "it was only noted" in (tmp_path / "service.log").read_text()
+
+
+class TestChecked:
+    """What `medseg config check` says of the viewer."""
+
+    def errors(self, folder: Path, **viewer: object) -> list[str]:
+        file = write_settings(folder, "http://127.0.0.1:9/dicom-web", viewer={"enabled": True, **viewer})
+        return [str(remark.text) for remark in check_settings(read_settings(file).settings) if remark.where == "viewer"]
+
+    def test_without_its_packages(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert self.errors(tmp_path) == []
+        monkeypatch.setattr("medseg.core.extras.find_spec", lambda _: None)
+        (said,) = self.errors(tmp_path)
+        assert "pip install 'medseg[viewer]'" in said
+
+    def test_at_an_address_of_others_without_an_access_file(self, tmp_path: Path) -> None:
+        (said,) = self.errors(tmp_path, address="0.0.0.0")
+        assert "nobody would be asked who they are" in said
+
+    def test_with_an_access_file_that_is_not_there(self, tmp_path: Path) -> None:
+        (said,) = self.errors(tmp_path, access="access.toml")
+        assert "access.toml cannot be read" in said
+
+    def test_with_a_folder_of_models_that_is_not_there(self, tmp_path: Path) -> None:
+        (said,) = self.errors(tmp_path, models="runs")
+        assert said.endswith("runs. Name one below which models lie.")
+
+
 def test_the_viewer_runs_as_a_child_and_ends_with_it(tmp_path: Path) -> None:
     port = free_port()
-    settings = read_settings(write_settings(tmp_path, "http://127.0.0.1:9/dicom-web", viewer={"port": port})).settings
+    settings = read_settings(
+        write_settings(tmp_path, "http://127.0.0.1:9/dicom-web", viewer={"port": port, "models": "."})
+    ).settings
     settings.folders.work.mkdir(parents=True)
     child = BodyChild("viewer", show, settings)
     child.start()

@@ -28,10 +28,11 @@ from medseg.exchange.dicom.scan import inspect
 from medseg.jobs.queue import Queue
 from medseg.jobs.worker import die_with_parent
 from medseg.settings.model import Listener, Settings
+from medseg.workflows.results.job_folder import IMAGES
 from medseg.workflows.service.intake.carry_out_plan import carry_out
 from medseg.workflows.service.intake.choose_series import Offer, PassedSeries, Plan, choose, reason_against
 from medseg.workflows.service.ledger import Ledger
-from medseg.workflows.service.places import IMAGES, SHORT, Places
+from medseg.workflows.service.places import SHORT, Places
 from medseg.workflows.service.write_log import Event, log_to, service_log
 
 _LOOK_S = 1.0

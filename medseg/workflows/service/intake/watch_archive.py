@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from medseg.core.errors import InputError, MedsegError, UnreachableError
+from medseg.core.errors import InputError, MedsegError, NoEntryError, UnreachableError
 from medseg.exchange.dicom.identifiers import without_identifiers
 from medseg.exchange.dicom.network.web.answers import ArchivedStudy
 from medseg.exchange.dicom.network.web.archive import StudyFilter, WebArchive
@@ -96,14 +96,17 @@ def watch(settings: Settings, beat: Callable[[], None]) -> None:
 
 
 def _looked(watcher: Watcher, config: Archive) -> str:
-    """Look once; why that failed, empty where it did not."""
+    """Look once; why that failed, empty where it did not. What time alone does not mend is noted as such."""
+    told, to_mend = "", ""
     try:
         with WebArchive(config) as archive:
             watcher.look(archive)
-        told = ""
     except MedsegError as error:
         told = without_identifiers(str(error))
+        may_pass = isinstance(error, UnreachableError) and not isinstance(error, NoEntryError)
+        to_mend = "" if may_pass else told
     watcher.ledger.note(ARCHIVE, told)
+    watcher.ledger.note_to_mend(ARCHIVE, "asking", to_mend)
     return told
 
 

@@ -13,7 +13,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined] # made when the module is loaded
 
-from medseg.core.errors import InputError, MedsegError, UnreachableError
+from medseg.core.errors import InputError, MedsegError, NoEntryError, UnreachableError
 from medseg.exchange.dicom.network.dimse.config import ClientSettings, DimseNode
 from medseg.exchange.dicom.network.dimse.tls import client_context
 from medseg.exchange.dicom.writing.elements import IMPLEMENTATION_NAME, IMPLEMENTATION_UID
@@ -82,12 +82,14 @@ def _refusal(association: Association, node: DimseNode, settings: ClientSettings
     if association.is_rejected and answer is not None:
         reason = (answer.result_source, answer.diagnostic)
         if reason == _CALLING_UNKNOWN:
-            said = f"does not know our AE title {settings.ae_title}. Have it registered there."
-        elif reason == _CALLED_UNKNOWN:
-            said = f"is not called {node.ae_title}. Correct its AE title."
-        else:
-            said = f"rejects the association (source {reason[0]}, reason {reason[1]}). Try again later."
-        return UnreachableError(f"{named(node)} {said}")
+            return NoEntryError(
+                f"{named(node)} does not know our AE title {settings.ae_title}. Have it registered there."
+            )
+        if reason == _CALLED_UNKNOWN:
+            return NoEntryError(f"{named(node)} is not called {node.ae_title}. Correct its AE title.")
+        return UnreachableError(
+            f"{named(node)} rejects the association (source {reason[0]}, reason {reason[1]}). Try again later."
+        )
     if answer is not None:
         return InputError(f"{named(node)} accepts none of the kinds of objects that we propose. Let it accept them.")
     try:

@@ -1,7 +1,7 @@
 """Connection: one HTTP session with an archive, its failures told as sentences without a word of any patient.
 
-What may pass (no answer, 429, 5xx) is tried again with growing pauses and is an UnreachableError in the end; so is a
-refusal to let us in, since it ends when the credentials are mended. What would be refused again is an InputError.
+What may pass (no answer, 429, 5xx) is tried again with growing pauses and is an UnreachableError in the end. A refusal
+to let us in is a NoEntryError: it ends when the credentials are mended. What would be refused again is an InputError.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TypeVar
 import requests
 from requests.auth import HTTPBasicAuth
 
-from medseg.core.errors import InputError, UnreachableError
+from medseg.core.errors import InputError, NoEntryError, UnreachableError
 from medseg.exchange.dicom.network.web.config import WebArchiveConfig
 
 for _library in ("dicomweb_client", "retrying", "urllib3"):
@@ -113,7 +113,7 @@ class Connection:
             asked = response.headers.get("Retry-After", "")
             return f"it answers {status}", min(LONGEST_PAUSE_S, float(asked)) if asked.isdigit() else None
         if status in (401, 403, 407):
-            raise UnreachableError(
+            raise NoEntryError(
                 f"the archive {url} does not let us in (HTTP {status}). Check archive.user and its password or token."
             ) from None
         if status == 404:
