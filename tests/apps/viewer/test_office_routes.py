@@ -291,6 +291,7 @@ STUDY_ROUTES = {
         ("GET", "export"),
         ("GET", "changes"),
         ("GET", "straightened"),
+        ("GET", "curved"),
         ("GET", "section"),
         ("GET", "readings"),
         ("PUT", "marks"),
