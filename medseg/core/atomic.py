@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from uuid import uuid4
@@ -126,14 +126,14 @@ def _touched_since(path: Path, then_s: float) -> bool:
 
 
 def discard_folder(folder: Path) -> None:
-    """Remove a folder; a kill leaves all of it, or only what `discard_all_unfinished` clears from beside it."""
-    retired = Path(tempfile.mkdtemp(prefix=UNFINISHED_PREFIX, dir=folder.parent))
-    try:
-        folder.rename(retired / folder.name)
-    except FileNotFoundError:
-        pass  # somebody else has removed it
-    finally:
-        shutil.rmtree(retired, ignore_errors=True)
+    """Remove a folder; a kill leaves all of it, or only what `discard_all_unfinished` clears from beside it.
+
+    Needs no room on the disk. Raises OSError where it may not be removed.
+    """
+    retired = folder.parent / f"{UNFINISHED_PREFIX}{uuid4().hex[:12]}"
+    with suppress(FileNotFoundError):  # somebody else has removed it
+        folder.rename(retired)
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def is_unfinished(path: Path) -> bool:

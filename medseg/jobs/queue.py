@@ -29,7 +29,7 @@ from medseg.core.errors import InputError
 from medseg.jobs.job import SETTLED, Claim, Job, JobRecord, JobState
 from medseg.jobs.worker_name import is_alive, is_gone
 
-FORMAT = 2
+FORMAT = 3
 """Version of the tables, kept in SQLite's user_version."""
 
 _BUSY_TIMEOUT_S = 60.0
@@ -46,6 +46,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     failures INTEGER NOT NULL DEFAULT 0,
     due_s REAL NOT NULL,
     lease_ends_s REAL,
+    is_spared INTEGER NOT NULL DEFAULT 0,
     token TEXT,
     worker TEXT,
     reason TEXT,
@@ -57,7 +58,8 @@ CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state, due_s, sequence);
 """
 
 _SINCE_1 = "ALTER TABLE jobs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0"
-"""What a queue of format 1 lacks: it is added, and its jobs stay."""
+_SINCE_2 = "ALTER TABLE jobs ADD COLUMN is_spared INTEGER NOT NULL DEFAULT 0"
+"""What queues of formats 1 and 2 lack: it is added, and their jobs stay."""
 
 _SELECT = "SELECT job, priority, state, starts, failures, worker, reason, result, submitted_s, settled_s FROM jobs "
 
@@ -89,7 +91,6 @@ class Queue:
         self.path = path
         self.limits = limits or Limits()
         self._clock = clock
-        self._spared: dict[str, float] = {}
         with self._clear_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
@@ -135,10 +136,10 @@ class Queue:
         with self._change() as database:
             now = self._clock()
             silent = database.execute(
-                "SELECT token, worker, lease_ends_s FROM jobs WHERE state = 'running' AND lease_ends_s < ?", (now,)
+                "SELECT token, worker, is_spared FROM jobs WHERE state = 'running' AND lease_ends_s < ?", (now,)
             ).fetchall()
-            for lost_token, lost_worker, lease_ends_s in silent:
-                self._missed(database, lost_token, lost_worker, lease_ends_s)
+            for lost_token, lost_worker, is_spared in silent:
+                self._missed(database, lost_token, lost_worker, is_spared=bool(is_spared))
             row = database.execute(
                 "SELECT id, job FROM jobs WHERE state = 'waiting' AND (due_s <= ? OR due_s > ?) "
                 "ORDER BY priority DESC, due_s, sequence LIMIT 1",
@@ -148,8 +149,8 @@ class Queue:
                 return None
             token = uuid.uuid4().hex
             database.execute(
-                "UPDATE jobs SET state = 'running', starts = starts + 1, token = ?, worker = ?, lease_ends_s = ? "
-                "WHERE id = ?",
+                "UPDATE jobs SET state = 'running', starts = starts + 1, token = ?, worker = ?, lease_ends_s = ?, "
+                "is_spared = 0 WHERE id = ?",
                 (token, worker, now + self.limits.lease_s, row[0]),
             )
             return Claim(Job.model_validate_json(row[1]), worker, token)
@@ -158,7 +159,8 @@ class Queue:
         """Renew the claim; False when it is lost and the work is another's."""
         with self._change() as database:
             changed = database.execute(
-                "UPDATE jobs SET lease_ends_s = ? WHERE token = ?", (self._clock() + self.limits.lease_s, claim.token)
+                "UPDATE jobs SET lease_ends_s = ?, is_spared = 0 WHERE token = ?",
+                (self._clock() + self.limits.lease_s, claim.token),
             )
             return changed.rowcount == 1
 
@@ -325,8 +327,9 @@ class Queue:
                 for statement in _TABLES.split(";"):
                     database.execute(statement)
                 database.execute(f"PRAGMA user_version = {FORMAT}")
-            elif found == 1:
-                database.execute(_SINCE_1)
+            elif found in (1, 2):
+                for statement in (_SINCE_1, _SINCE_2)[found - 1 :]:
+                    database.execute(statement)
                 database.execute(f"PRAGMA user_version = {FORMAT}")
             elif found != FORMAT:
                 raise InputError(
@@ -334,16 +337,15 @@ class Queue:
                     "Choose another output folder, or remove the file to begin anew."
                 )
 
-    def _missed(self, database: sqlite3.Connection, token: str, worker: str, lease_ends_s: float) -> None:
+    def _missed(self, database: sqlite3.Connection, token: str, worker: str, *, is_spared: bool) -> None:
         if is_gone(worker):
             database.execute(
                 "UPDATE jobs SET state = 'waiting', token = NULL, lease_ends_s = NULL WHERE token = ?", (token,)
             )
-        elif is_alive(worker) and self._spared.get(token) != lease_ends_s:
-            self._spared[token] = self._clock() + self.limits.lease_s
-            database.execute("UPDATE jobs SET lease_ends_s = ? WHERE token = ?", (self._spared[token], token))
+        elif is_alive(worker) and not is_spared:
+            ends_s = self._clock() + self.limits.lease_s
+            database.execute("UPDATE jobs SET lease_ends_s = ?, is_spared = 1 WHERE token = ?", (ends_s, token))
         else:
-            self._spared.pop(token, None)
             self._fail(database, token, f"its worker {worker} fell silent for {self.limits.lease_s:g} s")
 
     def _fail(self, database: sqlite3.Connection, token: str, reason: str, *, is_final: bool = False) -> bool:

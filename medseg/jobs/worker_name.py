@@ -19,8 +19,9 @@ def is_gone(worker: str) -> bool:
 
 def is_alive(worker: str) -> bool:
     """Whether a worker of this machine runs for certain; False for those of other machines."""
-    host, _, pid = worker.rpartition(":")[0].rpartition(":")
-    return host == socket.gethostname() and pid.isdigit() and worker_name(int(pid)) == worker
+    rest, _, started = worker.rpartition(":")
+    host, _, pid = rest.rpartition(":")
+    return bool(started) and host == socket.gethostname() and pid.isdigit() and worker_name(int(pid)) == worker
 
 
 def _started(pid: int) -> str:

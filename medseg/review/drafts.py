@@ -58,8 +58,7 @@ class DraftStore:
         Raises InputError on a full disk.
         """
         head = {name: value for name, value in asdict(draft).items() if name != "labels_gzip"}
-        base = hashlib.sha256(draft.base_mask_sha256.encode()).hexdigest()
-        written = self.folder / f"{_name(subject, reader)}-{base[:16]}.draft"
+        written = self._file(subject, reader, draft.base_mask_sha256)
         with whole_file(written) as temporary:
             temporary.write_bytes(json.dumps(head).encode() + b"\n" + draft.labels_gzip)
         others = [path for path, _ in self._newest_first(subject, reader) if path != written]
@@ -68,11 +67,12 @@ class DraftStore:
 
     def find(self, subject: Subject, reader: str, base_mask_sha256: str) -> Draft | None:
         """The draft over a mask, None where there is none. Raises StoreError where it is damaged."""
-        kept = (one.draft for _, one in self._read(subject, reader))
+        wanted = self._file(subject, reader, base_mask_sha256)
+        kept = (one.draft for _, one in self._read(subject, reader, wanted))
         return next((draft for draft in kept if draft.base_mask_sha256 == base_mask_sha256), None)
 
     def all_of(self, subject: Subject, reader: str) -> tuple[KeptDraft, ...]:
-        """A reader's drafts of a study, over whichever mask, the newest first. Raises StoreError for a damaged one."""
+        """A reader's drafts of a study, over whichever mask, the newest first; damaged ones are passed over."""
         return tuple(one for _, one in self._read(subject, reader))
 
     def drop(self, subject: Subject, reader: str, base_mask_sha256: str) -> None:
@@ -80,8 +80,14 @@ class DraftStore:
         for path, one in self._read(subject, reader):
             if one.draft.base_mask_sha256 == base_mask_sha256:
                 path.unlink(missing_ok=True)
+        self._file(subject, reader, base_mask_sha256).unlink(missing_ok=True)  # a damaged one, too
 
-    def _read(self, subject: Subject, reader: str) -> Iterator[tuple[Path, KeptDraft]]:
+    def _file(self, subject: Subject, reader: str, base_mask_sha256: str) -> Path:
+        base = hashlib.sha256(base_mask_sha256.encode()).hexdigest()
+        return self.folder / f"{_name(subject, reader)}-{base[:16]}.draft"
+
+    def _read(self, subject: Subject, reader: str, wanted: Path | None = None) -> Iterator[tuple[Path, KeptDraft]]:
+        """The drafts that can be read. Raises StoreError where the `wanted` one is damaged."""
         for path, kept_s in self._newest_first(subject, reader):
             try:
                 head, _, labels = path.read_bytes().partition(b"\n")
@@ -89,6 +95,8 @@ class DraftStore:
             except FileNotFoundError:  # taken up or removed on another page
                 continue
             except (ValueError, TypeError) as error:
+                if path != wanted:
+                    continue
                 raise StoreError(f"the draft {path} is damaged and cannot be read. Remove it to go on.") from error
             yield path, KeptDraft(draft, datetime.fromtimestamp(kept_s, UTC))
 

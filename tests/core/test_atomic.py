@@ -18,6 +18,7 @@ from medseg.core import atomic
 from medseg.core.atomic import (
     clear_disk_errors,
     discard_all_unfinished,
+    discard_folder,
     discard_unfinished,
     is_unfinished,
     require_output_folder,
@@ -348,6 +349,24 @@ def test_what_waits_for_the_rest_is_known_as_unfinished(tmp_path: Path) -> None:
 def test_errors_that_are_not_the_disk_s_pass_through(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="strange"), clear_disk_errors(tmp_path):
         raise OSError(errno.EIO, "strange")
+
+
+class TestDiscardFolder:
+    def test_needs_no_room_on_the_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "b").touch()
+
+        def full(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "mkdir", full)
+            discard_folder(tmp_path / "a")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_folder_that_is_gone_is_none(self, tmp_path: Path) -> None:
+        discard_folder(tmp_path / "a")
+        assert list(tmp_path.iterdir()) == []
 
 
 def current_umask() -> int:

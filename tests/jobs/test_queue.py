@@ -195,7 +195,8 @@ class TestHeartbeat:
         clock.now_s += 3600
         assert queue.claim("other") is None, "it has moved since: spared anew"
         clock.now_s += 60.5
-        queue.claim("other")
+        with Queue(queue.path, queue.limits, clock) as another:  # each worker asks through its own
+            another.claim("another")
         assert "fell silent for 60 s" in str(queue.records()[0].reason)
         assert not queue.heartbeat(claim)
 
@@ -310,12 +311,16 @@ class TestPriority:
         queue.submit([job(2)], priority=1)
         assert [claimed(queue).job.arguments["n"] for _ in range(3)] == [2, 0, 1]
 
-    def test_a_queue_of_the_format_before_keeps_its_jobs(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("before", "lacks"), [(1, ("priority", "is_spared")), (2, ("is_spared",))])
+    def test_a_queue_of_a_format_before_keeps_its_jobs(
+        self, tmp_path: Path, before: int, lacks: tuple[str, ...]
+    ) -> None:
         with Queue(tmp_path / "old.sqlite") as queue:
             queue.submit([job(0)])
         old = sqlite3.connect(tmp_path / "old.sqlite", isolation_level=None)
-        old.execute("ALTER TABLE jobs DROP COLUMN priority")
-        old.execute("PRAGMA user_version = 1")
+        for column in lacks:
+            old.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+        old.execute(f"PRAGMA user_version = {before}")
         old.close()
         with Queue(tmp_path / "old.sqlite") as queue:
             queue.submit([job(1)], priority=1)

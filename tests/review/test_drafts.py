@@ -78,6 +78,10 @@ def test_a_damaged_draft_is_a_sentence(drafts: DraftStore) -> None:
     next(drafts.folder.iterdir()).write_bytes(b"{")
     with pytest.raises(StoreError, match="damaged"):
         drafts.find(SUBJECT, "jane", OLD)
+    keep(drafts, "newer", b"two")
+    assert [one.draft.base_mask_sha256 for one in drafts.all_of(SUBJECT, "jane")] == ["newer"], "others are not held up"
+    drafts.drop(SUBJECT, "jane", OLD)
+    assert drafts.find(SUBJECT, "jane", OLD) is None
 
 
 def test_only_what_a_draft_changed_is_put_on_a_newer_mask() -> None:

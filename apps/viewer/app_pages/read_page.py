@@ -9,7 +9,7 @@ from apps.viewer.page_data import predicted_dice, study_data
 from apps.viewer.readings_data import blindness, other_masks, readings_told
 from apps.viewer.second_reading import read_study
 from apps.viewer.state import ViewerSettings, ViewerState
-from medseg.core.errors import MedsegError
+from medseg.core.errors import MedsegError, StoreError
 
 
 def read_page() -> None:
@@ -24,8 +24,11 @@ def read_page() -> None:
         with st.spinner("Opening the study"):
             on_screen = settings.desk.open(study, settings.user.name)
         marks = settings.desk.marks.find(on_screen.opened.source_sha256, settings.user.name)
-        others_marks = settings.desk.others_marks(on_screen, settings.user.name)
         warnings = blindness(settings.desk, on_screen, settings.user.name)
+        try:
+            others_marks = settings.desk.others_marks(on_screen, settings.user.name)
+        except StoreError as error:  # of any study: this one can be read all the same
+            others_marks, warnings = (), [*warnings, f"What others measured is not shown: {error}"]
         settings.note_view(on_screen.opened.entry, state, is_blind=on_screen.is_second_reading)
     except MedsegError as error:
         st.error(f"This study cannot be shown: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import time
@@ -109,6 +110,10 @@ def _remove(queue: Queue, kept: _Kept, reason: str) -> int:
     record = queue.record(kept.job_id)
     if record is not None and record.state not in SETTLED:
         return 0
-    discard_folder(kept.folder)
+    try:
+        discard_folder(kept.folder)
+    except OSError as error:
+        service_log(Event.REMOVED, logging.WARNING, job=kept.job_id[:SHORT], reason=f"it stays: {error.strerror}")
+        return 0
     service_log(Event.REMOVED, job=kept.job_id[:SHORT], reason=reason)
     return 1

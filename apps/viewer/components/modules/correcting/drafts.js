@@ -21,7 +21,10 @@ export class Drafts {
   }
 
   async load() {
-    this.kept = await this.room.server.json(`${this.room.study.base}/drafts`);
+    const { id, base } = this.room.study;
+    const kept = await this.room.server.json(`${base}/drafts`);
+    if (this.room.study.id !== id) return; // the answer is about a study that was left
+    this.kept = kept;
     this.update();
   }
 

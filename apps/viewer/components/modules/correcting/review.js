@@ -75,6 +75,18 @@ export class Review {
     return this.saving;
   }
 
+  // Keep what is drawn as the study is left: all of it as it is now, since the room goes on to another study.
+  keepLeft() {
+    clearTimeout(this.timer);
+    const { server, study } = this.room;
+    const url = `${study.base}/draft`;
+    const headers = { ...this.headers(), Authorization: `Bearer ${server.permitFor(url)}` };
+    const packed = this.packed();
+    this.left = this.saving
+      .then(async () => server.request(url, { method: "PUT", body: await packed, headers }))
+      .catch((error) => this.room.say(`What you drew in ${study.name} could not be kept: ${error.message}`));
+  }
+
   // Where the server cannot be reached, or the session was lost, the draft is sent again until it is kept.
   draftFailed(error) {
     this.say("draft not kept");
@@ -90,7 +102,9 @@ export class Review {
   // Lay the reader's draft over the mask it was drawn on; say where others wait that were drawn over older masks.
   async takeUpDraft() {
     const { room } = this;
+    const { id } = room.study;
     await room.drafts.load();
+    if (room.study.id !== id) return;
     const { kept } = room.drafts;
     if (kept.some((one) => one.over === room.maskSha256)) {
       const response = await this.send(`draft?over=${room.maskSha256}`, "GET");

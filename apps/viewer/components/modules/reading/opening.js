@@ -18,6 +18,7 @@ export async function load(room) {
     if (study.mask) await loadStoredMask(room);
     await scan;
     if (study.mask && room.mayCorrect) await room.review.takeUpDraft();
+    if (signal.aborted) return;
     room.host.dataset.loaded = study.id;
   } catch (error) {
     if (!signal.aborted) room.say(`The study could not be loaded: ${error.message}`);

@@ -69,9 +69,11 @@ export class Room extends Viewing {
 
   // Take what the page says: a new study is opened; of the one that is open only what was recorded since is taken.
   update(data) {
+    const isOther = this.study?.id !== data.study.id || this.study?.files !== data.study.files;
+    if (isOther) this.close(); // what is drawn in the study before is kept by its permit, which is the one at hand
     this.server.take(data.permits);
     this.mayCorrect = data.may_correct;
-    if (this.study?.id !== data.study.id || this.study?.files !== data.study.files) {
+    if (isOther) {
       this.page.arrived();
       this.open(data.study);
       return;
@@ -382,7 +384,7 @@ export class Room extends Viewing {
 
   close() {
     this.loading?.abort();
-    if (this.study && this.edit.isDirty) this.review.keepDraft();
+    if (this.isOpen && this.edit.isDirty) this.review.keepLeft();
     this.cine.stop();
     this.isOpen = false;
     this.hover = null;
