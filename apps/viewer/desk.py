@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +16,24 @@ from numpy.typing import NDArray
 
 from apps.viewer.arrivals import Arrivals
 from apps.viewer.second_reading import is_second_reading, read_study
+from apps.viewer.study_on_screen import (
+    StudyKey,
+    StudyOnScreen,
+    first_window,
+    put_on_screen,
+    shown_labels,
+    thinning,
+    with_findings,
+)
 from apps.viewer.work import Work
 from medseg.core.atomic import discard_all_unfinished
 from medseg.core.errors import InputError
 from medseg.core.findings import Mark
-from medseg.core.geometry import Shape
 from medseg.core.label_map import LabelMap
 from medseg.core.presence import present
 from medseg.core.report import Report
-from medseg.core.task import Window
 from medseg.imaging.pictures.slices import (
-    SCREEN_AXES,
-    ScreenVolume,
     for_screen,
-    mask_for_screen,
-    percentile_window,
 )
 from medseg.review.agreement import readings
 from medseg.review.audit import AuditLog
@@ -46,15 +47,12 @@ from medseg.workflows.results.open_study import (
     MASK_FILE,
     REPORT_FILE,
     VESSEL_REPORT,
-    OpenedStudy,
     StudyEntry,
     as_read_blind,
     as_reviewed,
     list_studies,
-    measured,
     open_study,
 )
-from medseg.workflows.results.open_uncertainty import uncertainty
 from medseg.workflows.results.open_vessels import OpenedVessels, open_vessels
 from medseg.workflows.results.report_study import ReportOptions
 from medseg.workflows.reviewing.plan_reading import candidate_of, plan_reading
@@ -68,49 +66,9 @@ WORK_FOLDER = ".medseg-requests"
 PROBABILITY_FILES = "probabilit*.nii.gz"
 """Maps of probability that may lie beside a result's mask, on its grid: one, or one for each label."""
 
-MOST_VOXELS = 220_000_000
-"""What a browser tab holds with room to spare, two bytes a voxel and one for the mask; a larger scan is thinned."""
-
 A_DAY_S = 24 * 3600.0
 """How long a half-written file of a review lies untouched until it counts as left by a kill: no writer takes as long.
 Other programs than viewers write reviews, too, so that being the only viewer does not say that nobody is writing."""
-
-_GZIP_LEVEL = 1
-
-
-StudyKey = tuple[str, str]
-"""What an opened study is kept under: the id it was opened with and, of a second reading, whose it is."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StudyOnScreen:
-    """An opened study with its voxels in display order; `mask_gzip` is the mask's labels (k, j, i), gzipped.
-
-    `has_findings` is false while the findings are still those of the mask before. `files` changes when the files of
-    the study do, `mask_sha256` when a correction is saved.
-    """
-
-    key: StudyKey
-    opened: OpenedStudy
-    as_segmented: OpenedStudy
-    screen: ScreenVolume
-    window: Window
-    mask_gzip: bytes | None
-    mask_sha256: str | None
-    bytes_per_label: int
-    files: str
-    has_findings: bool = True
-
-    @property
-    def is_second_reading(self) -> bool:
-        """Whether it is read without a look at what others drew."""
-        return is_second_reading(self.key[0])
-
-    def model_labels(self) -> NDArray[np.unsignedinteger[Any]]:
-        """The labels (k, j, i) that the model gave, before any correction, as they are shown."""
-        if self.as_segmented.label_map is None:
-            raise InputError("this study has no mask that can be shown")
-        return _shown_labels(self.as_segmented.label_map)
 
 
 class Desk:
@@ -187,7 +145,7 @@ class Desk:
         drawn = [one for one in readings(study.opened.records) if one.mask_sha256 == mask]
         if report is None or not drawn:
             raise InputError("no reader of this study drew such a mask; reload the page")
-        return _shown_labels(self.reviews.mask(drawn[0], report.task.label_schema))
+        return shown_labels(self.reviews.mask(drawn[0], report.task.label_schema))
 
     def others_marks(self, study: StudyOnScreen, reader: str) -> tuple[tuple[str, Mark], ...]:
         """What others measured in a study, after their names; none in a second reading."""
@@ -204,10 +162,10 @@ class Desk:
         if report is None or first is None:
             return None
         if mask_sha256(first) == mask:
-            return _shown_labels(first)
+            return shown_labels(first)
         for one in study.opened.records:
             if isinstance(one, Correction) and one.mask_sha256 == mask:
-                return _shown_labels(self.reviews.mask(one, report.task.label_schema))
+                return shown_labels(self.reviews.mask(one, report.task.label_schema))
         return None
 
     def begin(self) -> None:
@@ -286,14 +244,14 @@ class Desk:
                 kept = self._open.get((study, ""))
             if kept is None or kept.files != files:
                 as_segmented = open_study(entry)
-                window, volume = _first_window(as_segmented), as_segmented.volume
+                window, volume = first_window(as_segmented), as_segmented.volume
                 screen = for_screen(volume, thinning(volume.geometry.shape))
             else:
                 as_segmented, window, screen = kept.as_segmented, kept.window, kept.screen
                 if self.records(entry) == kept.opened.records:
-                    return self._keep(_with_findings(kept))
+                    return self._keep(with_findings(kept))
             opened = as_reviewed(as_segmented, self.reviews)
-            return self._keep(_on_screen((study, ""), opened, as_segmented, screen, window, files))
+            return self._keep(put_on_screen((study, ""), opened, as_segmented, screen, window, files))
 
     def _open_blind(self, study: str, reader: str) -> StudyOnScreen:
         first = self.open(read_study(study))
@@ -301,9 +259,9 @@ class Desk:
         with self._lock:
             kept = self._open.get((study, reader))
         if kept is not None and kept.files == first.files and kept.opened.records == opened.records:
-            return self._keep(_with_findings(kept))
+            return self._keep(with_findings(kept))
         key = study, reader
-        return self._keep(_on_screen(key, opened, first.as_segmented, first.screen, first.window, first.files))
+        return self._keep(put_on_screen(key, opened, first.as_segmented, first.screen, first.window, first.files))
 
     def vessels(self, study: str) -> OpenedVessels:
         """A result of `medseg vessels`, the last one kept. Raises InputError where it cannot be opened."""
@@ -344,14 +302,6 @@ class Desk:
         return on_screen
 
 
-def thinning(shape: Shape) -> int:
-    """Every how many-th voxel within a slice is shown so that a scan of this shape fits a browser tab; 1 for most."""
-    step = 1
-    while np.prod(shape, dtype=np.int64) / step**2 > MOST_VOXELS:
-        step += 1
-    return step
-
-
 def open_desk(folder: Path, models: Path | None = None, settings: Settings | None = None) -> Desk:
     """The desk of a folder, from now on the one that `desk_of` gives."""
     _DESKS[folder] = Desk(folder, models, settings)
@@ -374,52 +324,6 @@ def web_archives(settings: Settings | None) -> dict[str, WebDestination | Archiv
         one.name: one for one in settings.destinations if isinstance(one, WebDestination)
     }
     return named if settings.archive is None else {"archive": settings.archive, **named}
-
-
-def _on_screen(
-    key: StudyKey, opened: OpenedStudy, as_segmented: OpenedStudy, screen: ScreenVolume, window: Window, files: str
-) -> StudyOnScreen:
-    labels = None if opened.label_map is None else _shown_labels(opened.label_map)
-    return StudyOnScreen(
-        key=key,
-        opened=opened,
-        as_segmented=as_segmented,
-        screen=screen,
-        window=window,
-        mask_gzip=None if labels is None else gzip.compress(labels.tobytes(), _GZIP_LEVEL, mtime=0),
-        mask_sha256=None if opened.label_map is None else mask_sha256(opened.label_map),
-        bytes_per_label=1 if labels is None else labels.dtype.itemsize,
-        files=files,
-    )
-
-
-def _shown_labels(label_map: LabelMap) -> NDArray[np.unsignedinteger[Any]]:
-    step = thinning(label_map.geometry.shape)
-    return np.ascontiguousarray(mask_for_screen(label_map)[:, ::step, ::step])
-
-
-def uncertainty_on_screen(study: StudyOnScreen, maps: Sequence[Path]) -> NDArray[np.uint8]:
-    """How unsure the model was, 0 to 255, (k, j, i) as the scan is shown."""
-    geometry = study.opened.volume.geometry
-    turn = geometry.reorientation_to(SCREEN_AXES)
-    step = thinning(geometry.shape)
-    values = turn.apply(uncertainty(maps, geometry)).transpose(2, 1, 0)
-    return np.ascontiguousarray(values[:, ::step, ::step])
-
-
-def _with_findings(study: StudyOnScreen) -> StudyOnScreen:
-    if study.has_findings:
-        return study
-    return replace(study, opened=measured(study.opened), has_findings=True)
-
-
-def _first_window(opened: OpenedStudy) -> Window:
-    """The grey range a study opens with: its task's, soft tissue for other CT, else from its own values."""
-    if opened.report is not None and opened.report.task.window is not None:
-        return opened.report.task.window
-    if opened.volume.unit == "HU":
-        return Window(centre=40.0, width=400.0)
-    return percentile_window(opened.volume)
 
 
 def _files(entry: StudyEntry) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from apps.viewer.desk import StudyOnScreen, thinning
+from apps.viewer.study_on_screen import StudyOnScreen, thinning
 from medseg.core.findings import FLAG_WORDS, Finding, Mark
 from medseg.core.report import NOT_FOR_DIAGNOSIS, Report
 from medseg.core.study import Series

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from apps.viewer.desk import Desk, StudyOnScreen
+from apps.viewer.desk import Desk
 from apps.viewer.second_reading import BLIND
+from apps.viewer.study_on_screen import StudyOnScreen
 from medseg.review.agreement import awaits_adjudication, readings, second_readings
 from medseg.review.records import Adjudication, Correction, Record
 from medseg.workflows.results.open_study import StudyEntry

@@ -15,10 +15,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from apps.viewer.access.tokens import FOLDER, Permit, RefusalError, Right, check
-from apps.viewer.desk import Desk, StudyOnScreen
+from apps.viewer.desk import Desk
 from apps.viewer.page_data import ROUTE_ROOT
 from apps.viewer.routes.answers import bearer, sentence
 from apps.viewer.second_reading import read_study
+from apps.viewer.study_on_screen import StudyOnScreen
 from medseg.core.errors import InputError, MedsegError
 from medseg.review.audit import Act
 from medseg.review.corrections import ConflictError

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from apps.viewer.desk import StudyOnScreen
 from apps.viewer.routes.answers import PRIVATE, VOXELS
 from apps.viewer.routes.door import Door, Visit
+from apps.viewer.study_on_screen import StudyOnScreen
 from medseg.core.errors import InputError, MedsegError
 from medseg.core.label_map import LabelMap
 from medseg.core.report import Report

@@ -11,11 +11,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from apps.viewer.assets import MODULES, asset_version
-from apps.viewer.desk import uncertainty_on_screen
 from apps.viewer.page_data import ROUTE_ROOT
 from apps.viewer.readings_data import READING
 from apps.viewer.routes.answers import PRIVATE, VOXELS, sentence
 from apps.viewer.routes.door import Door, Visit
+from apps.viewer.study_on_screen import uncertainty_on_screen
 
 _ASSET_TYPES = {".js": "text/javascript", ".css": "text/css"}
 

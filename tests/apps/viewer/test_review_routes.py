@@ -279,7 +279,7 @@ def test_measurements_are_kept(reader: Reader) -> None:
 
 
 def test_a_large_scan_is_thinned(result_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("apps.viewer.desk.MOST_VOXELS", 24 * 20 * 16 // 3)
+    monkeypatch.setattr("apps.viewer.study_on_screen.MOST_VOXELS", 24 * 20 * 16 // 3)
     reader = Reader(result_folder)
     study = reader.desk.open(reader.study)
     assert study.screen.array.shape == (16, 10, 12)

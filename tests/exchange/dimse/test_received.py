@@ -253,6 +253,20 @@ def test_an_image_that_comes_while_its_series_is_checked_is_checked_with_it(
     assert received.sweep().waiting == 1, "its association is open"
 
 
+def arrive_at_the_move(
+    monkeypatch: pytest.MonkeyPatch, spool: Spool, images: Sequence[Dataset], association: str
+) -> None:
+    """Have images come in the very moment in which a folder is moved next."""
+    original = Path.rename
+
+    def rename(path: Path, target: Path) -> Path:
+        monkeypatch.undo()
+        arrive(spool, images, association)
+        return original(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+
+
 def test_an_image_that_comes_while_its_series_is_taken_brings_it_back(
     spool: Spool, received: ReceivedFolder, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,14 +274,7 @@ def test_an_image_that_comes_while_its_series_is_taken_brings_it_back(
     key = arrive(spool, images[:5])
     release(spool, key)
     clock.later(QUIET_S + 1)
-    original = Path.rename
-
-    def rename(path: Path, target: Path) -> Path:
-        monkeypatch.undo()
-        arrive(spool, images[5:], "b")
-        return original(path, target)
-
-    monkeypatch.setattr(Path, "rename", rename)
+    arrive_at_the_move(monkeypatch, spool, images[5:], "b")
     assert received.sweep().waiting == 1
     release(spool, key, "b")
     clock.later(2 * (QUIET_S + 1))
@@ -285,14 +292,7 @@ def test_an_image_that_comes_while_a_repeat_is_thrown_away_is_kept(
     key = arrive(spool, images[:5], "b")
     release(spool, key, "b")
     clock.later(2 * (QUIET_S + 1))
-    original = Path.rename
-
-    def rename(path: Path, target: Path) -> Path:
-        monkeypatch.undo()
-        arrive(spool, images[5:], "c")
-        return original(path, target)
-
-    monkeypatch.setattr(Path, "rename", rename)
+    arrive_at_the_move(monkeypatch, spool, images[5:], "c")
     assert received.sweep().sent_again == 0
     assert len(list((spool.series / key).glob("*.dcm"))) == 6
 
