@@ -17,6 +17,7 @@ from apps.viewer.access.tokens import Permit, Right, issue, new_key
 from apps.viewer.desk import Desk
 from apps.viewer.page_data import study_data
 from apps.viewer.routes import data_routes
+from apps.viewer.study_on_screen import thinning
 from medseg.core.errors import InputError
 from medseg.imaging.pictures.slices import mask_for_screen
 from medseg.review.records import Verdict
@@ -289,3 +290,8 @@ def test_a_large_scan_is_thinned(result_folder: Path, monkeypatch: pytest.Monkey
     assert data["findings"][0]["index"] == [5 // 2, 5 // 2, 10]
     assert reader.send("GET", "mask").content == reader.labels()[:, ::2, ::2].tobytes()
     assert reader.send("PUT", "mask", gzip.compress(reader.labels()[:, ::2, ::2].tobytes())).status_code == 422
+
+
+def test_a_scan_is_thinned_within_its_slices_alone() -> None:
+    assert thinning((512, 512, 800)) == 1
+    assert thinning((1000, 1000, 1000)) == 3, "every third voxel along two axes: a ninth of them"
